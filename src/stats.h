@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stats.h - the counters of a worker. One block a worker, cache-aligned, in a mapping shared with the supervisor: the
+ * worker alone writes its block, with plain stores; readers see values that are each correct, not a snapshot.
+ *
+ * A counter is added by adding a line to STATS_COUNTERS: it is then printed, summed and tested by name.
+ */
+#ifndef BIVALVE_STATS_H
+#define BIVALVE_STATS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util.h"
+
+/* X(name): totals since the worker's block was created (they survive the worker's restart). */
+#define STATS_COUNTERS(X)                                                                          \
+    /* connections */                                                                              \
+    X(accepted)            /* connections handed over by the engine */                             \
+    X(closed)              /* connections whose fd has been closed */                              \
+    X(accept_errors)       /* accept failed: EMFILE, ENFILE, ENOMEM, ... */                        \
+    X(accept_pauses)       /* times accepting was suspended (fds, --max-connections) */            \
+    X(rejected)            /* accepted but closed at once: no slot for the fd */                   \
+    X(resets)              /* connections ended by an error from the kernel */                     \
+    X(eof_mid_request)     /* client closed inside a request */                                    \
+    /* requests */                                                                                 \
+    X(requests)            /* complete requests answered by a handler */                           \
+    X(responses_2xx)                                                                               \
+    X(responses_4xx)                                                                               \
+    X(responses_5xx)                                                                               \
+    X(continues)           /* 100 Continue sent */                                                 \
+    X(bytes_in)                                                                                    \
+    X(bytes_out)           /* accepted by the kernel */                                            \
+    /* limits */                                                                                   \
+    X(timeout_header)      /* 408: request head too slow */                                        \
+    X(timeout_body)        /* 408: body too slow */                                                \
+    X(timeout_idle)                                                                                \
+    X(timeout_write)       /* client stopped reading */                                            \
+    X(timeout_linger)                                                                              \
+    X(limit_uri)           /* 414 */                                                               \
+    X(limit_header)        /* 431 */                                                               \
+    X(limit_body)          /* 413 */                                                               \
+    X(limit_chunk_ext)     /* 400: chunk extensions too long */                                    \
+    X(limit_trailer)       /* 431: trailers too long */                                            \
+    X(limit_requests)      /* closed after --max-requests */                                       \
+    X(limit_rate)          /* 408: body slower than --min-body-rate */                             \
+    /* back-pressure and memory */                                                                 \
+    X(paused)              /* receiving suspended: output above the high-water mark */             \
+    X(yields)              /* connections put back in the queue after their share of a turn */     \
+    X(tails_stored)        /* incomplete input copied to a block */                                \
+    X(short_sends)         /* the kernel took less than offered */                                 \
+    X(no_block)            /* no buffer to be had: connection closed */                            \
+    X(lingers)             /* half-closed and drained before closing */                            \
+    X(pages_returned)      /* bytes of slot table given back to the kernel */                      \
+    /* engine */                                                                                   \
+    X(turns)               /* returns from wait() */                                               \
+    X(enters)              /* system calls that wait for or submit I/O */                          \
+    X(sqes)                /* io_uring submissions */                                              \
+    X(cqes)                /* io_uring completions, epoll events */                                \
+    X(recv_calls)          /* receives reported or issued */                                       \
+    X(send_calls)          /* sends issued */                                                      \
+    X(send_pending)        /* sends that had to wait */                                            \
+    X(recv_rearmed)        /* multishot receives started again */                                  \
+    X(accept_rearmed)      /* multishot accepts started again */                                   \
+    X(enobufs)             /* receive found no provided buffer */                                  \
+    X(input_held)          /* input kept by the engine while receiving is off */                   \
+    X(sq_full)             /* submission queue full: flushed early */                              \
+    X(cq_overflow)         /* completions the kernel had to park */                                \
+    X(cancels)             /* requests cancelled */                                                \
+    X(stale)               /* completions whose generation did not match: a bug if not 0 */        \
+    X(engine_errors)       /* unexpected errors from the engine's system calls */
+
+/* X(name): levels, set by the worker; summed over workers where that makes sense. */
+#define STATS_GAUGES(X)                                                                            \
+    X(slots_used)          /* connections now open */                                              \
+    X(blocks_used)         /* input and output blocks now lent to connections */                   \
+    X(block_bytes)         /* bytes mapped for blocks */                                           \
+    X(engine_inflight)     /* operations the engine has in flight */                               \
+    X(restarts)            /* times this worker has been restarted (set by the supervisor) */
+
+struct stats {
+#define STATS_FIELD_(name) uint64_t name;
+    STATS_COUNTERS(STATS_FIELD_)
+    STATS_GAUGES(STATS_FIELD_)
+#undef STATS_FIELD_
+} __attribute__((aligned(CACHE_LINE)));
+
+/*
+ * Map `n` zeroed blocks shared between this process and its future children. NULL and errno on failure.
+ * stats_unmap() takes the same `n`.
+ */
+struct stats *stats_map(unsigned n);
+void stats_unmap(struct stats *s, unsigned n);
+
+/* sum += s, field by field. */
+void stats_add(struct stats *sum, const struct stats *s);
+
+/*
+ * Write "name=value name=value ..." of every counter and gauge into `out`, NUL-terminated; zero counters are left out
+ * unless `zeros`. Returns the length, as snprintf(3) would. STATS_TEXT_MAX bytes always suffice.
+ */
+#define STATS_TEXT_MAX 4096
+size_t stats_format(char *out, size_t out_size, const struct stats *s, int zeros);
+
+/* Value of the field called `name`, or 0 and *found = 0. For tests. */
+uint64_t stats_get(const struct stats *s, const char *name, int *found);
+
+#endif
