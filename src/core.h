@@ -51,6 +51,7 @@ struct core {
     bool draining;              /* SIGTERM seen: every response says close */
 
     bool in_wait;               /* upcalls are allowed: asserted on both sides of the seam */
+    bool clock_stale;           /* the next upcall reads the clock first */
     bool trim_pending;          /* a slot_table_trim() would have something to do */
     uint64_t trim_ms;           /* when the next one is due */
 };

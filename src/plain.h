@@ -11,7 +11,6 @@ int plain_baseline_begin(struct request *r);
 void plain_baseline_body(struct slot *s, const char *data, size_t len);
 int plain_baseline_finish(struct core *c, struct slot *s);
 
-int plain_pipeline_begin(struct request *r);
 int plain_pipeline_finish(struct core *c, struct slot *s);
 
 #endif

@@ -17,7 +17,7 @@
 #include "response.h"
 #include "util.h"
 
-enum route_id { ROUTE_BASELINE, ROUTE_PIPELINE, ROUTE_JSON, ROUTE_OPTIONS, ROUTE_NONE };
+enum route_id { ROUTE_BASELINE, ROUTE_PIPELINE, ROUTE_JSON, ROUTE_NONE };
 
 /* What a request's head says, for the handler. Spans point into the input and die when begin() returns. */
 struct request {
@@ -60,6 +60,6 @@ int route_reply_text(struct core *c, struct slot *s, int status, const char *bod
 int route_reply_bad(struct core *c, struct slot *s, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The head fields every response of this slot shares: keep-alive, close. */
-void route_head_init(const struct core *c, const struct slot *s, struct response_head *h, int status);
+void route_head_init(const struct core *c, struct slot *s, struct response_head *h, int status);
 
 #endif

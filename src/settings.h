@@ -10,9 +10,9 @@
 
 struct settings {
     /* time limits, milliseconds; 0: none */
-    uint32_t header_timeout_ms; /* from a request's first byte (or the accept) to the end of its head */
-    uint32_t body_timeout_ms;   /* between two receives of a body */
-    uint32_t idle_timeout_ms;   /* between two requests */
+    uint32_t header_timeout_ms; /* from a request's first byte to the end of its head */
+    uint32_t body_timeout_ms;   /* a body's allowance of time; bytes received renew it, see min_body_rate */
+    uint32_t idle_timeout_ms;   /* between two requests, and before the first */
     uint32_t write_timeout_ms;  /* since the kernel last accepted a byte of pending output */
     uint32_t drain_timeout_ms;  /* from SIGTERM to the worker's end */
     uint32_t linger_timeout_ms; /* draining a half-closed connection */
@@ -26,7 +26,7 @@ struct settings {
     uint32_t max_requests;        /* a connection is closed after so many; 0: no limit */
     uint32_t max_connections;     /* per worker; beyond it accepting pauses; 0: the fd limit less a reserve */
     uint32_t max_pipeline;        /* requests of one connection answered in a turn before others get theirs */
-    uint32_t min_body_rate;       /* bytes per second a body must average after its first body_timeout; 0: none */
+    uint32_t min_body_rate;       /* bytes that renew a second of body_timeout; 0: any byte renews all of it */
     uint32_t max_output_bytes;    /* high-water mark: output pending on a connection before parsing stops */
     uint32_t max_linger_bytes;    /* bytes discarded on a half-closed connection before it is closed */
     uint32_t recv_buffer_bytes;   /* the most that one conn_on_input() may carry */

@@ -34,6 +34,7 @@ enum slot_state {
     SLOT_LAST,      /* the response being sent is the last one: input is no longer parsed */
     SLOT_LINGER,    /* half-closed by us: input is discarded until end, time or byte limit */
     SLOT_DETACHING, /* the engine still holds something; the fd closes at conn_on_detached() */
+    SLOT_DETACHED,  /* the engine holds nothing, but the run queue still names the fd */
 };
 
 /* slot.flags */
@@ -67,7 +68,7 @@ struct slot {
     uint32_t deadline;   /* wheel tick at which it really expires */
     uint8_t timer_kind;  /* enum timer_kind */
     uint8_t pad_;
-    uint16_t body_ticks; /* ticks since the body began, saturating: for the minimum rate */
+    uint16_t body_credit_ms; /* earned by body bytes and not yet worth a wheel tick: --min-body-rate */
 
     struct buf *in;     /* stored input: an incomplete head, or batches not parsed yet; NULL when there is none */
     struct out out;     /* output not yet accepted by the kernel */

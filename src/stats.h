@@ -43,7 +43,6 @@
     X(limit_chunk_ext)     /* 400: chunk extensions too long */                                    \
     X(limit_trailer)       /* 431: trailers too long */                                            \
     X(limit_requests)      /* closed after --max-requests */                                       \
-    X(limit_rate)          /* 408: body slower than --min-body-rate */                             \
     /* back-pressure and memory */                                                                 \
     X(paused)              /* receiving suspended: output above the high-water mark */             \
     X(yields)              /* connections put back in the queue after their share of a turn */     \

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libev.c - the readiness engine: libev on epoll (or poll, select, for comparison).
+ *
+ * One request's way: epoll_wait says that the fd is readable; one recv(2) into the worker's scratch buffer;
+ * conn_on_input() parses there, answers, and calls send(), which is one send(2) straight from the core's block.
+ * Nothing is armed or disarmed on that way: read interest is registered once, at accept. Write interest exists only
+ * while the kernel's socket buffer is full.
+ *
+ * Invariants:
+ *   - one watcher a connection, in the slot's private part; watcher.events is what epoll has been told
+ *   - priv->buf != NULL exactly while the core waits for conn_on_sent()
+ *   - after an upcall nothing of the slot is touched unless its generation is still the one before the upcall
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core.h"
+#include "engines.h"
+#include "util.h"
+
+struct libev_conn {
+    ev_io io;
+    const char *buf; /* lent output that the kernel would not take yet, or NULL */
+    uint32_t len;
+    uint32_t pad_;
+};
+
+static_assert(sizeof(struct libev_conn) % 16 == 0, "slot_priv_size is a multiple of 16");
+
+struct libev_listener {
+    ev_io io;
+    unsigned index;
+    unsigned burst;
+};
+
+struct libev_backend {
+    struct backend base;
+    struct ev_loop *loop;
+    ev_timer timeout; /* bounds wait(); does nothing itself */
+    ev_async wake;
+    struct libev_listener listener[CORE_LISTENERS_MAX];
+    char scratch[]; /* one receive */
+};
+
+/* The names of libev's pollers, as variants of --backend libev:NAME. */
+static const struct {
+    const char *name;
+    unsigned flag;
+} libev_pollers[] = {{"epoll", EVBACKEND_EPOLL}, {"poll", EVBACKEND_POLL}, {"select", EVBACKEND_SELECT}};
+
+static inline struct libev_backend *libev_of(struct backend *be)
+{
+    return (struct libev_backend *)be;
+}
+
+static inline struct libev_conn *libev_conn(struct libev_backend *b, int fd)
+{
+    return slot_priv(b->base.cfg.slots, fd);
+}
+
+/* Change what epoll is told, only if it is something else. */
+static void libev_interest(struct libev_backend *b, ev_io *io, int events)
+{
+    if ((io->events & (EV_READ | EV_WRITE)) == events && ev_is_active(io) == (events != 0))
+        return;
+    ev_io_stop(b->loop, io);
+    ev_io_set(io, io->fd, events);
+    if (events)
+        ev_io_start(b->loop, io);
+}
+
+static inline int libev_events(const ev_io *io)
+{
+    return ev_is_active(io) ? io->events & (EV_READ | EV_WRITE) : 0;
+}
+
+/* ---- events of a connection ---- */
+
+static void libev_readable(struct libev_backend *b, int fd)
+{
+    struct core *core = b->base.cfg.core;
+    ssize_t n = recv(fd, b->scratch, b->base.cfg.recv_buffer_bytes, 0);
+
+    b->base.cfg.stats->recv_calls++;
+    if (likely(n > 0)) {
+        conn_on_input(core, fd, b->scratch, (size_t)n);
+    } else if (n == 0) {
+        ev_io *io = &libev_conn(b, fd)->io;
+        libev_interest(b, io, libev_events(io) & ~EV_READ);
+        conn_on_eof(core, fd);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        conn_on_error(core, fd, errno);
+    }
+}
+
+static void libev_writable(struct libev_backend *b, int fd)
+{
+    struct libev_conn *p = libev_conn(b, fd);
+    ssize_t n = send(fd, p->buf, p->len, MSG_NOSIGNAL);
+
+    b->base.cfg.stats->send_calls++;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    p->buf = NULL;
+    libev_interest(b, &p->io, libev_events(&p->io) & ~EV_WRITE);
+    conn_on_sent(b->base.cfg.core, fd, n < 0 ? -errno : (int)n);
+}
+
+static void libev_on_io(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct libev_backend *b = ev_userdata(loop);
+    int fd = io->fd;
+
+    b->base.cfg.stats->cqes++;
+    if (unlikely(revents & EV_ERROR)) { /* libev found the fd to be bad and stopped the watcher */
+        b->base.cfg.stats->engine_errors++;
+        conn_on_error(b->base.cfg.core, fd, EBADF);
+        return;
+    }
+    if (unlikely(revents & EV_WRITE) && libev_conn(b, fd)->buf) {
+        uint32_t gen = slot_get(b->base.cfg.slots, fd)->gen;
+        libev_writable(b, fd);
+        if (slot_get(b->base.cfg.slots, fd)->gen != gen || !(libev_events(io) & EV_READ))
+            return; /* closed, or receiving has been turned off */
+    }
+    if (revents & EV_READ)
+        libev_readable(b, fd);
+}
+
+static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct libev_backend *b = ev_userdata(loop);
+    struct libev_listener *l = CONTAINER_OF(io, struct libev_listener, io);
+
+    (void)revents;
+    b->base.cfg.stats->cqes++;
+    for (unsigned i = 0; i < l->burst && ev_is_active(io); i++) {
+        int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            conn_on_open(b->base.cfg.core, l->index, fd);
+            continue;
+        }
+        switch (errno) {
+        case EAGAIN:
+            return;
+        case EINTR:
+        case ECONNABORTED: /* and the network errors of accept(2): that client is gone, the next is not */
+        case EPROTO:
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:
+        case ENETUNREACH:
+        case EPERM: /* a firewall's word */
+            continue;
+        default:
+            conn_on_accept_error(b->base.cfg.core, l->index, errno, false);
+            return;
+        }
+    }
+}
+
+static void libev_on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents;
+}
+
+static void libev_on_wake(struct ev_loop *loop, ev_async *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents;
+}
+
+/* ---- the contract's members ---- */
+
+static void libev_version(char *out, size_t out_size)
+{
+    snprintf(out, out_size, "libev %d.%d", ev_version_major(), ev_version_minor());
+}
+
+/* Flag of the poller that `variant` names (NULL: epoll, or poll where that is missing); 0: unknown. */
+static unsigned libev_poller(const char *variant)
+{
+    if (!variant)
+        return ev_supported_backends() & EVBACKEND_EPOLL ? EVBACKEND_EPOLL : EVBACKEND_POLL;
+    for (size_t i = 0; i < ARRAY_LEN(libev_pollers); i++)
+        if (!strcmp(variant, libev_pollers[i].name))
+            return libev_pollers[i].flag;
+    return 0;
+}
+
+static const char *libev_poller_name(unsigned flag)
+{
+    for (size_t i = 0; i < ARRAY_LEN(libev_pollers); i++)
+        if (flag == libev_pollers[i].flag)
+            return libev_pollers[i].name;
+    return "unknown";
+}
+
+/*
+ * A loop on exactly the wanted poller: without EVFLAG_NOENV, LIBEV_FLAGS in the environment could make it another one
+ * (even libev's own io_uring), and every comparison with it would be void.
+ */
+static struct ev_loop *libev_loop_new(const char *variant, char *error)
+{
+    unsigned flag = libev_poller(variant);
+
+    if (!flag) {
+        snprintf(error, BACKEND_TEXT_MAX, "libev has no poller called \"%s\"; there are epoll, poll and select", variant);
+        errno = EINVAL;
+        return NULL;
+    }
+    struct ev_loop *loop = ev_loop_new(flag | EVFLAG_NOENV);
+    if (!loop) {
+        int err = errno ? errno : ENOSYS;
+        snprintf(error, BACKEND_TEXT_MAX, "libev cannot use %s here: %s", libev_poller_name(flag), strerror(err));
+        errno = err;
+        return NULL;
+    }
+    if (ev_backend(loop) != flag) {
+        snprintf(error, BACKEND_TEXT_MAX, "libev chose %s instead of %s", libev_poller_name(ev_backend(loop)),
+                 libev_poller_name(flag));
+        ev_loop_destroy(loop);
+        errno = ENOTSUP;
+        return NULL;
+    }
+    return loop;
+}
+
+static void libev_probe(const char *variant, struct backend_probe *out)
+{
+    size_t n = 0;
+
+    memset(out, 0, sizeof(*out));
+    for (size_t i = 0; i < ARRAY_LEN(libev_pollers); i++) {
+        bool has = ev_supported_backends() & libev_pollers[i].flag;
+        n += (size_t)snprintf(out->features + n, sizeof(out->features) - n, "%s%s%s", n ? " " : "", has ? "" : "no:",
+                              libev_pollers[i].name);
+    }
+    struct ev_loop *loop = libev_loop_new(variant, out->reason);
+    if (!loop) {
+        if (errno == EMFILE || errno == ENFILE)
+            snprintf(out->hint, sizeof(out->hint), "raise the fd limit (ulimit -n)");
+        return;
+    }
+    ev_loop_destroy(loop);
+    out->usable = true;
+}
+
+static int libev_open(const struct backend_config *cfg, struct backend **be, char *error)
+{
+    struct libev_backend *b = calloc(1, sizeof(*b) + cfg->recv_buffer_bytes);
+
+    if (!b) {
+        snprintf(error, BACKEND_TEXT_MAX, "no memory for the libev engine");
+        return -ENOMEM;
+    }
+    b->base.ops = &libev_backend_ops;
+    b->base.cfg = *cfg;
+    errno = 0;
+    b->loop = libev_loop_new(cfg->variant, error);
+    if (!b->loop) {
+        int err = errno ? errno : ENOTSUP;
+        free(b);
+        return -err;
+    }
+    ev_set_userdata(b->loop, b);
+    ev_timer_init(&b->timeout, libev_on_timeout, 0., 0.);
+    ev_async_init(&b->wake, libev_on_wake);
+    ev_async_start(b->loop, &b->wake);
+    for (unsigned i = 0; i < CORE_LISTENERS_MAX; i++) {
+        ev_io_init(&b->listener[i].io, libev_on_accept, -1, 0);
+        b->listener[i].index = i;
+    }
+    *be = &b->base;
+    return 0;
+}
+
+static void libev_close(struct backend *be)
+{
+    struct libev_backend *b = libev_of(be);
+
+    ev_loop_destroy(b->loop);
+    free(b);
+}
+
+static void libev_describe(struct backend *be, char *out, size_t out_size)
+{
+    snprintf(out, out_size, "%s, libev %d.%d", libev_poller_name(ev_backend(libev_of(be)->loop)), ev_version_major(),
+             ev_version_minor());
+}
+
+static int libev_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst)
+{
+    struct libev_backend *b = libev_of(be);
+    struct libev_listener *l = &b->listener[index];
+
+    if (on == (bool)ev_is_active(&l->io))
+        return 0;
+    if (!on) {
+        ev_io_stop(b->loop, &l->io);
+        return 0;
+    }
+    l->burst = burst;
+    ev_io_set(&l->io, lfd, EV_READ);
+    ev_io_start(b->loop, &l->io);
+    return 0;
+}
+
+static int libev_attach(struct backend *be, int fd)
+{
+    struct libev_backend *b = libev_of(be);
+    struct libev_conn *p = libev_conn(b, fd);
+
+    ev_io_init(&p->io, libev_on_io, fd, EV_READ);
+    ev_io_start(b->loop, &p->io);
+    return 0;
+}
+
+static void libev_recv_ctl(struct backend *be, int fd, bool on)
+{
+    struct libev_backend *b = libev_of(be);
+    ev_io *io = &libev_conn(b, fd)->io;
+    int events = libev_events(io);
+
+    libev_interest(b, io, on ? events | EV_READ : events & ~EV_READ);
+}
+
+static int libev_send(struct backend *be, int fd, const char *buf, size_t len)
+{
+    struct libev_backend *b = libev_of(be);
+    ssize_t n;
+
+    do {
+        n = send(fd, buf, len, MSG_NOSIGNAL);
+        b->base.cfg.stats->send_calls++;
+    } while (n < 0 && errno == EINTR);
+    if (likely(n > 0))
+        return (int)n;
+    if (n == 0 || errno != EAGAIN)
+        return n == 0 ? -EPIPE : -errno;
+
+    struct libev_conn *p = libev_conn(b, fd);
+    assert(!p->buf);
+    p->buf = buf;
+    p->len = (uint32_t)len;
+    libev_interest(b, &p->io, libev_events(&p->io) | EV_WRITE);
+    b->base.cfg.stats->send_pending++;
+    return IO_PENDING;
+}
+
+static int libev_detach(struct backend *be, int fd)
+{
+    struct libev_backend *b = libev_of(be);
+    struct libev_conn *p = libev_conn(b, fd);
+
+    ev_io_stop(b->loop, &p->io); /* clears a pending event of this turn as well */
+    p->buf = NULL;
+    return 0;
+}
+
+static int libev_wait(struct backend *be, int64_t timeout_ms)
+{
+    struct libev_backend *b = libev_of(be);
+
+    if (timeout_ms > 0) {
+        b->timeout.repeat = (ev_tstamp)timeout_ms / 1000.;
+        ev_timer_again(b->loop, &b->timeout);
+    } else if (ev_is_active(&b->timeout)) {
+        ev_timer_stop(b->loop, &b->timeout);
+    }
+    b->base.cfg.stats->enters++;
+    ev_run(b->loop, timeout_ms == 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
+    return 0;
+}
+
+static void libev_wake(struct backend *be)
+{
+    struct libev_backend *b = libev_of(be);
+
+    ev_async_send(b->loop, &b->wake);
+}
+
+const struct backend_ops libev_backend_ops = {
+    .name = "libev",
+    .slot_priv_size = sizeof(struct libev_conn),
+    .version = libev_version,
+    .probe = libev_probe,
+    .open = libev_open,
+    .close = libev_close,
+    .describe = libev_describe,
+    .listen_ctl = libev_listen_ctl,
+    .attach = libev_attach,
+    .recv_ctl = libev_recv_ctl,
+    .send = libev_send,
+    .detach = libev_detach,
+    .wait = libev_wait,
+    .wake = libev_wake,
+};
