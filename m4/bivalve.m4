@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+# What configure.ac needs more than once.
+
+# BIVALVE_ADD_CFLAG(VARIABLE, FLAG)
+# Appends FLAG to VARIABLE if the compiler takes it together with the user's flags. -Werror makes
+# clang refuse what it would otherwise only warn about ("argument unused", "unknown warning option").
+AC_DEFUN([BIVALVE_ADD_CFLAG], [
+    AS_VAR_PUSHDEF([cache], [bivalve_cv_cflag_$2])
+    AC_CACHE_CHECK([whether $CC takes $2], [cache], [
+        bivalve_save_CFLAGS=$CFLAGS
+        CFLAGS="$CFLAGS -Werror $2"
+        AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[#include <stddef.h>]], [[]])],
+            [AS_VAR_SET([cache], [yes])], [AS_VAR_SET([cache], [no])])
+        CFLAGS=$bivalve_save_CFLAGS
+    ])
+    AS_VAR_IF([cache], [yes], [AS_VAR_APPEND([$1], [" $2"])])
+    AS_VAR_POPDEF([cache])
+])
+
+# BIVALVE_ADD_LDFLAG(VARIABLE, FLAG [, CFLAGS-FOR-THE-TEST])
+# The same for a flag of the linker.
+AC_DEFUN([BIVALVE_ADD_LDFLAG], [
+    AS_VAR_PUSHDEF([cache], [bivalve_cv_ldflag_$2])
+    AC_CACHE_CHECK([whether $CC links with $2], [cache], [
+        bivalve_save_CFLAGS=$CFLAGS
+        bivalve_save_LDFLAGS=$LDFLAGS
+        CFLAGS="$CFLAGS -Werror $3"
+        LDFLAGS="$LDFLAGS $2"
+        AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <stdio.h>]], [[puts("");]])],
+            [AS_VAR_SET([cache], [yes])], [AS_VAR_SET([cache], [no])])
+        CFLAGS=$bivalve_save_CFLAGS
+        LDFLAGS=$bivalve_save_LDFLAGS
+    ])
+    AS_VAR_IF([cache], [yes], [AS_VAR_APPEND([$1], [" $2"])])
+    AS_VAR_POPDEF([cache])
+])
+
+# BIVALVE_WITH_LIBRARY(NAME, WHAT FOR)
+# --with-NAME[=DIR]. Sets with_NAME to yes, no or check, and NAME_dir to DIR where one was given.
+AC_DEFUN([BIVALVE_WITH_LIBRARY], [
+    AC_ARG_WITH([$1],
+        [AS_HELP_STRING([--with-$1@<:@=DIR@:>@],
+            [$2, in the system's paths or under DIR/include and DIR/lib @<:@check@:>@])],
+        [], [with_$1=check])
+    $1_dir=
+    AS_CASE([$with_$1],
+        [yes | no | check], [],
+        [/*], [$1_dir=$with_$1; with_$1=yes
+               AS_IF([test ! -d "$$1_dir"],
+                   [AC_MSG_ERROR([--with-$1: there is no directory $$1_dir])])],
+        [AC_MSG_ERROR([--with-$1 takes yes, no, check or an absolute directory, not "$with_$1"])])
+])
+
+# BIVALVE_DIR_FLAGS(DIR, CPPFLAGS-VARIABLE, LIBS-VARIABLE)
+# The flags that find a library installed under DIR. No run path is set: that is the user's choice,
+# by LDFLAGS=-Wl,-rpath,DIR/lib or LD_LIBRARY_PATH.
+AC_DEFUN([BIVALVE_DIR_FLAGS], [
+    $2="-I$1/include"
+    $3=
+    for bivalve_libdir in "$1/lib64" "$1/lib"; do
+        AS_IF([test -d "$bivalve_libdir"], [$3="-L$bivalve_libdir $$3"])
+    done
+])
+
+# BIVALVE_LIBRARY_MISSING(NAME, DEBIAN, FEDORA, ALPINE [, MORE])
+# Ends configure with the packages that would have helped.
+AC_DEFUN([BIVALVE_LIBRARY_MISSING], [
+    AC_MSG_ERROR([$1 was not found. Packages:
+  Debian, Ubuntu:  apt-get install $2
+  Fedora:          dnf install $3
+  Alpine:          apk add $4$5])
+])

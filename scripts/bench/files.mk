@@ -1,0 +1,1 @@
+# The comparison tool's part of Makefile.am: what is installed and what is distributed.
