@@ -56,4 +56,22 @@ struct core {
     uint64_t trim_ms;           /* when the next one is due */
 };
 
+/*
+ * Set up everything but listeners: slot table for fds below `fds`, pools, wheel, clock, and the engine `ops` with `variant`, opened in
+ * this process. What is pointed to must outlive the core. 0, or -errno with one line in `error` (BACKEND_TEXT_MAX bytes), and
+ * nothing left behind.
+ */
+struct backend_ops;
+int core_init(struct core *c, const struct settings *set, const struct dataset *data, struct stats *stats,
+              const struct backend_ops *ops, const char *variant, uint32_t fds, char *error);
+
+/* No connection is open any more, or the process is about to end. */
+void core_destroy(struct core *c);
+
+/*
+ * One turn of the worker's loop: go on with queued connections, expire timers, wait at most `max_ms` (-1: as long as
+ * nothing is due) and make the upcalls. 0, or -errno when the engine is broken.
+ */
+int core_turn(struct core *c, int64_t max_ms);
+
 #endif
