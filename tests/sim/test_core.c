@@ -65,9 +65,8 @@ static struct dataset shipped;
 static int group_setup(void **state)
 {
     char error[DATASET_ERROR_MAX];
-    const char *path = getenv("BIVALVE_TEST_DATASET");
     (void)state;
-    if (dataset_load(&shipped, path ? path : TEST_DATASET, error) < 0) {
+    if (dataset_load(&shipped, TEST_SRCDIR "/data/dataset.json", error) < 0) {
         fprintf(stderr, "%s\n", error);
         return -1;
     }
