@@ -141,8 +141,12 @@ static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
     struct libev_backend *b = ev_userdata(loop);
     struct libev_listener *l = CONTAINER_OF(io, struct libev_listener, io);
 
-    (void)revents;
     b->base.cfg.stats->cqes++;
+    if (unlikely(revents & EV_ERROR)) { /* epoll would not have the listener, and libev stopped the watcher */
+        b->base.cfg.stats->engine_errors++;
+        conn_on_accept_error(b->base.cfg.core, l->index, ENOMEM, true);
+        return;
+    }
     for (unsigned i = 0; i < l->burst && ev_is_active(io); i++) {
         int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
