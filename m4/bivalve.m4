@@ -35,8 +35,9 @@ AC_DEFUN([BIVALVE_ADD_LDFLAG], [
     AS_VAR_POPDEF([cache])
 ])
 
-# BIVALVE_WITH_LIBRARY(NAME, WHAT FOR)
-# --with-NAME[=DIR]. Sets with_NAME to yes, no or check, and NAME_dir to DIR where one was given.
+# BIVALVE_WITH_LIBRARY(NAME, WHAT FOR, HEADER)
+# --with-NAME[=DIR]. Sets with_NAME to yes, no or check, and NAME_dir to DIR where one was given. DIR must
+# have the header: otherwise the system's library would be taken, silently.
 AC_DEFUN([BIVALVE_WITH_LIBRARY], [
     AC_ARG_WITH([$1],
         [AS_HELP_STRING([--with-$1@<:@=DIR@:>@],
@@ -47,7 +48,9 @@ AC_DEFUN([BIVALVE_WITH_LIBRARY], [
         [yes | no | check], [],
         [/*], [$1_dir=$with_$1; with_$1=yes
                AS_IF([test ! -d "$$1_dir"],
-                   [AC_MSG_ERROR([--with-$1: there is no directory $$1_dir])])],
+                   [AC_MSG_ERROR([--with-$1: there is no directory $$1_dir])])
+               AS_IF([test ! -f "$$1_dir/include/$3" && test ! -f "$$1_dir/include/$1/$3"],
+                   [AC_MSG_ERROR([--with-$1: there is no $$1_dir/include/$3])])],
         [AC_MSG_ERROR([--with-$1 takes yes, no, check or an absolute directory, not "$with_$1"])])
 ])
 
