@@ -3,7 +3,6 @@
 
 import calendar
 import json
-import os
 import random
 import time
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import wire
-from conftest import engine_list
+from wire_fixtures import engine_list
 
 
 def test_there_is_an_engine():

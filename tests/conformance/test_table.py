@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-import table
 import wire
-from table import ANY, CASES, CLOSE, KEEP
+from table import CASES, CLOSE, KEEP
 
 FOLLOWER = b"GET /baseline11?a=777 HTTP/1.1\r\nHost: follower\r\n\r\n"
 MODES = ("whole", "bytes", "followed")

@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -199,6 +198,9 @@ def complaints(response, now=None):
 # The server under test
 # ---------------------------------------------------------------------------------------------
 
+# More options for every start, for whoever runs the tests where the server needs them.
+ROOT_ARGS = os.environ.get("WIRE_ARGS", "").split()
+
 def binary():
     path = os.environ.get("BIVALVE")
     if not path:
@@ -282,7 +284,7 @@ class Server:
             argv += ["--listen", where]
         if workers is not None:
             argv += ["--workers", str(workers)]
-        argv += [str(o) for o in options]
+        argv += ROOT_ARGS + [str(o) for o in options]
         self.argv = argv
         self._log = tempfile.NamedTemporaryFile(prefix="bivalve-log-", dir=TMP, delete=False)
         self.log_path = self._log.name

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""Clients that mean no good.  Each kind runs in a process of its own, so that its pace does not
+depend on the test beside it; it opens its connections, misbehaves, and reports what became of them."""
+
+import multiprocessing
+import random
+import resource
+import select
+import socket
+import struct
+import time
+
+import wire
+from wire import request
+
+GET = request("GET /pipeline HTTP/1.1")
+DRIP_S = 0.25
+
+
+def connect(addr, rcvbuf=None):
+    s = socket.socket(addr[0], socket.SOCK_STREAM)
+    if rcvbuf:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+    s.settimeout(wire.HANG_S)
+    s.connect(addr[1])
+    s.setblocking(False)
+    return s
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def first_bytes(kind, rng):
+    """(what is sent at once, what is dripped behind it, whether anything is ever read)"""
+    if kind == "slow-head":
+        return b"", request("GET /pipeline HTTP/1.1", "X: " + "y" * 4000), True
+    if kind == "slow-fields":
+        return GET[:-2], b"X: y\r\n" * 1000, True
+    if kind == "slow-body":
+        return request("POST /baseline11 HTTP/1.1", "Content-Length: 8000"), b" " * 7000, True
+    if kind == "slow-chunks":
+        return (request("POST /baseline11 HTTP/1.1", "Transfer-Encoding: chunked"),
+                b"1\r\n \r\n" * 1000, True)
+    if kind == "stalled-head":
+        return GET[:rng.randrange(1, len(GET) - 1)], b"", True
+    if kind == "stalled-body":
+        return request("POST /baseline11 HTTP/1.1", "Content-Length: 10", body="1"), b"", True
+    if kind == "expect-and-silence":
+        return (request("POST /baseline11 HTTP/1.1", "Content-Length: 10", "Expect: 100-continue"), b"",
+                True)
+    if kind == "idle":
+        return b"", b"", True
+    if kind == "idle-after-a-request":
+        return GET, b"", True
+    if kind == "error-and-no-close":
+        return b"BAD\r\n\r\n", b"", False
+    if kind == "half-closed":
+        return GET[:10], b"", True
+    raise ValueError(kind)
+
+
+KINDS = ["slow-head", "slow-fields", "slow-body", "slow-chunks", "stalled-head", "stalled-body",
+         "expect-and-silence", "idle", "idle-after-a-request", "error-and-no-close", "half-closed"]
+
+
+def misbehave(kind, addr, n, pipe):
+    """Open n connections of the kind and stay with them until the server has ended each.
+    Reports (ended by the server, still open)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    rng = random.Random(kind)
+    poller = select.poll()
+    open_ones, ended = {}, 0
+    for _ in range(n):
+        s = connect(addr)
+        now, later, reads = first_bytes(kind, rng)
+        if now:
+            s.send(now)
+        if kind == "half-closed":
+            s.shutdown(socket.SHUT_WR)
+        open_ones[s.fileno()] = [s, later, 0, reads]
+        poller.register(s, select.POLLIN | select.POLLRDHUP)
+    pipe.send("ready")
+    end = time.monotonic() + 3 * wire.HANG_S
+    next_drip = time.monotonic()
+    while open_ones and time.monotonic() < end:
+        for fd, what in poller.poll(50):
+            s, _, _, reads = open_ones[fd]
+            over = bool(what & (select.POLLHUP | select.POLLERR | select.POLLNVAL))
+            if reads or over:
+                try:
+                    over = not s.recv(65536)
+                except BlockingIOError:
+                    over = False
+                except OSError:
+                    over = True
+            else:
+                over = bool(what & select.POLLRDHUP)
+            if over:
+                poller.unregister(fd)
+                del open_ones[fd]
+                s.close()
+                ended += 1
+        if time.monotonic() >= next_drip:
+            next_drip = time.monotonic() + DRIP_S
+            for item in open_ones.values():
+                s, later, at, _ = item
+                if at < len(later):
+                    try:
+                        s.send(later[at:at + 1])
+                        item[2] += 1
+                    except OSError:
+                        pass
+    pipe.send((ended, len(open_ones)))
+    for s, _, _, _ in open_ones.values():
+        s.close()
+
+
+def do_not_read(addr, n, pipe):
+    """n clients that ask for megabytes and read nothing, until the server lets them go."""
+    data = request("GET /json/50 HTTP/1.1") * 1000
+    clients = [connect(addr, rcvbuf=4096) for _ in range(n)]
+    pipe.send("ready")
+    left = set(clients)
+    end = time.monotonic() + 3 * wire.HANG_S
+    while left and time.monotonic() < end:
+        for s in list(left):
+            try:
+                s.send(data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                left.discard(s)
+        if left:
+            p = select.poll()
+            for s in left:
+                p.register(s, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+            gone = {fd for fd, _ in p.poll(50)}
+            left = {s for s in left if s.fileno() not in gone}
+    pipe.send((n - len(left), len(left)))
+    for s in clients:
+        s.close()
+
+
+def storm(addr, n, pipe, seed=1):
+    """n connections that end in a reset (or a close, or a half-close) at every possible point."""
+    rng = random.Random(seed)
+    shapes = [GET, GET * 50, request("GET /json/50 HTTP/1.1") * 30,
+              request("POST /baseline11 HTTP/1.1", "Content-Length: 100", body=" " * 99 + "1"),
+              request("POST /baseline11 HTTP/1.1", "Transfer-Encoding: chunked",
+                      body="1\r\n1\r\n" * 50 + "0\r\n\r\n"),
+              request("POST /baseline11 HTTP/1.1", "Expect: 100-continue", "Content-Length: 2"),
+              b"BAD\r\n\r\n" + b"x" * 3000, b"", request("GET /pipeline HTTP/1.0")]
+    pipe.send("ready")
+    held = []
+    for _ in range(n):
+        try:
+            s = connect(addr)
+            data = rng.choice(shapes)
+            s.send(data[:rng.randint(0, len(data))] if rng.random() < 0.6 else data)
+            what = rng.random()
+            if what < 0.2:
+                s.shutdown(socket.SHUT_WR)
+            if what < 0.5:
+                try:
+                    s.recv(rng.choice([1, 100, 65536]))
+                except BlockingIOError:
+                    pass
+            held.append(s)
+        except OSError:
+            pass
+        if len(held) > rng.randint(0, 60):
+            s = held.pop(rng.randrange(len(held)))
+            if rng.random() < 0.8:
+                reset(s)
+            else:
+                s.close()
+    for s in held:
+        reset(s)
+    pipe.send((n, 0))
+
+
+class Attack:
+    """`with Attack(function, *args) as a:` runs it; `a.result()` waits for its report."""
+
+    def __init__(self, function, *args):
+        self._pipe, theirs = multiprocessing.Pipe(False)
+        self._process = multiprocessing.Process(target=function, args=args + (theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self):
+        assert self._pipe.poll(2 * wire.HANG_S) and self._pipe.recv() == "ready"
+        return self
+
+    def running(self):
+        return not self._pipe.poll(0)
+
+    def result(self):
+        assert self._pipe.poll(4 * wire.HANG_S), "the attack never ended"
+        return self._pipe.recv()
+
+    def __exit__(self, *_):
+        self._process.join(2)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
