@@ -101,7 +101,8 @@ def verdict(c, e, mode):
 
 @pytest.mark.parametrize("mode,case", [pytest.param(m, c, id="%s-%s" % (m, c.id))
                                        for m in MODES for c in cases_of(m)])
-def test_case(servers, engine, mode, case):
+def test_case(servers, engine, mode, case, record_property):
+    record_property("conformance", (engine, case.level, case.id))
     e = results(servers, engine, mode)[case.id]
     problems = verdict(case, e, mode)
     assert not problems, "\n%s %s (%s, %s)\n%s\n%s" % (

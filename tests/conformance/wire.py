@@ -189,8 +189,8 @@ def complaints(response, now=None):
         text = response.body
         if text and text.rstrip(b"\n").count(b"\n"):
             out.append("the text of a %d is more than one line: %r" % (status, text))
-        if status == 400 and not text.strip():
-            out.append("a 400 that does not say what was wrong")
+        if not text.strip():
+            out.append("a %d that does not say what was wrong (RFC 9110 15.5, 15.6)" % status)
     return out
 
 

@@ -40,6 +40,23 @@ def pytest_report_header(config):
     return lines
 
 
+_verdicts = {}
+
+
+def pytest_runtest_logreport(report):
+    """Collect the table's verdicts: a case passes if it passes in all its modes."""
+    for name, value in report.user_properties:
+        if name == "conformance" and report.when == "call":
+            engine, level, case = value
+            _verdicts.setdefault((engine, level), {}).setdefault(case, []).append(report.passed)
+
+
+def pytest_terminal_summary(terminalreporter):
+    for (engine, level), cases in sorted(_verdicts.items()):
+        terminalreporter.write_line("conformance: %s: %s %d of %d cases" % (
+            engine, level, sum(all(v) for v in cases.values()), len(cases)))
+
+
 class Servers:
     """Servers by (engine, options); `get` starts one or hands out the one that runs."""
 
