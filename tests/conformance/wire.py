@@ -525,8 +525,9 @@ class Client:
 
     def quiet(self, seconds):
         """Nothing comes for so long; true if so."""
-        ready, _, _ = select.select([self.sock], [], [], seconds)
-        return not ready
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return not poller.poll(seconds * 1000)
 
     def close(self):
         self.sock.close()

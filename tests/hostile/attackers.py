@@ -120,7 +120,9 @@ def misbehave(kind, addr, n, pipe):
 
 def do_not_read(addr, n, pipe):
     """n clients that ask for megabytes and read nothing, until the server lets them go."""
-    data = request("GET /json/50 HTTP/1.1") * 1000
+    one = request("GET /json/50 HTTP/1.1")
+    data = one * 1000
+    sent = {}
     clients = [connect(addr, rcvbuf=4096) for _ in range(n)]
     pipe.send("ready")
     left = set(clients)
@@ -128,7 +130,7 @@ def do_not_read(addr, n, pipe):
     while left and time.monotonic() < end:
         for s in list(left):
             try:
-                s.send(data)
+                sent[s] = sent.get(s, 0) + s.send(data[sent.get(s, 0) % len(one):])
             except BlockingIOError:
                 pass
             except OSError:
