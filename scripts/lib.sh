@@ -115,6 +115,8 @@ server_start()
 {
     server_log=$1
     shift
+    # Root gives its privileges up, as the server wants it.
+    [ "$(id -u)" -ne 0 ] || set -- "$@" --user nobody
     "$@" --listen 127.0.0.1:0 >"$server_log" 2>&1 </dev/null &
     server=$!
     url=
