@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dataset.c - from a file to records, with every doubt an error that names file, record and field.
+ * dataset.c - the records that /json serves: read, checked in every respect with jansson, and laid out
+ * for the writer (json.c). The only file that knows jansson; nothing of it is left after loading.
  *
- * The JSON library reads and checks; what it built is thrown away once the records are filled, so that the workers share
- * nothing but one block of texts and one array.
+ * Whatever is refused is named by file, record (counted from 1, with its id once that is known) and field. For text
+ * that is no JSON jansson knows the byte only; dataset_locate() finds record and field from there.
  */
 #include "config.h"
 
@@ -11,342 +12,567 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <jansson.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
 
 #include "integer.h"
 #include "json.h"
+#include "log.h"
 #include "util.h"
 
-/* What a load is busy with, for its error messages. */
-struct loader {
+static_assert(sizeof(json_int_t) == sizeof(int64_t), "jansson was built without 64-bit integers");
+
+#define DATASET_PATH_SHOWN 160  /* bytes of the path's end in a message */
+#define DATASET_FIELD_SHOWN 64  /* bytes of a field's name */
+#define DATASET_READ_MIN 65536  /* bytes: the buffer's first size */
+
+/* A load in progress: for messages, what is being looked at. */
+struct dataset_loader {
     struct dataset *d;
     const char *path;
     char *error;
-    size_t record;       /* from 1; 0: not in a record */
-    char *text;          /* next free byte of the texts */
-    struct dataset_text *tag;
+    size_t record;   /* index of the record, from 0 */
+    bool has_id;
+    int64_t id;
+    /* sizes found in the first pass, places used in the second */
+    size_t text_bytes, tag_count;
+    char *text_next;
+    struct dataset_text *tag_next;
 };
 
-static int fail(const struct loader *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* ---- messages ---------------------------------------------------------------------------------- */
 
-static int fail(const struct loader *l, const char *fmt, ...)
+static const char *dataset_path_shown(const char *path, const char **ellipsis)
 {
-    char what[DATASET_ERROR_MAX / 2];
+    size_t len = strlen(path);
+
+    *ellipsis = len > DATASET_PATH_SHOWN ? "..." : "";
+    return len > DATASET_PATH_SHOWN ? path + len - DATASET_PATH_SHOWN : path;
+}
+
+/* A message about the file as a whole. Returns -err. */
+static int dataset_fail_file(struct dataset_loader *l, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static int dataset_fail_file(struct dataset_loader *l, int err, const char *fmt, ...)
+{
+    char what[DATASET_ERROR_MAX];
+    const char *ellipsis, *path = dataset_path_shown(l->path, &ellipsis);
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(what, sizeof(what), fmt, ap);
     va_end(ap);
-    if (l->record)
-        snprintf(l->error, DATASET_ERROR_MAX, "%s: record %zu: %s", l->path, l->record, what);
-    else
-        snprintf(l->error, DATASET_ERROR_MAX, "%s: %s", l->path, what);
-    return -EINVAL;
+    snprintf(l->error, DATASET_ERROR_MAX, "%s%s: %.300s", ellipsis, path, what);
+    return -err;
 }
 
-static const char *type_name(const json_t *v)
+/* A message about a field (NULL: about the record) of the record at hand. Returns -EINVAL. */
+static int dataset_fail(struct dataset_loader *l, const char *field, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+static int dataset_fail(struct dataset_loader *l, const char *field, const char *fmt, ...)
+{
+    char what[256], id[32] = "";
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    if (l->has_id)
+        snprintf(id, sizeof(id), " (id %lld)", (long long)l->id);
+    return dataset_fail_file(l, EINVAL, "record %zu%s: %s%s%s", l->record + 1, id,
+                             field ? field : "", field ? ": " : "", what);
+}
+
+static const char *dataset_type_name(const json_t *v)
 {
     switch (json_typeof(v)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "an array";
-    case JSON_STRING:
-        return "a string";
-    case JSON_INTEGER:
-        return "an integer";
-    case JSON_REAL:
-        return "a number with a fraction or an exponent";
-    case JSON_NULL:
-        return "null";
-    default:
-        return "a boolean";
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a number with a fraction or an exponent";
+    case JSON_TRUE:
+    case JSON_FALSE: return "a boolean";
+    default: return "null";
     }
 }
 
-/* Bytes that `s` takes escaped and in quotes, RFC 8259 section 7; written to `out` unless that is NULL. */
-static size_t escape(char *out, const char *s, size_t len)
-{
-    static const char hex[] = "0123456789abcdef";
-    size_t n = 0;
-#define EMIT(c) ((void)(out ? out[n] = (c) : 0), n++)
+/* ---- text that is no JSON ---------------------------------------------------------------------- */
 
-    EMIT('"');
+/* Where a byte is: the record, and the member that was begun last before it. */
+struct dataset_place {
+    size_t records;         /* records begun */
+    size_t depth;           /* brackets open */
+    const char *key[2];     /* in the record, and in an object inside it; behind their opening quotes */
+    size_t key_len[2];
+};
+
+/* Walk over text that jansson accepted as far as `len`: no need to check anything. */
+static void dataset_locate(struct dataset_place *at, const char *text, size_t len)
+{
+    const char *string = NULL; /* the last string's start */
+    size_t string_len = 0;
+    bool inside = false;
+
+    memset(at, 0, sizeof(*at));
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)s[i];
-        const char *two = c == '"' ? "\\\"" : c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : NULL;
-        if (two) {
-            EMIT(two[0]);
-            EMIT(two[1]);
-        } else if (c < 0x20) {
-            EMIT('\\');
-            EMIT('u');
-            EMIT('0');
-            EMIT('0');
-            EMIT(hex[c >> 4]);
-            EMIT(hex[c & 15]);
-        } else {
-            EMIT((char)c);
+        char c = text[i];
+        if (inside) {
+            if (c == '\\') {
+                i++;
+            } else if (c == '"') {
+                inside = false;
+                string_len = (size_t)(text + i - string);
+            }
+        } else if (c == '"') {
+            inside = true;
+            string = text + i + 1;
+        } else if (c == '{' || c == '[') {
+            at->records += at->depth == 1;
+            at->depth++;
+        } else if (c == '}' || c == ']') {
+            at->depth -= at->depth > 0;
+            if (at->depth < 3)
+                at->key[1] = NULL;
+            if (at->depth < 2)
+                at->key[0] = NULL;
+        } else if (c == ':' && string && (at->depth == 2 || at->depth == 3)) {
+            at->key[at->depth - 2] = string;
+            at->key_len[at->depth - 2] = string_len;
+        } else if (c == ',' && at->depth == 2) {
+            at->key[0] = NULL; /* the next one is yet to come */
+        } else if (c == ',' && at->depth == 3) {
+            at->key[1] = NULL;
         }
     }
-    EMIT('"');
-#undef EMIT
+}
+
+static int dataset_fail_syntax(struct dataset_loader *l, const char *text, size_t len,
+                               const json_error_t *e)
+{
+    char key[2][DATASET_FIELD_SHOWN], field[2 * DATASET_FIELD_SHOWN + 2] = "";
+    char why[JSON_ERROR_TEXT_LENGTH];
+    struct dataset_place at;
+    /* jansson tells where it stopped reading: behind what it complains about */
+    size_t stop = e->position > 0 ? MIN((size_t)e->position, len) : 0;
+
+    dataset_locate(&at, text, stop);
+    if (at.key[0])
+        snprintf(field, sizeof(field), "%s%s%s: ", log_escape(key[0], sizeof(key[0]), at.key[0], at.key_len[0]),
+                 at.key[1] ? "." : "",
+                 at.key[1] ? log_escape(key[1], sizeof(key[1]), at.key[1], at.key_len[1]) : "");
+    log_escape(why, sizeof(why), e->text, strlen(e->text));
+    if (!at.records)
+        return dataset_fail_file(l, EINVAL, "line %d, column %d, byte %d: %s", e->line, e->column,
+                                 e->position, why);
+    return dataset_fail_file(l, EINVAL, "record %zu: %sline %d, column %d, byte %d: %s", at.records, field,
+                             e->line, e->column, e->position, why);
+}
+
+/* ---- checks ------------------------------------------------------------------------------------ */
+
+/* Members of an object whose values are of some type: their names, and how to take them. */
+struct dataset_field {
+    const char *name;
+    int (*take)(struct dataset_loader *l, struct dataset_record *r, const struct dataset_field *f,
+                const json_t *v);
+    size_t offset; /* of the member of struct dataset_record, where one suffices */
+    const char *label; /* in messages */
+};
+
+/* Every field there, and none but them. */
+static int dataset_take_object(struct dataset_loader *l, struct dataset_record *r, const json_t *v,
+                               const char *label, const struct dataset_field *fields, size_t count)
+{
+    char name[DATASET_FIELD_SHOWN];
+
+    if (!json_is_object(v))
+        return dataset_fail(l, label, "must be an object, is %s", dataset_type_name(v));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *member = json_object_get(v, fields[i].name);
+        if (!member)
+            return dataset_fail(l, fields[i].label, "is missing");
+        int rc = fields[i].take(l, r, &fields[i], member);
+        if (rc < 0)
+            return rc;
+    }
+    if (json_object_size(v) == count)
+        return 0;
+    for (void *it = json_object_iter((json_t *)v); it; it = json_object_iter_next((json_t *)v, it)) {
+        const char *key = json_object_iter_key(it);
+        size_t i = 0;
+        while (i < count && strcmp(key, fields[i].name))
+            i++;
+        if (i < count)
+            continue;
+        log_escape(name, sizeof(name), key, strlen(key));
+        return dataset_fail(l, label, "unknown field \"%s\"; allowed are id, name, category, price, quantity, "
+                            "active, tags, rating.score, rating.count", name);
+    }
+    return 0;
+}
+
+static int dataset_take_integer(struct dataset_loader *l, struct dataset_record *r,
+                                const struct dataset_field *f, const json_t *v)
+{
+    if (!json_is_integer(v))
+        return dataset_fail(l, f->label, "must be an integer of 64 bits, is %s", dataset_type_name(v));
+    int64_t value = json_integer_value(v);
+    memcpy((char *)r + f->offset, &value, sizeof(value));
+    return 0;
+}
+
+static int dataset_take_id(struct dataset_loader *l, struct dataset_record *r,
+                           const struct dataset_field *f, const json_t *v)
+{
+    int rc = dataset_take_integer(l, r, f, v);
+
+    if (rc < 0)
+        return rc;
+    l->has_id = true;
+    l->id = r->id;
+    return 0;
+}
+
+static int dataset_take_bool(struct dataset_loader *l, struct dataset_record *r,
+                             const struct dataset_field *f, const json_t *v)
+{
+    if (!json_is_boolean(v))
+        return dataset_fail(l, f->label, "must be true or false, is %s", dataset_type_name(v));
+    r->active = json_is_true(v);
+    return 0;
+}
+
+/* The short escape of a byte (RFC 8259 section 7), 0 if it has none. */
+static char dataset_escape_short(unsigned char c)
+{
+    switch (c) {
+    case '"': return '"';
+    case '\\': return '\\';
+    case '\b': return 'b';
+    case '\f': return 'f';
+    case '\n': return 'n';
+    case '\r': return 'r';
+    case '\t': return 't';
+    default: return 0;
+    }
+}
+
+static size_t dataset_escaped_length(const char *in, size_t len)
+{
+    size_t n = 2;
+
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)in[i];
+        n += dataset_escape_short(c) ? 2 : c < 0x20 ? 6 : 1;
+    }
     return n;
 }
 
-static void take_text(struct loader *l, const json_t *v, struct dataset_text *t)
+/* Quoted, and escaped where RFC 8259 section 7 says that it must be; UTF-8 stays as it is. */
+static size_t dataset_escape(char *out, const char *in, size_t len)
 {
-    t->text = l->text;
-    t->len = (uint32_t)escape(l->text, json_string_value(v), json_string_length(v));
-    l->text += t->len;
+    char *p = out;
+
+    *p++ = '"';
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)in[i];
+        char s = dataset_escape_short(c);
+        if (s) {
+            *p++ = '\\';
+            *p++ = s;
+        } else if (c < 0x20) {
+            memcpy(p, "\\u00", 4);
+            p[4] = "01"[c >> 4];
+            p[5] = "0123456789abcdef"[c & 15];
+            p += 6;
+        } else {
+            *p++ = (char)c;
+        }
+    }
+    *p++ = '"';
+    return (size_t)(p - out);
 }
 
-static int take_string(struct loader *l, const json_t *v, const char *field, struct dataset_text *t)
+/* First pass (no memory yet): add up the bytes. Second: write the text. */
+static void dataset_take_text(struct dataset_loader *l, struct dataset_text *t, const json_t *v)
+{
+    const char *in = json_string_value(v);
+    size_t len = json_string_length(v);
+
+    if (l->text_next) {
+        t->text = l->text_next;
+        t->len = (uint32_t)dataset_escape(l->text_next, in, len);
+        l->text_next += t->len;
+    } else {
+        t->len = (uint32_t)MIN(dataset_escaped_length(in, len), DATASET_FILE_MAX * (size_t)6);
+        l->text_bytes += t->len;
+    }
+}
+
+static int dataset_take_string(struct dataset_loader *l, struct dataset_record *r,
+                               const struct dataset_field *f, const json_t *v)
 {
     if (!json_is_string(v))
-        return fail(l, "field \"%s\" is %s, not a string", field, type_name(v));
-    take_text(l, v, t);
+        return dataset_fail(l, f->label, "must be a string, is %s", dataset_type_name(v));
+    dataset_take_text(l, (struct dataset_text *)((char *)r + f->offset), v);
     return 0;
 }
 
-static int take_integer(const struct loader *l, const json_t *v, const char *field, int64_t *out)
+static int dataset_take_tags(struct dataset_loader *l, struct dataset_record *r,
+                             const struct dataset_field *f, const json_t *v)
 {
-    if (!json_is_integer(v))
-        return fail(l, "field \"%s\" is %s, not an integer", field, type_name(v));
-    *out = json_integer_value(v);
-    return 0;
-}
-
-static int take_tags(struct loader *l, const json_t *v, struct dataset_record *r)
-{
-    size_t i;
-    json_t *tag;
-
     if (!json_is_array(v))
-        return fail(l, "field \"tags\" is %s, not an array of strings", type_name(v));
-    r->tags = l->tag;
-    r->tag_count = (uint32_t)json_array_size(v);
-    json_array_foreach (v, i, tag) {
-        if (!json_is_string(tag))
-            return fail(l, "field \"tags\": element %zu is %s, not a string", i + 1, type_name(tag));
-        take_text(l, tag, l->tag++);
+        return dataset_fail(l, f->label, "must be an array of strings, is %s", dataset_type_name(v));
+    size_t count = json_array_size(v);
+    if (count > DATASET_RECORD_MAX / 3) /* each takes 3 bytes at least */
+        return dataset_fail(l, f->label, "has %zu tags, more than a record of %d bytes can hold", count,
+                            DATASET_RECORD_MAX);
+    r->tag_count = (uint32_t)count;
+    r->tags = l->tag_next;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *tag = json_array_get(v, i);
+        struct dataset_text unused, *t = l->tag_next ? l->tag_next++ : &unused;
+        char label[32];
+        if (!json_is_string(tag)) {
+            snprintf(label, sizeof(label), "%s[%zu]", f->label, i);
+            return dataset_fail(l, label, "must be a string, is %s", dataset_type_name(tag));
+        }
+        dataset_take_text(l, t, tag);
     }
+    l->tag_count += count;
     return 0;
 }
 
-/* `v` has all of `fields` and no other; `inside` is the object's name for messages, "" for a record. */
-static int check_fields(const struct loader *l, json_t *v, const char *inside, const char *const *fields)
-{
-    const char *key;
-    json_t *value;
+#define DATASET_OFFSET(member) offsetof(struct dataset_record, member)
 
-    for (const char *const *f = fields; *f; f++)
-        if (!json_object_get(v, *f))
-            return fail(l, "field \"%s%s\" is missing", inside, *f);
-    json_object_foreach (v, key, value) {
-        const char *const *f = fields;
-        while (*f && strcmp(*f, key))
-            f++;
-        if (!*f)
-            return fail(l, "field \"%s%.64s\" is unknown", inside, key);
-    }
-    return 0;
+static int dataset_take_rating(struct dataset_loader *l, struct dataset_record *r,
+                               const struct dataset_field *f, const json_t *v)
+{
+    static const struct dataset_field fields[] = {
+        {"score", dataset_take_integer, DATASET_OFFSET(rating_score), "rating.score"},
+        {"count", dataset_take_integer, DATASET_OFFSET(rating_count), "rating.count"},
+    };
+    return dataset_take_object(l, r, v, f->label, fields, ARRAY_LEN(fields));
 }
 
-static int take_rating(struct loader *l, json_t *v, struct dataset_record *r)
+/* One record, but for what concerns it together with others. */
+static int dataset_take_record(struct dataset_loader *l, struct dataset_record *r, const json_t *v)
 {
-    static const char *const fields[] = {"score", "count", NULL};
-
-    if (!json_is_object(v))
-        return fail(l, "field \"rating\" is %s, not an object", type_name(v));
-    int rc = check_fields(l, v, "rating.", fields);
-    if (!rc)
-        rc = take_integer(l, json_object_get(v, "score"), "rating.score", &r->rating_score);
-    if (!rc)
-        rc = take_integer(l, json_object_get(v, "count"), "rating.count", &r->rating_count);
-    return rc;
-}
-
-static int take_record(struct loader *l, json_t *v, struct dataset_record *r)
-{
-    static const char *const fields[] = {"id",     "name", "category", "price", "quantity",
-                                         "active", "tags", "rating",   NULL};
-    int rc;
-
-    if (!json_is_object(v))
-        return fail(l, "is %s, not an object", type_name(v));
-    if ((rc = check_fields(l, v, "", fields)) || (rc = take_integer(l, json_object_get(v, "id"), "id", &r->id)) ||
-        (rc = take_string(l, json_object_get(v, "name"), "name", &r->name)) ||
-        (rc = take_string(l, json_object_get(v, "category"), "category", &r->category)) ||
-        (rc = take_integer(l, json_object_get(v, "price"), "price", &r->price)) ||
-        (rc = take_integer(l, json_object_get(v, "quantity"), "quantity", &r->quantity)))
-        return rc;
-    json_t *active = json_object_get(v, "active");
-    if (!json_is_boolean(active))
-        return fail(l, "field \"active\" is %s, not a boolean", type_name(active));
-    r->active = json_is_true(active);
-    if ((rc = take_tags(l, json_object_get(v, "tags"), r)) || (rc = take_rating(l, json_object_get(v, "rating"), r)))
+    static const struct dataset_field fields[] = {
+        {"id", dataset_take_id, DATASET_OFFSET(id), "id"},
+        {"name", dataset_take_string, DATASET_OFFSET(name), "name"},
+        {"category", dataset_take_string, DATASET_OFFSET(category), "category"},
+        {"price", dataset_take_integer, DATASET_OFFSET(price), "price"},
+        {"quantity", dataset_take_integer, DATASET_OFFSET(quantity), "quantity"},
+        {"active", dataset_take_bool, 0, "active"},
+        {"tags", dataset_take_tags, 0, "tags"},
+        {"rating", dataset_take_rating, 0, "rating"},
+    };
+    l->has_id = false;
+    int rc = dataset_take_object(l, r, v, NULL, fields, ARRAY_LEN(fields));
+    if (rc < 0)
         return rc;
     if (__builtin_mul_overflow(r->price, r->quantity, &r->value))
-        return fail(l, "field \"price\" times field \"quantity\" does not fit 64 bits");
+        return dataset_fail(l, "price", "price x quantity does not fit 64 bits");
     return 0;
 }
 
-/* Room that all strings below `v` take when escaped, and how many elements its arrays of strings have: an upper bound. */
-static void measure(const json_t *v, size_t *bytes, size_t *strings)
-{
-    const char *key;
-    json_t *child;
-    size_t i;
+/* ---- two passes over the tree ------------------------------------------------------------------ */
 
-    if (json_is_string(v)) {
-        *bytes += escape(NULL, json_string_value(v), json_string_length(v));
-        ++*strings;
-    } else if (json_is_array(v)) {
-        json_array_foreach (v, i, child)
-            measure(child, bytes, strings);
-    } else if (json_is_object(v)) {
-        json_object_foreach ((json_t *)(uintptr_t)v, key, child)
-            measure(child, bytes, strings);
+/* First pass: check every record and add up what it needs. */
+static int dataset_check(struct dataset_loader *l, const json_t *root)
+{
+    if (!json_is_array(root))
+        return dataset_fail_file(l, EINVAL, "must be an array of records, is %s", dataset_type_name(root));
+    if (json_array_size(root) > DATASET_RECORDS_MAX)
+        return dataset_fail_file(l, EINVAL, "has %zu records; the limit is %d", json_array_size(root),
+                                 DATASET_RECORDS_MAX);
+    for (l->record = 0; l->record < json_array_size(root); l->record++) {
+        struct dataset_record r = {0};
+        size_t before = l->text_bytes, tags;
+        int rc = dataset_take_record(l, &r, json_array_get(root, l->record));
+        if (rc < 0)
+            return rc;
+        /* json_record_length() looks at tags, which are not there yet: their bytes and commas are added here */
+        tags = l->text_bytes - before - r.name.len - r.category.len;
+        tags += r.tag_count ? r.tag_count - 1 : 0;
+        r.tag_count = 0;
+        size_t len = json_record_length(&r) + tags + INTEGER_TEXT_MAX;
+        if (len > DATASET_RECORD_MAX)
+            return dataset_fail(l, NULL, "takes up to %zu bytes of JSON; the limit is %d", len,
+                                DATASET_RECORD_MAX);
+    }
+    return 0;
+}
+
+/* One piece of memory: records, lengths, tags, texts, and the bytes that may be read behind the last text. */
+static int dataset_allocate(struct dataset_loader *l, size_t count)
+{
+    struct dataset *d = l->d;
+    size_t records = count * sizeof(*d->records), lengths = (count + 1) * sizeof(*d->text_len);
+    size_t tags = l->tag_count * sizeof(struct dataset_text);
+    char *memory = calloc(1, records + lengths + tags + l->text_bytes + DATASET_TEXT_PAD);
+
+    if (!memory)
+        return dataset_fail_file(l, ENOMEM, "no memory for %zu records", count);
+    d->memory = memory;
+    d->count = (uint32_t)count;
+    d->records = (struct dataset_record *)memory;
+    d->text_len = (uint64_t *)(memory + records);
+    l->tag_next = (struct dataset_text *)(memory + records + lengths);
+    l->text_next = memory + records + lengths + tags;
+    return 0;
+}
+
+/* Second pass: what has been checked is written to its place. */
+static void dataset_fill(struct dataset_loader *l, const json_t *root)
+{
+    struct dataset *d = l->d;
+
+    for (l->record = 0; l->record < d->count; l->record++) {
+        struct dataset_record *r = &d->records[l->record];
+        int rc = dataset_take_record(l, r, json_array_get(root, l->record));
+        assert(rc == 0);
+        (void)rc;
+        size_t len = json_record_length(r);
+        d->text_len[l->record + 1] = d->text_len[l->record] + len + (l->record > 0);
+        d->record_max = MAX(d->record_max, (uint32_t)(len + INTEGER_TEXT_MAX));
     }
 }
 
-static int compare_ids(const void *a, const void *b)
+static int dataset_compare_id(const void *a, const void *b)
 {
     const struct dataset_record *x = *(const struct dataset_record *const *)a;
     const struct dataset_record *y = *(const struct dataset_record *const *)b;
 
     if (x->id != y->id)
         return x->id < y->id ? -1 : 1;
-    return x < y ? -1 : x > y;
+    return x < y ? -1 : x > y; /* records are in one array: by index */
 }
 
-static int check_ids(struct loader *l)
+/* Every id but once. The first record that repeats an earlier one is named. */
+static int dataset_check_ids(struct dataset_loader *l)
 {
-    struct dataset *d = l->d;
-    const struct dataset_record **by_id = malloc(MAX(d->count, 1) * sizeof(*by_id));
-    int rc = 0;
+    const struct dataset *d = l->d;
+    const struct dataset_record **sorted = malloc((d->count + (size_t)1) * sizeof(*sorted));
+    const struct dataset_record *again = NULL, *first = NULL;
 
-    if (!by_id)
-        return fail(l, "no memory to check %u records", d->count);
+    if (!sorted)
+        return dataset_fail_file(l, ENOMEM, "no memory to compare %u ids", d->count);
     for (uint32_t i = 0; i < d->count; i++)
-        by_id[i] = &d->records[i];
-    qsort(by_id, d->count, sizeof(*by_id), compare_ids);
-    for (uint32_t i = 1; i < d->count && !rc; i++) {
-        if (by_id[i]->id == by_id[i - 1]->id) {
-            l->record = (size_t)(by_id[i] - d->records) + 1;
-            rc = fail(l, "field \"id\": %" PRId64 " is also the id of record %zu", by_id[i]->id,
-                      (size_t)(by_id[i - 1] - d->records) + 1);
+        sorted[i] = &d->records[i];
+    qsort(sorted, d->count, sizeof(*sorted), dataset_compare_id);
+    for (uint32_t i = 1; i < d->count; i++) {
+        if (sorted[i]->id == sorted[i - 1]->id && (!again || sorted[i] < again)) {
+            again = sorted[i];
+            first = sorted[i - 1];
         }
     }
-    free(by_id);
+    free(sorted);
+    if (!again)
+        return 0;
+    l->record = (size_t)(again - d->records);
+    l->id = again->id;
+    l->has_id = true;
+    return dataset_fail(l, "id", "is the id of record %zu already", (size_t)(first - d->records) + 1);
+}
+
+/* ---- the file ---------------------------------------------------------------------------------- */
+
+/* All of `fd`, also of a pipe, in memory that the caller frees. */
+static int dataset_read_fd(struct dataset_loader *l, int fd, char **text, size_t *len)
+{
+    size_t size = DATASET_READ_MIN, n = 0;
+    char *buf = malloc(size);
+
+    while (buf) {
+        ssize_t got = read(fd, buf + n, size - n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            int err = errno;
+            free(buf);
+            return dataset_fail_file(l, err, "cannot be read: %s", strerror(err));
+        }
+        n += (size_t)got;
+        if (n > DATASET_FILE_MAX) {
+            free(buf);
+            return dataset_fail_file(l, EFBIG, "is larger than %u bytes, the limit", DATASET_FILE_MAX);
+        }
+        if (!got) {
+            *text = buf;
+            *len = n;
+            return 0;
+        }
+        if (n < size)
+            continue;
+        char *more = realloc(buf, size *= 2);
+        if (!more)
+            free(buf);
+        buf = more;
+    }
+    return dataset_fail_file(l, ENOMEM, "no memory to read it (%zu bytes so far)", n);
+}
+
+static int dataset_read(struct dataset_loader *l, char **text, size_t *len)
+{
+    int fd = open(l->path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        int err = errno;
+        return dataset_fail_file(l, err, "cannot be opened: %s (--dataset names another file)",
+                                 strerror(err));
+    }
+    int rc = dataset_read_fd(l, fd, text, len);
+    close(fd);
     return rc;
 }
 
-/* The longest text a record can have, whatever its total. */
-static size_t record_bound(const struct dataset_record *r)
+static int dataset_load_tree(struct dataset_loader *l, const json_t *root)
 {
-    size_t n = 256 + 6 * INTEGER_TEXT_MAX + r->name.len + r->category.len;
+    int rc = dataset_check(l, root);
 
-    for (uint32_t i = 0; i < r->tag_count; i++)
-        n += r->tags[i].len + 1;
-    return n;
-}
-
-static int check_lengths(struct loader *l)
-{
-    static char text[DATASET_RECORD_MAX + 512];
-    struct dataset *d = l->d;
-
-    d->text_len = calloc(d->count + 1, sizeof(*d->text_len));
-    if (!d->text_len)
-        return fail(l, "no memory for %u records", d->count);
-    for (uint32_t i = 0; i < d->count; i++) {
-        const struct dataset_record *r = &d->records[i];
-        l->record = i + 1;
-        if (record_bound(r) > DATASET_RECORD_MAX)
-            return fail(l, "its texts are too long: a record may have %d bytes of JSON", DATASET_RECORD_MAX);
-        size_t len = json_write_record(text, r, 1);
-        assert(len <= record_bound(r));
-        d->record_max = MAX(d->record_max, (uint32_t)record_bound(r));
-        d->text_len[i + 1] = d->text_len[i] + len - integer_text_len(r->value) + (i > 0);
-    }
-    l->record = 0;
-    return 0;
-}
-
-static int take_all(struct loader *l, json_t *root)
-{
-    struct dataset *d = l->d;
-    size_t bytes = 0, strings = 0, i;
-    json_t *v;
-    int rc;
-
-    if (!json_is_array(root))
-        return fail(l, "holds %s, not an array of records", type_name(root));
-    if (json_array_size(root) > DATASET_RECORDS_MAX)
-        return fail(l, "has %zu records, more than %d", json_array_size(root), DATASET_RECORDS_MAX);
-    d->count = (uint32_t)json_array_size(root);
-    measure(root, &bytes, &strings);
-    d->records = calloc(MAX(d->count, 1), sizeof(*d->records));
-    d->memory = malloc(strings * sizeof(struct dataset_text) + bytes + 1);
-    if (!d->records || !d->memory)
-        return fail(l, "no memory for %u records", d->count);
-    l->tag = d->memory;
-    l->text = (char *)d->memory + strings * sizeof(struct dataset_text);
-    json_array_foreach (root, i, v) {
-        l->record = i + 1;
-        if ((rc = take_record(l, v, &d->records[i])))
-            return rc;
-    }
-    l->record = 0;
-    rc = check_ids(l);
-    return rc ? rc : check_lengths(l);
+    if (rc == 0)
+        rc = dataset_allocate(l, json_array_size(root));
+    if (rc < 0)
+        return rc;
+    dataset_fill(l, root);
+    rc = dataset_check_ids(l);
+    if (rc < 0)
+        dataset_free(l->d);
+    return rc;
 }
 
 int dataset_load(struct dataset *d, const char *path, char *error)
 {
-    struct loader l = {.d = d, .path = path, .error = error};
-    json_error_t where;
-    struct stat st;
+    struct dataset_loader l = {.d = d, .path = path, .error = error};
+    json_error_t e;
+    char *text = NULL;
+    size_t len = 0;
 
     memset(d, 0, sizeof(*d));
-    FILE *f = fopen(path, "re");
-    if (!f || fstat(fileno(f), &st) < 0) {
-        int err = errno;
-        fail(&l, "%s (name another file with --dataset)", strerror(err));
-        if (f)
-            fclose(f);
-        return -err;
-    }
-    if (!S_ISREG(st.st_mode) || st.st_size > (off_t)DATASET_FILE_MAX) {
-        fail(&l, S_ISREG(st.st_mode) ? "is larger than %u bytes" : "is no regular file%.0u", DATASET_FILE_MAX);
-        fclose(f);
-        return -EINVAL;
-    }
-    json_t *root = json_loadf(f, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
-    fclose(f);
-    if (!root) {
-        fail(&l, "line %d, column %d: %s", where.line, where.column, where.text);
-        return -EINVAL;
-    }
-    int rc = take_all(&l, root);
-    json_decref(root);
+    *error = '\0';
+    int rc = dataset_read(&l, &text, &len);
     if (rc < 0)
-        dataset_free(d);
+        return rc;
+    /* JSON_ALLOW_NUL: a string may hold one, and is served as it came */
+    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+    rc = root ? dataset_load_tree(&l, root) : dataset_fail_syntax(&l, text, len, &e);
+    json_decref(root);
+    free(text);
     return rc;
 }
 
 void dataset_free(struct dataset *d)
 {
-    free(d->records);
     free(d->memory);
-    free(d->text_len);
     memset(d, 0, sizeof(*d));
 }

@@ -10,7 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An immutable string, already escaped for JSON, quotes included. */
+/*
+ * An immutable string, already escaped for JSON, quotes included. Readable for DATASET_TEXT_PAD bytes beyond its
+ * end, so that it can be copied in steps of that size.
+ */
+#define DATASET_TEXT_PAD 16
 struct dataset_text {
     const char *text;
     uint32_t len;
@@ -29,10 +33,13 @@ struct dataset_record {
 struct dataset {
     struct dataset_record *records;
     uint32_t count;
-    /* text_len[i]: bytes of the first i records' JSON without their totals' digits, commas between records included */
+    /*
+     * text_len[i], i = 0..count: bytes of the first i records' JSON without their totals' digits, commas between
+     * records included
+     */
     uint64_t *text_len;
     uint32_t record_max; /* no record's JSON, total included, is longer (bytes) */
-    void *memory;        /* backing of texts and tags */
+    void *memory;        /* backing of all the above, one piece */
 };
 
 #define DATASET_RECORDS_MAX 1000000

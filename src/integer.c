@@ -1,89 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * integer.c - see integer.h.
+ * integer.c - decimal integers in pieces, summed exactly, and written.
  *
- * A term is below 10^36 < 2^120, which leaves the top byte of term[1] for the state of the one being read. The sum has 127
- * bits: room for 170 of the longest terms. More of them than that do not wrap: the sum is marked as lost.
+ * A struct integer_sum lives in two shapes, told apart by the phase in the top byte of term[1]:
+ *
+ *   phase LEAD: the query's terms are being added, or white space before the body's digits is being
+ *   skipped. sum[0], sum[1] and term[0] are one signed number of 192 bits. A term is below 10^36 < 2^120,
+ *   so 2^71 terms would have to come to overflow it; a request target carries a few thousand.
+ *
+ *   any other phase: the body's term is being read. term[0] and the low 56 bits of term[1] are its
+ *   magnitude, 120 bits; sum[] is a signed number of 128 bits. On the way here (integer_sum_narrow())
+ *   a sum beyond 2^126 is clamped to it: a body's one term, below 2^120, cannot bring it back into the
+ *   range of 64 bits, so "out of range" is certain already, whatever follows. The last addition,
+ *   2^126 + 2^120, does not overflow 128 bits either.
  */
 #include "config.h"
 
 #include "integer.h"
 
-#include <assert.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "util.h"
 
-__extension__ typedef __int128 wide;
-__extension__ typedef unsigned __int128 uwide;
+typedef unsigned __int128 uint128;
 
-static_assert(sizeof(struct integer_sum) == 32, "fits the slot");
+#define INTEGER_WORD_DIGITS 18 /* digits that always fit an int64_t */
+#define INTEGER_E18 UINT64_C(1000000000000000000)
+
+/* A term that has reached this has INTEGER_DIGITS_MAX significant digits: one more is too many. */
+#define INTEGER_TERM_FULL ((uint128)INTEGER_E18 * (INTEGER_E18 / 10))
+static_assert(INTEGER_DIGITS_MAX == 36, "INTEGER_TERM_FULL is 10^35");
+static_assert(INTEGER_TERM_FULL * 10 <= (uint128)1 << 120, "a term leaves a byte for its state");
 
 /* The top byte of term[1]. */
-enum {
-    TERM_PHASE = 7,      /* enum integer_phase */
-    TERM_NEGATIVE = 8,
-    TERM_HUGE = 16,      /* more than INTEGER_DIGITS_MAX significant digits */
-    TERM_LOST = 32,      /* the sum has left 127 bits, or a huge term went into it */
-};
-#define TERM_SHIFT 56
-#define TERM_HIGH_MASK ((UINT64_C(1) << TERM_SHIFT) - 1)
+enum integer_phase { INTEGER_LEAD, INTEGER_SIGN, INTEGER_DIGITS, INTEGER_TRAIL, INTEGER_BAD };
+#define INTEGER_PHASE_MASK 0x07u
+#define INTEGER_NEGATIVE 0x08u
+#define INTEGER_TOO_LONG 0x10u
+#define INTEGER_STATE_SHIFT 56
 
-/* 10^35: a term of at least this much takes no further digit */
-#define TERM_LIMIT ((uwide)UINT64_C(10000000000000000000) * UINT64_C(10000000000000000))
-
-/* A term while it is worked on. */
-struct term {
-    uwide magnitude;
-    unsigned flags;
-};
-
-static struct term term_load(const struct integer_sum *s)
+static inline bool integer_is_digit(char c)
 {
-    return (struct term){.magnitude = (uwide)(s->term[1] & TERM_HIGH_MASK) << 64 | s->term[0],
-                         .flags = (unsigned)(s->term[1] >> TERM_SHIFT)};
+    return (unsigned char)(c - '0') < 10;
 }
 
-static void term_store(struct integer_sum *s, struct term t)
-{
-    s->term[0] = (uint64_t)t.magnitude;
-    s->term[1] = (uint64_t)(t.magnitude >> 64) | (uint64_t)t.flags << TERM_SHIFT;
-}
-
-static inline void term_digit(struct term *t, unsigned digit)
-{
-    if (unlikely(t->magnitude >= TERM_LIMIT))
-        t->flags |= TERM_HUGE;
-    else
-        t->magnitude = t->magnitude * 10 + digit;
-}
-
-static inline bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static inline bool is_space(char c)
+/* White space around a body's integer; not RFC 9110's OWS, since bodies end in line ends. */
+static inline bool integer_is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static wide sum_load(const struct integer_sum *s)
-{
-    return (wide)((uwide)s->sum[1] << 64 | s->sum[0]);
-}
-
-/* Add or subtract the magnitude; false: the sum does not fit. */
-static bool sum_take(struct integer_sum *s, uwide magnitude, bool negative)
-{
-    wide sum = sum_load(s), term = (wide)magnitude;
-
-    if (__builtin_add_overflow(sum, negative ? -term : term, &sum))
-        return false;
-    s->sum[0] = (uint64_t)(uwide)sum;
-    s->sum[1] = (uint64_t)((uwide)sum >> 64);
-    return true;
 }
 
 void integer_sum_init(struct integer_sum *s)
@@ -91,138 +55,220 @@ void integer_sum_init(struct integer_sum *s)
     memset(s, 0, sizeof(*s));
 }
 
-/* Read all of `text` as `-?[0-9]+`. */
-static enum integer_status integer_read(const char *text, size_t len, struct term *t)
+/* Shape of phase LEAD: add a term's magnitude, or take it away. */
+static inline void integer_sum_apply(struct integer_sum *s, uint128 magnitude, bool negative)
 {
-    size_t i = 0;
+    uint128 sum = (uint128)s->sum[1] << 64 | s->sum[0];
+    uint128 next = negative ? sum - magnitude : sum + magnitude;
 
-    *t = (struct term){0};
-    if (!len)
-        return INTEGER_EMPTY;
-    if (text[0] == '-') {
-        t->flags |= TERM_NEGATIVE;
-        if (++i == len)
-            return INTEGER_SYNTAX;
+    if (negative)
+        s->term[0] -= next > sum;
+    else
+        s->term[0] += next < sum;
+    s->sum[0] = (uint64_t)next;
+    s->sum[1] = (uint64_t)(next >> 64);
+}
+
+void integer_sum_add_value(struct integer_sum *s, int64_t value)
+{
+    bool negative = value < 0;
+
+    integer_sum_apply(s, negative ? 0 - (uint64_t)value : (uint64_t)value, negative);
+}
+
+/*
+ * Multiply in digits until something else comes; returns where. *full is set instead of passing
+ * INTEGER_DIGITS_MAX significant digits.
+ */
+static const char *integer_read_digits(const char *p, const char *end, uint128 *term, bool *full)
+{
+    uint128 t = *term;
+
+    for (; p < end && integer_is_digit(*p); p++) {
+        if (likely(t < INTEGER_E18))
+            t = (uint64_t)t * 10 + (uint64_t)(*p - '0');
+        else if (likely(t < INTEGER_TERM_FULL))
+            t = t * 10 + (uint64_t)(*p - '0');
+        else
+            *full = true;
     }
-    if (likely(len - i <= 18)) { /* fits 64 bits: the usual way */
-        uint64_t v = 0;
-        for (; i < len; i++) {
-            if (!is_digit(text[i]))
-                return INTEGER_SYNTAX;
-            v = v * 10 + (unsigned)(text[i] - '0');
-        }
-        t->magnitude = v;
-        return INTEGER_OK;
-    }
-    for (; i < len; i++) {
-        if (!is_digit(text[i]))
-            return INTEGER_SYNTAX;
-        term_digit(t, (unsigned)(text[i] - '0'));
-    }
-    return t->flags & TERM_HUGE ? INTEGER_RANGE : INTEGER_OK;
+    *term = t;
+    return p;
 }
 
 enum integer_status integer_sum_add(struct integer_sum *s, const char *text, size_t len)
 {
-    struct term t;
-    enum integer_status st = integer_read(text, len, &t);
+    const char *p = text, *end = text + len;
+    uint128 term = 0;
+    bool full = false;
+    bool negative = len && *p == '-';
 
-    if (likely(st == INTEGER_OK) && !sum_take(s, t.magnitude, t.flags & TERM_NEGATIVE))
-        s->term[1] |= (uint64_t)TERM_LOST << TERM_SHIFT;
-    return st;
+    p += negative;
+    if (p == end)
+        return INTEGER_EMPTY;
+    if (integer_read_digits(p, end, &term, &full) != end)
+        return INTEGER_SYNTAX;
+    if (full)
+        return INTEGER_RANGE;
+    integer_sum_apply(s, term, negative);
+    return INTEGER_OK;
+}
+
+/* From 192 bits to 128, making room for the body's term. See the top of the file. */
+static void integer_sum_narrow(struct integer_sum *s)
+{
+    const int64_t limit = INT64_C(1) << 62; /* 2^126, in the upper word */
+    int64_t high = (int64_t)s->term[0], mid = (int64_t)s->sum[1];
+
+    if (likely(high == (mid < 0 ? -1 : 0) && mid >= -limit && mid < limit))
+        return;
+    s->sum[0] = 0;
+    s->sum[1] = (uint64_t)(high < 0 ? -limit : limit);
+}
+
+/* The first byte of the body that is no white space. Returns the state that follows. */
+static unsigned integer_body_begin(struct integer_sum *s, const char *p)
+{
+    integer_sum_narrow(s);
+    s->term[0] = 0;
+    if (*p == '-')
+        return INTEGER_SIGN | INTEGER_NEGATIVE;
+    return integer_is_digit(*p) ? INTEGER_DIGITS : INTEGER_BAD;
+}
+
+static inline const char *integer_skip_space(const char *p, const char *end)
+{
+    while (p < end && integer_is_space(*p))
+        p++;
+    return p;
 }
 
 void integer_body_feed(struct integer_sum *s, const char *data, size_t len)
 {
-    struct term t = term_load(s);
-    unsigned phase = t.flags & TERM_PHASE;
+    const char *p = data, *end = data + len;
+    unsigned state = (unsigned)(s->term[1] >> INTEGER_STATE_SHIFT);
+    unsigned phase = state & INTEGER_PHASE_MASK;
 
-    for (size_t i = 0; i < len && phase != INTEGER_BAD; i++) {
-        char c = data[i];
-        if (is_digit(c) && phase <= INTEGER_DIGITS) {
-            phase = INTEGER_DIGITS;
-            term_digit(&t, (unsigned)(c - '0'));
-        } else if (is_space(c) && phase != INTEGER_SIGN) {
-            if (phase == INTEGER_DIGITS)
-                phase = INTEGER_TRAIL;
-        } else if (c == '-' && phase == INTEGER_LEAD) {
-            phase = INTEGER_SIGN;
-            t.flags |= TERM_NEGATIVE;
-        } else {
-            phase = INTEGER_BAD;
-        }
+    if (phase == INTEGER_LEAD) {
+        p = integer_skip_space(p, end);
+        if (p == end)
+            return; /* nothing yet: still in the first shape */
+        state = integer_body_begin(s, p);
+        phase = state & INTEGER_PHASE_MASK;
+        if (phase == INTEGER_SIGN)
+            p++;
     }
-    t.flags = (t.flags & ~(unsigned)TERM_PHASE) | phase;
-    term_store(s, t);
+    if (phase == INTEGER_SIGN && p < end)
+        phase = integer_is_digit(*p) ? INTEGER_DIGITS : INTEGER_BAD;
+
+    uint128 term = (uint128)(s->term[1] << 8 >> 8) << 64 | s->term[0];
+    if (phase == INTEGER_DIGITS) {
+        bool full = false;
+        p = integer_read_digits(p, end, &term, &full);
+        if (full)
+            state |= INTEGER_TOO_LONG;
+        if (p < end)
+            phase = INTEGER_TRAIL;
+    }
+    if (phase == INTEGER_TRAIL && integer_skip_space(p, end) != end)
+        phase = INTEGER_BAD;
+
+    state = (state & ~INTEGER_PHASE_MASK) | phase;
+    s->term[0] = (uint64_t)term;
+    s->term[1] = (uint64_t)(term >> 64) | (uint64_t)state << INTEGER_STATE_SHIFT;
 }
 
-enum integer_status integer_sum_finish(struct integer_sum *s, int64_t *value)
+enum integer_status integer_sum_finish(const struct integer_sum *s, int64_t *value)
 {
-    struct term t = term_load(s);
-    unsigned phase = t.flags & TERM_PHASE;
+    unsigned state = (unsigned)(s->term[1] >> INTEGER_STATE_SHIFT);
+    unsigned phase = state & INTEGER_PHASE_MASK;
+    struct integer_sum total = *s;
 
-    if (phase == INTEGER_BAD || phase == INTEGER_SIGN)
+    if (phase == INTEGER_SIGN)
+        return INTEGER_EMPTY;
+    if (phase == INTEGER_BAD)
         return INTEGER_SYNTAX;
-    if (t.flags & (TERM_HUGE | TERM_LOST) || !sum_take(s, t.magnitude, t.flags & TERM_NEGATIVE))
+    if (state & INTEGER_TOO_LONG)
         return INTEGER_RANGE;
-    wide sum = sum_load(s);
-    if (sum < INT64_MIN || sum > INT64_MAX)
+    if (phase != INTEGER_LEAD) {
+        /* Back to the first shape: sign-extend the sum, add the body's term to it. */
+        total.term[0] = (int64_t)s->sum[1] < 0 ? UINT64_MAX : 0;
+        integer_sum_apply(&total, (uint128)(s->term[1] << 8 >> 8) << 64 | s->term[0],
+                          state & INTEGER_NEGATIVE);
+    }
+    uint64_t extension = (int64_t)total.sum[0] < 0 ? UINT64_MAX : 0;
+    if (total.sum[1] != extension || total.term[0] != extension)
         return INTEGER_RANGE;
-    *value = (int64_t)sum;
+    *value = (int64_t)total.sum[0];
     return INTEGER_OK;
 }
 
 enum integer_status integer_parse(const char *text, size_t len, int64_t *value)
 {
-    struct term t;
-    enum integer_status st = integer_read(text, len, &t);
+    struct integer_sum s;
 
-    if (st != INTEGER_OK)
-        return st;
-    if (t.magnitude > (uwide)INT64_MAX + !!(t.flags & TERM_NEGATIVE))
-        return INTEGER_RANGE;
-    *value = (int64_t)(t.flags & TERM_NEGATIVE ? -(wide)t.magnitude : (wide)t.magnitude);
-    return INTEGER_OK;
+    integer_sum_init(&s);
+    enum integer_status st = integer_sum_add(&s, text, len);
+    return st == INTEGER_OK ? integer_sum_finish(&s, value) : st;
+}
+
+const char integer_pairs[200] = {
+    "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+    "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"};
+
+/* 10^0 ... 10^19; [0] is 0, so that 0 has one digit. */
+static const uint64_t integer_powers[] = {
+    UINT64_C(0),
+    UINT64_C(10),
+    UINT64_C(100),
+    UINT64_C(1000),
+    UINT64_C(10000),
+    UINT64_C(100000),
+    UINT64_C(1000000),
+    UINT64_C(10000000),
+    UINT64_C(100000000),
+    UINT64_C(1000000000),
+    UINT64_C(10000000000),
+    UINT64_C(100000000000),
+    UINT64_C(1000000000000),
+    UINT64_C(10000000000000),
+    UINT64_C(100000000000000),
+    UINT64_C(1000000000000000),
+    UINT64_C(10000000000000000),
+    UINT64_C(100000000000000000),
+    UINT64_C(1000000000000000000),
+    UINT64_C(10000000000000000000),
+};
+
+/* Digits of u: bits x log10(2), rounded down, is that or one less. */
+static inline unsigned integer_digits(uint64_t u)
+{
+    unsigned bits = 64 - (unsigned)__builtin_clzll(u | 1);
+    unsigned guess = bits * 1233 >> 12;
+
+    return guess + (u >= integer_powers[guess]);
 }
 
 size_t integer_text_len(int64_t v)
 {
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    size_t n = 1 + (v < 0);
 
-    for (;;) { /* four digits a step: totals have few */
-        if (u < 10)
-            return n;
-        if (u < 100)
-            return n + 1;
-        if (u < 1000)
-            return n + 2;
-        if (u < 10000)
-            return n + 3;
-        u /= 10000;
-        n += 4;
-    }
+    return integer_digits(u) + (v < 0);
 }
 
 size_t integer_format(char out[INTEGER_TEXT_MAX], int64_t v)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                                "25262728293031323334353637383940414243444546474849"
-                                "50515253545556575859606162636465666768697071727374"
-                                "75767778798081828384858687888990919293949596979899";
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    size_t len = integer_text_len(v), at = len;
+    char *p = out;
 
-    while (u >= 100) {
-        at -= 2;
-        memcpy(out + at, pairs + u % 100 * 2, 2);
-        u /= 100;
-    }
+    *p = '-';
+    p += v < 0;
+    char *end = p + integer_digits(u);
+    for (p = end; u >= 100; u /= 100)
+        memcpy(p -= 2, integer_pairs + 2 * (u % 100), 2);
     if (u >= 10)
-        memcpy(out + at - 2, pairs + u * 2, 2);
+        memcpy(p - 2, integer_pairs + 2 * u, 2);
     else
-        out[at - 1] = (char)('0' + u);
-    if (v < 0)
-        out[0] = '-';
-    return len;
+        p[-1] = (char)('0' + u);
+    return (size_t)(end - out);
 }

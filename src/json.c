@@ -1,69 +1,126 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * json.c - the writer of /json bodies.
+ *
+ * Made to cost little: names of members are copied by moves of lengths known to the compiler, texts in
+ * steps of DATASET_TEXT_PAD bytes without regard to what lies behind them (the next member overwrites it),
+ * and room is asked for once for as many records as fit.
+ */
 #include "config.h"
 
 #include "json.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "integer.h"
 #include "util.h"
 
-static const char json_open[] = "{\"items\":[";
+#define JSON_OPEN "{\"items\":["
+#define JSON_CLOSE "],\"count\":"
 
-/* ],"count":N} around the digits */
-#define JSON_CLOSE_FIXED (sizeof("],\"count\":}") - 1)
+/* The members in the order of the dataset, the total last. */
+#define JSON_ID "{\"id\":"
+#define JSON_NAME ",\"name\":"
+#define JSON_CATEGORY ",\"category\":"
+#define JSON_PRICE ",\"price\":"
+#define JSON_QUANTITY ",\"quantity\":"
+#define JSON_ACTIVE ",\"active\":"
+#define JSON_TAGS ",\"tags\":["
+#define JSON_RATING "],\"rating\":{\"score\":"
+#define JSON_RATING_COUNT ",\"count\":"
+#define JSON_TOTAL "},\"total\":"
 
-#define PUT(p, text)                                                                               \
+#define JSON_LEN(literal) (sizeof(literal) - 1)
+
+/* Append a string literal at p. */
+#define JSON_PUT(p, literal)                                                                       \
     do {                                                                                           \
-        memcpy(p, text, sizeof(text) - 1);                                                         \
-        p += sizeof(text) - 1;                                                                     \
+        memcpy((p), (literal), JSON_LEN(literal));                                                 \
+        (p) += JSON_LEN(literal);                                                                  \
     } while (0)
 
-static inline char *put_text(char *p, const struct dataset_text *t)
+/*
+ * What follows the last text of a record is longer than what a copy in steps may write too much, so that such a copy
+ * stays inside the record.
+ */
+static_assert(JSON_LEN(JSON_RATING JSON_RATING_COUNT JSON_TOTAL) >= DATASET_TEXT_PAD,
+              "a text's copy would leave the record");
+
+static inline char *json_put_text(char *p, const struct dataset_text *t)
 {
-    memcpy(p, t->text, t->len);
-    return p + t->len;
+    const char *text = t->text;
+    size_t len = t->len;
+
+    memcpy(p, text, DATASET_TEXT_PAD);
+    for (size_t i = DATASET_TEXT_PAD; unlikely(i < len); i += DATASET_TEXT_PAD)
+        memcpy(p + i, text + i, DATASET_TEXT_PAD);
+    return p + len;
+}
+
+/* Both words are copied whole; the next member overwrites what is too much. */
+static inline char *json_put_bool(char *p, bool value)
+{
+    static const char words[2][8] = {"false", "true"};
+
+    memcpy(p, words[value], sizeof(words[0]));
+    return p + 5 - value;
+}
+
+static inline char *json_put_record(char *p, const struct dataset_record *r, int64_t m)
+{
+    JSON_PUT(p, JSON_ID);
+    p = integer_put(p, r->id);
+    JSON_PUT(p, JSON_NAME);
+    p = json_put_text(p, &r->name);
+    JSON_PUT(p, JSON_CATEGORY);
+    p = json_put_text(p, &r->category);
+    JSON_PUT(p, JSON_PRICE);
+    p = integer_put(p, r->price);
+    JSON_PUT(p, JSON_QUANTITY);
+    p = integer_put(p, r->quantity);
+    JSON_PUT(p, JSON_ACTIVE);
+    p = json_put_bool(p, r->active);
+    JSON_PUT(p, JSON_TAGS);
+    for (uint32_t i = 0; i < r->tag_count; i++) {
+        p = json_put_text(p, &r->tags[i]);
+        *p++ = ',';
+    }
+    p -= r->tag_count > 0; /* the last comma */
+    JSON_PUT(p, JSON_RATING);
+    p = integer_put(p, r->rating_score);
+    JSON_PUT(p, JSON_RATING_COUNT);
+    p = integer_put(p, r->rating_count);
+    JSON_PUT(p, JSON_TOTAL);
+    p = integer_put(p, r->value * m);
+    *p++ = '}';
+    return p;
 }
 
 size_t json_write_record(char *out, const struct dataset_record *r, int64_t m)
 {
-    char *p = out;
+    return (size_t)(json_put_record(out, r, m) - out);
+}
 
-    PUT(p, "{\"id\":");
-    p += integer_format(p, r->id);
-    PUT(p, ",\"name\":");
-    p = put_text(p, &r->name);
-    PUT(p, ",\"category\":");
-    p = put_text(p, &r->category);
-    PUT(p, ",\"price\":");
-    p += integer_format(p, r->price);
-    PUT(p, ",\"quantity\":");
-    p += integer_format(p, r->quantity);
-    if (r->active)
-        PUT(p, ",\"active\":true,\"tags\":[");
-    else
-        PUT(p, ",\"active\":false,\"tags\":[");
-    for (uint32_t i = 0; i < r->tag_count; i++) {
-        if (i)
-            *p++ = ',';
-        p = put_text(p, &r->tags[i]);
-    }
-    PUT(p, "],\"rating\":{\"score\":");
-    p += integer_format(p, r->rating_score);
-    PUT(p, ",\"count\":");
-    p += integer_format(p, r->rating_count);
-    PUT(p, "},\"total\":");
-    p += integer_format(p, r->value * m); /* json_body_length() has checked that it fits */
-    *p++ = '}';
-    return (size_t)(p - out);
+size_t json_record_length(const struct dataset_record *r)
+{
+    size_t len = JSON_LEN(JSON_ID JSON_NAME JSON_CATEGORY JSON_PRICE JSON_QUANTITY JSON_ACTIVE
+                              JSON_TAGS JSON_RATING JSON_RATING_COUNT JSON_TOTAL "}");
+
+    len += integer_text_len(r->id) + integer_text_len(r->price) + integer_text_len(r->quantity) +
+           integer_text_len(r->rating_score) + integer_text_len(r->rating_count);
+    len += (size_t)r->name.len + r->category.len + (r->active ? 4 : 5);
+    for (uint32_t i = 0; i < r->tag_count; i++)
+        len += r->tags[i].len + (i > 0);
+    return len;
 }
 
 int64_t json_body_length(const struct dataset *d, uint32_t count, int64_t m, uint32_t *bad)
 {
-    uint64_t len = sizeof(json_open) - 1 + JSON_CLOSE_FIXED + integer_text_len(count) + d->text_len[count];
+    size_t len = JSON_LEN(JSON_OPEN JSON_CLOSE "}") + integer_text_len(count) + d->text_len[count];
 
+    assert(count <= d->count);
     for (uint32_t i = 0; i < count; i++) {
         int64_t total;
         if (unlikely(__builtin_mul_overflow(d->records[i].value, m, &total))) {
@@ -77,34 +134,46 @@ int64_t json_body_length(const struct dataset *d, uint32_t count, int64_t m, uin
 
 int json_write_open(struct out *o, struct bufpool *p)
 {
-    return out_append(o, p, json_open, sizeof(json_open) - 1);
+    return out_append(o, p, JSON_OPEN, JSON_LEN(JSON_OPEN));
 }
 
 int json_write_close(struct out *o, struct bufpool *p, uint32_t count)
 {
-    char text[JSON_CLOSE_FIXED + INTEGER_TEXT_MAX], *end = text;
+    char *start = out_reserve(o, p, JSON_LEN(JSON_CLOSE) + INTEGER_TEXT_MAX + 1);
 
-    PUT(end, "],\"count\":");
-    end += integer_format(end, count);
+    if (unlikely(!start))
+        return -ENOMEM;
+    char *end = start;
+    JSON_PUT(end, JSON_CLOSE);
+    end = integer_put(end, count);
     *end++ = '}';
-    return out_append(o, p, text, (size_t)(end - text));
+    out_commit(o, (size_t)(end - start));
+    return 0;
 }
 
-int json_write_records(struct out *o, struct bufpool *p, const struct dataset *d, uint32_t *next, uint32_t count,
-                       int64_t m, size_t high_water)
+int json_write_records(struct out *o, struct bufpool *p, const struct dataset *d, uint32_t *next,
+                       uint32_t count, int64_t m, size_t high_water)
 {
+    const size_t need = d->record_max + 1; /* a record and its comma */
+    uint32_t i = *next;
     size_t written = 0;
 
-    while (*next < count && written < high_water) {
-        char *start = out_reserve(o, p, d->record_max + 1), *end = start;
+    while (i < count) {
+        char *start = out_reserve(o, p, need), *at = start;
         if (unlikely(!start))
             return -ENOMEM;
-        if (*next > 0)
-            *end++ = ',';
-        end += json_write_record(end, &d->records[*next], m);
-        out_commit(o, (size_t)(end - start));
-        written += (size_t)(end - start);
-        ++*next;
+        size_t room = bufpool_capacity(p) - o->tail->end;
+        do {
+            if (likely(i > 0))
+                *at++ = ',';
+            at = json_put_record(at, &d->records[i++], m);
+        } while (i < count && written + (size_t)(at - start) < high_water &&
+                 room - (size_t)(at - start) >= need);
+        out_commit(o, (size_t)(at - start));
+        written += (size_t)(at - start);
+        if (written >= high_water)
+            break;
     }
+    *next = i;
     return 0;
 }

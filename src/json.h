@@ -25,12 +25,18 @@ int json_write_close(struct out *o, struct bufpool *p, uint32_t count);
 
 /*
  * Append records from *next up to `count` (a comma before each but the first of the array) until all are written or output
- * pending reaches `high_water` bytes more than at the call; *next says where to go on. 0 or -ENOMEM.
+ * pending reaches `high_water` bytes more than at the call (one record is written in any case); *next says where to go on. 0 or -ENOMEM.
  */
 int json_write_records(struct out *o, struct bufpool *p, const struct dataset *d, uint32_t *next, uint32_t count,
                        int64_t m, size_t high_water);
 
-/* One record into `out`, which has room for d->record_max bytes; returns its length. */
+/*
+ * One record into `out`, which has room for d->record_max bytes (all of which may be written); returns its
+ * length. r->value * m does not overflow: json_body_length() has seen to that.
+ */
 size_t json_write_record(char *out, const struct dataset_record *r, int64_t m);
+
+/* Length of that without the digits of the total. For dataset_load(). */
+size_t json_record_length(const struct dataset_record *r);
 
 #endif

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * response.c - status lines and header sections.
+ *
+ * A head is written in one go into reserved room: status line and everything else constant by memcpy of
+ * lengths known to the compiler, Date from the worker's cache, in the order
+ *
+ *   status line, Date, Content-Type, Content-Length, Allow, Connection, empty line.
+ *
+ * A Server field is left out: it is optional (RFC 9110 section 10.2.4), and every answer would carry it.
+ */
 #include "config.h"
 
 #include "response.h"
@@ -10,20 +20,31 @@
 #include "integer.h"
 #include "util.h"
 
-static const struct {
+#define RESPONSE_ALLOW_MAX 80 /* bytes of Allow that RESPONSE_HEAD_MAX has room for */
+
+/* Status lines (RFC 9112 section 4) of everything the server sends, with the name of the field that follows. */
+struct response_line {
     int status;
     const char *reason;
-} reasons[] = {
+};
+
+static const struct response_line response_lines[] = {
     {100, "Continue"},
     {200, "OK"},
     {204, "No Content"},
     {400, "Bad Request"},
+    {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
+    {411, "Length Required"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
     {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {426, "Upgrade Required"},
+    {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
@@ -33,93 +54,115 @@ static const struct {
 
 const char *response_reason(int status)
 {
-    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-        if (reasons[i].status == status)
-            return reasons[i].reason;
+    for (size_t i = 0; i < ARRAY_LEN(response_lines); i++) {
+        if (response_lines[i].status == status)
+            return response_lines[i].reason;
+    }
     return "Unknown";
 }
 
-#define PUT(p, text)                                                                               \
+/* Append a string literal at p. */
+#define RESPONSE_PUT(p, literal)                                                                   \
     do {                                                                                           \
-        memcpy(p, text, sizeof(text) - 1);                                                         \
-        p += sizeof(text) - 1;                                                                     \
+        memcpy((p), (literal), sizeof(literal) - 1);                                               \
+        (p) += sizeof(literal) - 1;                                                                \
     } while (0)
 
-static char *put_text(char *p, const char *text)
+static inline char *response_put_text(char *p, const char *text, size_t len)
 {
-    size_t len = strlen(text);
-
     memcpy(p, text, len);
     return p + len;
 }
 
-/* Status line to the empty line at `p`, which has room for RESPONSE_HEAD_MAX bytes. Returns the end. */
-static char *response_write_head(char *p, const struct clock_cache *clock, const struct response_head *h)
+static char *response_put_status(char *p, int status)
 {
-    if (likely(h->status == 200)) {
-        PUT(p, "HTTP/1.1 200 OK\r\nDate: ");
-    } else {
-        PUT(p, "HTTP/1.1 ");
-        p += integer_format(p, h->status);
-        *p++ = ' ';
-        p = put_text(p, response_reason(h->status));
-        PUT(p, "\r\nDate: ");
-    }
-    memcpy(p, clock->date, CLOCK_DATE_LEN);
-    p += CLOCK_DATE_LEN;
-    if (likely(h->type == RESPONSE_TEXT))
-        PUT(p, "\r\nContent-Type: text/plain");
-    else if (h->type == RESPONSE_JSON)
-        PUT(p, "\r\nContent-Type: application/json");
-    if (likely(h->has_length)) {
-        PUT(p, "\r\nContent-Length: ");
-        p += integer_format(p, (int64_t)h->length);
-    }
-    if (unlikely(h->allow)) {
-        PUT(p, "\r\nAllow: ");
-        p = put_text(p, h->allow);
-    }
-    if (unlikely(h->close))
-        PUT(p, "\r\nConnection: close");
-    else if (unlikely(h->keep_alive))
-        PUT(p, "\r\nConnection: keep-alive");
-    PUT(p, "\r\n\r\n");
+    const char *reason = response_reason(status);
+
+    assert(status >= 100 && status <= 999);
+    RESPONSE_PUT(p, "HTTP/1.1 ");
+    p = integer_put(p, status);
+    *p++ = ' ';
+    p = response_put_text(p, reason, strlen(reason));
+    RESPONSE_PUT(p, "\r\nDate: ");
     return p;
 }
 
-int response_head(struct out *o, struct bufpool *p, const struct clock_cache *clock, const struct response_head *h)
+/* What few answers have; also the empty line that ends the section. */
+static char *response_put_rest(char *p, const struct response_head *h)
 {
-    char *start = out_reserve(o, p, RESPONSE_HEAD_MAX);
-
-    if (!start)
-        return -ENOMEM;
-    char *end = response_write_head(start, clock, h);
-    assert(end - start <= RESPONSE_HEAD_MAX);
-    out_commit(o, (size_t)(end - start));
-    return 0;
+    if (h->allow) {
+        size_t len = strlen(h->allow);
+        assert(len <= RESPONSE_ALLOW_MAX);
+        RESPONSE_PUT(p, "\r\nAllow: ");
+        p = response_put_text(p, h->allow, len);
+    }
+    if (h->close)
+        RESPONSE_PUT(p, "\r\nConnection: close");
+    else if (h->keep_alive)
+        RESPONSE_PUT(p, "\r\nConnection: keep-alive");
+    RESPONSE_PUT(p, "\r\n\r\n");
+    return p;
 }
 
-int response_small(struct out *o, struct bufpool *p, const struct clock_cache *clock, const struct response_head *h,
-                   const char *body, size_t len, bool head_only)
+/*
+ * The whole head at p, which has RESPONSE_HEAD_MAX bytes of room; returns its end. The longest: a status line of 45
+ * bytes, Date 37, Content-Type 32, Content-Length 38, Allow 89, Connection 26 and 2: below 320.
+ */
+static inline char *response_put_head(char *p, const struct clock_cache *clock,
+                                      const struct response_head *h)
 {
-    assert(len <= RESPONSE_BODY_MAX);
-    char *start = out_reserve(o, p, RESPONSE_HEAD_MAX + len);
+    if (likely(h->status == 200))
+        RESPONSE_PUT(p, "HTTP/1.1 200 OK\r\nDate: ");
+    else
+        p = response_put_status(p, h->status);
+    memcpy(p, clock->date, CLOCK_DATE_LEN);
+    p += CLOCK_DATE_LEN;
+    if (h->type == RESPONSE_TEXT)
+        RESPONSE_PUT(p, "\r\nContent-Type: text/plain");
+    else if (h->type == RESPONSE_JSON)
+        RESPONSE_PUT(p, "\r\nContent-Type: application/json");
+    if (likely(h->has_length)) {
+        RESPONSE_PUT(p, "\r\nContent-Length: ");
+        p = integer_put(p, (int64_t)h->length);
+    }
+    if (unlikely(h->allow || h->close || h->keep_alive))
+        return response_put_rest(p, h);
+    RESPONSE_PUT(p, "\r\n\r\n");
+    return p;
+}
+
+int response_head(struct out *o, struct bufpool *pool, const struct clock_cache *clock,
+                  const struct response_head *h)
+{
+    char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX);
 
     if (unlikely(!start))
         return -ENOMEM;
-    char *end = response_write_head(start, clock, h);
-    assert(end - start <= RESPONSE_HEAD_MAX);
-    if (likely(!head_only)) {
-        memcpy(end, body, len);
-        end += len;
-    }
-    out_commit(o, (size_t)(end - start));
+    char *p = response_put_head(start, clock, h);
+    assert(p - start <= RESPONSE_HEAD_MAX);
+    out_commit(o, (size_t)(p - start));
     return 0;
 }
 
-int response_continue(struct out *o, struct bufpool *p)
+int response_small(struct out *o, struct bufpool *pool, const struct clock_cache *clock,
+                   const struct response_head *h, const char *body, size_t len, bool head_only)
 {
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    assert(len <= RESPONSE_BODY_MAX);
+    char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX + len);
 
-    return out_append(o, p, text, sizeof(text) - 1);
+    if (unlikely(!start))
+        return -ENOMEM;
+    char *p = response_put_head(start, clock, h);
+    assert(p - start <= RESPONSE_HEAD_MAX);
+    if (likely(!head_only)) /* a HEAD's answer ends at the empty line (RFC 9110 section 9.3.2) */
+        p = response_put_text(p, body, len);
+    out_commit(o, (size_t)(p - start));
+    return 0;
+}
+
+int response_continue(struct out *o, struct bufpool *pool)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n"; /* RFC 9110 section 15.2.1 */
+
+    return out_append(o, pool, text, sizeof(text) - 1);
 }
