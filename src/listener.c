@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * listener.c - addresses to listen on and their sockets.
+ *
+ * Each worker has a socket of its own on the same address (SO_REUSEPORT), and yet a second server must not slip in
+ * beside the first. So the first socket is bound and listens without SO_REUSEPORT: that fails if anybody else is there, and
+ * nobody else can come after. Only then is the option set on it, and the other sockets join. There is no moment at which the address
+ * is free, and port 0 is resolved once.
+ */
+#include "config.h"
+
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util.h"
+
+#define LISTENER_BACKLOG 4096 /* the kernel lowers it to net.core.somaxconn */
+
+/* ---- understanding an address ---- */
+
+/* A port number from 0 to 65535, digits only, or -1. */
+static int listener_parse_port(const char *text)
+{
+    int port = 0;
+
+    if (!*text || strlen(text) > 5)
+        return -1;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return -1;
+        port = port * 10 + (*text - '0');
+    }
+    return port <= 65535 ? port : -1;
+}
+
+static int listener_parse_unix(const char *path, struct listener_addr *addr, char *error)
+{
+    size_t len = strlen(path);
+
+    if (len == 0 || len >= sizeof(addr->u.un.sun_path)) {
+        snprintf(error, LISTENER_ERROR_MAX, "has no path of 1 to %zu bytes behind unix:", sizeof(addr->u.un.sun_path) - 1);
+        return -EINVAL;
+    }
+    addr->unix_socket = true;
+    addr->u.un.sun_family = AF_UNIX;
+    memcpy(addr->u.un.sun_path, path, len + 1);
+    addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+    snprintf(addr->text, sizeof(addr->text), "unix:%s", path);
+    return 0;
+}
+
+/* addr->text from the numbers, port included. */
+static void listener_describe(struct listener_addr *addr)
+{
+    char host[INET6_ADDRSTRLEN];
+
+    if (addr->unix_socket)
+        return;
+    if (addr->u.sa.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &addr->u.in6.sin6_addr, host, sizeof(host));
+        snprintf(addr->text, sizeof(addr->text), "[%s]:%u", host, ntohs(addr->u.in6.sin6_port));
+    } else {
+        inet_ntop(AF_INET, &addr->u.in4.sin_addr, host, sizeof(host));
+        snprintf(addr->text, sizeof(addr->text), "%s:%u", host, ntohs(addr->u.in4.sin_port));
+    }
+}
+
+int listener_parse(const char *text, struct listener_addr *addr, char *error)
+{
+    char host[INET6_ADDRSTRLEN];
+    bool ip6 = text[0] == '[';
+
+    memset(addr, 0, sizeof(*addr));
+    if (!strncmp(text, "unix:", 5))
+        return listener_parse_unix(text + 5, addr, error);
+
+    const char *host_start = text + ip6;
+    const char *host_end = ip6 ? strchr(text, ']') : strrchr(text, ':');
+    const char *colon = host_end + (host_end && ip6);
+    if (!host_end || *colon != ':' || (size_t)(host_end - host_start) >= sizeof(host)) {
+        snprintf(error, LISTENER_ERROR_MAX, "is no ADDRESS:PORT, [IPV6]:PORT or unix:PATH");
+        return -EINVAL;
+    }
+    memcpy(host, host_start, (size_t)(host_end - host_start));
+    host[host_end - host_start] = '\0';
+    int port = listener_parse_port(colon + 1);
+    if (port < 0) {
+        snprintf(error, LISTENER_ERROR_MAX, "does not end in a port from 0 to 65535");
+        return -EINVAL;
+    }
+    if (ip6 && inet_pton(AF_INET6, host, &addr->u.in6.sin6_addr) == 1) {
+        addr->u.in6.sin6_family = AF_INET6;
+        addr->u.in6.sin6_port = htons((uint16_t)port);
+        addr->len = sizeof(addr->u.in6);
+    } else if (!ip6 && inet_pton(AF_INET, host, &addr->u.in4.sin_addr) == 1) {
+        addr->u.in4.sin_family = AF_INET;
+        addr->u.in4.sin_port = htons((uint16_t)port);
+        addr->len = sizeof(addr->u.in4);
+    } else {
+        snprintf(error, LISTENER_ERROR_MAX, "has no %s address before the port%s", ip6 ? "IPv6" : "IPv4",
+                 strchr(host, ':') && !ip6 ? " (an IPv6 address stands in brackets)"
+                 : *host                   ? " (names are not looked up)"
+                                           : " (all of them are 0.0.0.0:PORT and [::]:PORT)");
+        return -EINVAL;
+    }
+    listener_describe(addr);
+    return 0;
+}
+
+/* ---- opening ---- */
+
+/* What went wrong with `call` on the address, and what to do about it. Returns -err. */
+static int listener_error(char *error, const struct listener_addr *addr, const char *call, int err)
+{
+    const char *path = addr->u.un.sun_path;
+
+    switch (err) {
+    case EADDRINUSE:
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: address in use: another server listens there; stop it or choose another --listen",
+                 addr->text);
+        break;
+    case EADDRNOTAVAIL:
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "cannot listen on %s: no interface of this machine has that address; choose one that \"ip address\" shows, or 0.0.0.0 or [::] for all",
+                 addr->text);
+        break;
+    case EACCES:
+    case EPERM:
+        if (addr->unix_socket)
+            snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: this user may not write to the directory of %s", addr->text, strerror(err),
+                     path);
+        else
+            snprintf(error, LISTENER_ERROR_MAX,
+                     "cannot listen on %s: %s: ports below net.ipv4.ip_unprivileged_port_start need root (with --user) or CAP_NET_BIND_SERVICE; or choose a port from 1024 up",
+                     addr->text, strerror(err));
+        break;
+    case EAFNOSUPPORT:
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: this kernel has no %s; leave that --listen out", addr->text,
+                 addr->u.sa.sa_family == AF_INET6 ? "IPv6" : "such sockets");
+        break;
+    case ENOENT:
+    case ENOTDIR:
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: make the directory first", addr->text, strerror(err));
+        break;
+    case EMFILE:
+    case ENFILE:
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: raise the limit (ulimit -n) or lower --workers", addr->text, strerror(err));
+        break;
+    default:
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: %s", addr->text, call, strerror(err));
+    }
+    return -err;
+}
+
+static int listener_set(int fd, int level, int name)
+{
+    const int on = 1;
+
+    return setsockopt(fd, level, name, &on, sizeof(on)) < 0 ? -errno : 0;
+}
+
+/* A TCP socket with everything set that accepted ones inherit. The fd or -errno. */
+static int listener_socket_tcp(int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int rc = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (family == AF_INET6) /* [::] is IPv6 alone, so that 0.0.0.0 can stand beside it */
+        rc = listener_set(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+    if (rc == 0)
+        rc = listener_set(fd, SOL_SOCKET, SO_REUSEADDR); /* TIME_WAIT of our own past is no hindrance */
+    if (rc == 0)
+        rc = listener_set(fd, IPPROTO_TCP, TCP_NODELAY);
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+static int listener_open_tcp(struct listener *l, char *error)
+{
+    struct listener_addr *addr = &l->addr;
+
+    for (unsigned i = 0; i < l->count; i++) {
+        const char *call = "socket";
+        int fd = l->fds[i] = listener_socket_tcp(addr->u.sa.sa_family);
+        int rc = MIN(fd, 0);
+        if (rc == 0 && i > 0) {
+            call = "SO_REUSEPORT";
+            rc = listener_set(fd, SOL_SOCKET, SO_REUSEPORT);
+        }
+        if (rc == 0) {
+            call = "bind";
+            rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
+        }
+        if (rc == 0) {
+            call = "listen";
+            rc = listen(fd, LISTENER_BACKLOG) < 0 ? -errno : 0;
+        }
+        if (rc == 0 && i == 0 && l->count > 1) {
+            call = "SO_REUSEPORT";
+            rc = listener_set(fd, SOL_SOCKET, SO_REUSEPORT);
+        }
+        if (rc == 0 && i == 0) {
+            call = "getsockname";
+            rc = getsockname(fd, &addr->u.sa, &addr->len) < 0 ? -errno : 0;
+            listener_describe(addr);
+        }
+        if (rc < 0)
+            return listener_error(error, addr, call, -rc);
+    }
+    return 0;
+}
+
+/* Make the path free: nothing there, or a socket that nobody answers. 0, or -errno with `error`. */
+static int listener_clear_path(const struct listener_addr *addr, char *error)
+{
+    const char *path = addr->u.un.sun_path;
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? 0 : listener_error(error, addr, "lstat", errno);
+    if (!S_ISSOCK(st.st_mode)) {
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: there is a file that is no socket; move it away or choose another path",
+                 addr->text);
+        return -EEXIST;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return listener_error(error, addr, "socket", errno);
+    int err = connect(fd, &addr->u.sa, addr->len) < 0 ? errno : EADDRINUSE;
+    close(fd);
+    if (err == EAGAIN) /* somebody listens there and is busy */
+        err = EADDRINUSE;
+    if (err != ECONNREFUSED)
+        return err == ENOENT ? 0 : listener_error(error, addr, "connect", err);
+    return unlink(path) < 0 && errno != ENOENT ? listener_error(error, addr, "unlink", errno) : 0;
+}
+
+static int listener_open_unix(struct listener *l, char *error)
+{
+    const struct listener_addr *addr = &l->addr;
+    struct stat st;
+    int rc = listener_clear_path(addr, error);
+
+    if (rc < 0)
+        return rc;
+    int fd = l->fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return listener_error(error, addr, "socket", errno);
+    /* As with a TCP port, everybody may connect; who may reach the path is for its directory to say. */
+    mode_t mask = umask(0111);
+    rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
+    umask(mask);
+    if (rc < 0)
+        return listener_error(error, addr, "bind", -rc);
+    if (lstat(addr->u.un.sun_path, &st) == 0) {
+        l->unix_dev = st.st_dev;
+        l->unix_ino = st.st_ino;
+    }
+    if (listen(fd, LISTENER_BACKLOG) < 0) {
+        rc = -errno;
+        listener_unlink(l);
+        return listener_error(error, addr, "listen", -rc);
+    }
+    return 0;
+}
+
+int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers, char *error)
+{
+    memset(l, 0, sizeof(*l));
+    l->addr = *addr;
+    l->shared = addr->unix_socket && workers > 1;
+    l->count = addr->unix_socket ? 1 : workers;
+    l->fds = calloc(l->count, sizeof(*l->fds));
+    l->suspended = calloc(l->count, sizeof(*l->suspended));
+    if (!l->fds || !l->suspended) {
+        free(l->fds);
+        free(l->suspended);
+        memset(l, 0, sizeof(*l));
+        return listener_error(error, addr, "calloc", ENOMEM);
+    }
+    for (unsigned i = 0; i < l->count; i++)
+        l->fds[i] = -1;
+    int rc = addr->unix_socket ? listener_open_unix(l, error) : listener_open_tcp(l, error);
+    if (rc < 0)
+        listener_destroy(l);
+    return rc;
+}
+
+/* ---- while it is open ---- */
+
+int listener_fd(const struct listener *l, unsigned worker)
+{
+    return l->fds[l->count == 1 ? 0 : worker];
+}
+
+static void listener_close_one(struct listener *l, unsigned i)
+{
+    if (l->fds[i] >= 0)
+        close(l->fds[i]);
+    l->fds[i] = -1;
+}
+
+void listener_keep_only(struct listener *l, unsigned worker)
+{
+    for (unsigned i = 0; i < l->count; i++)
+        if (l->count > 1 && i != worker)
+            listener_close_one(l, i);
+}
+
+void listener_close(struct listener *l)
+{
+    for (unsigned i = 0; i < l->count; i++)
+        listener_close_one(l, i);
+}
+
+int listener_unlink(const struct listener *l)
+{
+    const char *path = l->addr.u.un.sun_path;
+    struct stat st;
+
+    if (!l->addr.unix_socket || !l->unix_ino || lstat(path, &st) < 0)
+        return 0;
+    if (st.st_dev != l->unix_dev || st.st_ino != l->unix_ino)
+        return 0; /* another server's by now */
+    return unlink(path) < 0 ? -errno : 0;
+}
+
+void listener_destroy(struct listener *l)
+{
+    listener_close(l);
+    free(l->fds);
+    free(l->suspended);
+    memset(l, 0, sizeof(*l));
+}
+
+bool listener_suspend(struct listener *l, unsigned worker)
+{
+    unsigned open = 0;
+
+    if (l->count == 1 || l->suspended[worker] || l->fds[worker] < 0)
+        return false;
+    for (unsigned i = 0; i < l->count; i++)
+        open += l->fds[i] >= 0 && !l->suspended[i];
+    if (open < 2)
+        return false;
+    /* On Linux this ends listening but keeps the port: tcp_disconnect() leaves bound what bind() bound. */
+    if (shutdown(l->fds[worker], SHUT_RDWR) < 0)
+        return false;
+    l->suspended[worker] = true;
+    return true;
+}
+
+int listener_resume(struct listener *l, unsigned worker)
+{
+    if (l->count == 1 || !l->suspended[worker])
+        return 0;
+    if (listen(l->fds[worker], LISTENER_BACKLOG) < 0)
+        return -errno;
+    l->suspended[worker] = false;
+    return 0;
+}

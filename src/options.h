@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * options.h - the command line. Parsing is pure: nothing is printed, opened or looked up, the environment plays no part.
+ */
+#ifndef BIVALVE_OPTIONS_H
+#define BIVALVE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "core.h"
+#include "listener.h"
+#include "settings.h"
+
+#define OPTIONS_ERROR_MAX   768
+#define OPTIONS_WORKERS_MAX 1024
+#define OPTIONS_AUTO        -1 /* .workers: one for each CPU */
+
+enum options_action { OPTIONS_SERVE, OPTIONS_TEST, OPTIONS_PROBE, OPTIONS_VERSION, OPTIONS_HELP };
+
+enum options_sandbox { OPTIONS_SANDBOX_TRY, OPTIONS_SANDBOX_ON, OPTIONS_SANDBOX_OFF };
+
+struct options {
+    enum options_action action;
+    struct settings set;
+    struct listener_addr listen[CORE_LISTENERS_MAX];
+    unsigned listen_count;
+    int workers;         /* 0..OPTIONS_WORKERS_MAX or OPTIONS_AUTO */
+    const char *backend; /* this and the other texts point into argv or are constants */
+    const char *dataset;
+    const char *user;    /* NULL: not given */
+    const char *group;
+    bool pin;
+    bool allow_root;
+    enum options_sandbox sandbox;
+    int log_level; /* enum log_level */
+};
+
+/*
+ * Fill `o` from the command line; all defaults are set first. 0, or -EINVAL with one printable line in `error`
+ * (OPTIONS_ERROR_MAX bytes) that names the option, what is wrong with it and what it takes. Not thread-safe (getopt).
+ */
+int options_parse(int argc, char **argv, struct options *o, char *error);
+
+/* What --help prints: every option that users have, with its default. */
+void options_print_help(FILE *out);
+
+#endif

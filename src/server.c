@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.c - the start of a server, in this order, and each step says what is wrong and the way out when it fails:
+ *
+ *      fd limit -> dataset -> may it serve as this user? -> engine, tried in a child that is thrown away
+ *      -> listeners -> privileges given up -> workers (supervisor.c), or one in this process
+ */
+#include "config.h"
+
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "dataset.h"
+#include "log.h"
+#include "notify.h"
+#include "privdrop.h"
+#include "registry.h"
+#include "sandbox.h"
+#include "stats.h"
+#include "supervisor.h"
+#include "worker.h"
+
+#define SERVER_PROBE_S  20          /* a probe that hangs is ended after so long */
+#define SERVER_CPUS_MAX (1u << 16)
+
+/* LeakSanitizer stops the process with ptrace(2) to look at it, which the filter forbids. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SERVER_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SERVER_SANITIZED 1
+#endif
+#endif
+#ifndef SERVER_SANITIZED
+#define SERVER_SANITIZED 0
+#endif
+
+struct server {
+    const struct options *o;
+    struct dataset data;
+    struct privdrop priv;
+    struct registry_choice engine;
+    struct listener listeners[CORE_LISTENERS_MAX];
+    unsigned listener_count;
+    struct stats *stats;
+    unsigned workers; /* processes; 0: none but this one */
+    int *cpus;        /* of the affinity mask */
+    unsigned cpu_count;
+};
+
+/* ---- what there is ---- */
+
+/* Every connection is an fd: take as many as we may, but no more than the slot table holds. */
+static void server_raise_fds(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    rlim_t want = MIN(limit.rlim_max, (rlim_t)SLOT_TABLE_MAX);
+    if (limit.rlim_max > SLOT_TABLE_MAX)
+        log_info("the fd limit is lowered to %u, the largest slot table there is", SLOT_TABLE_MAX);
+    if (limit.rlim_cur == want)
+        return;
+    limit.rlim_cur = want;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warn("cannot raise the fd limit to %llu: %s", (unsigned long long)want, strerror(errno));
+}
+
+/* The CPUs that this process may run on. False when that cannot be found out. */
+static bool server_find_cpus(struct server *s)
+{
+    for (unsigned max = 1024; max <= SERVER_CPUS_MAX; max *= 2) {
+        size_t size = CPU_ALLOC_SIZE(max);
+        cpu_set_t *set = CPU_ALLOC(max);
+        int rc = set ? sched_getaffinity(0, size, set) : -1;
+        if (rc == 0) {
+            s->cpus = calloc((size_t)CPU_COUNT_S(size, set), sizeof(*s->cpus));
+            for (unsigned cpu = 0; s->cpus && cpu < max; cpu++)
+                if (CPU_ISSET_S(cpu, size, set))
+                    s->cpus[s->cpu_count++] = (int)cpu;
+        }
+        bool again = set && rc < 0 && errno == EINVAL; /* the kernel's masks are longer */
+        CPU_FREE(set);
+        if (!again)
+            break;
+    }
+    return s->cpu_count > 0;
+}
+
+static void server_count_workers(struct server *s)
+{
+    bool known = server_find_cpus(s);
+
+    if (!known)
+        log_warn("cannot find out which CPUs there are: workers are not pinned");
+    if (s->o->workers != OPTIONS_AUTO)
+        s->workers = (unsigned)s->o->workers;
+    else
+        s->workers = known ? MIN(s->cpu_count, OPTIONS_WORKERS_MAX) : 1;
+}
+
+/* ---- the engine ---- */
+
+struct server_verdict {
+    int rc;
+    char name[64];
+    bool automatic;
+    char why[2 * BACKEND_TEXT_MAX];
+};
+
+/* In the child: under the workers' limits and privileges, but nothing that it does outlives it. */
+static void server_probe_child(const struct server *s, const char *spec, int fd)
+{
+    struct server_verdict v = {0};
+    struct registry_choice choice;
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    alarm(SERVER_PROBE_S);
+    v.rc = privdrop_apply(&s->priv, v.why);
+    if (v.rc == 0) {
+        v.rc = registry_choose(spec, &choice);
+        v.automatic = choice.automatic;
+        if (choice.ops)
+            snprintf(v.name, sizeof(v.name), "%s", choice.ops->name);
+        memcpy(v.why, choice.why, sizeof(v.why));
+    }
+    _exit(write(fd, &v, sizeof(v)) == (ssize_t)sizeof(v) ? 0 : 1);
+}
+
+/* Ask a throw-away child to resolve `spec`. False when it died over it: then v->why says how. */
+static bool server_probe(const struct server *s, const char *spec, struct server_verdict *v)
+{
+    int fds[2], status = 0;
+    pid_t pid = -1;
+    ssize_t n = 0;
+
+    memset(v, 0, sizeof(*v));
+    if (pipe2(fds, O_CLOEXEC) == 0) {
+        pid = fork();
+        if (pid == 0)
+            server_probe_child(s, spec, fds[1]);
+        close(fds[1]);
+        while (pid > 0 && (n = read(fds[0], v, sizeof(*v))) < 0 && errno == EINTR)
+            continue;
+        close(fds[0]);
+    }
+    if (pid < 0) {
+        snprintf(v->why, sizeof(v->why), "cannot start a process to try the engine in: %s", strerror(errno));
+        return false;
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (n == (ssize_t)sizeof(*v))
+        return true;
+    memset(v, 0, sizeof(*v));
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        snprintf(v->why, sizeof(v->why), "trying it was answered with SIGSYS: a seccomp filter (of a container or a service manager) kills who uses it");
+    else if (WIFSIGNALED(status))
+        snprintf(v->why, sizeof(v->why), "trying it ended with signal %d (%s)", WTERMSIG(status),
+                 WTERMSIG(status) == SIGALRM ? "it hung" : strsignal(WTERMSIG(status)));
+    else
+        snprintf(v->why, sizeof(v->why), "trying it ended with status %d", WEXITSTATUS(status));
+    return false;
+}
+
+/* `auto`, after the child died: one engine after the other, each in a child of its own. */
+static bool server_probe_each(const struct server *s, struct server_verdict *v)
+{
+    char why[sizeof(v->why)] = "";
+    size_t len = 0;
+
+    for (const struct backend_ops *const *e = registry_list(); *e; e++) {
+        bool alive = server_probe(s, (*e)->name, v);
+        if (alive && v->rc == 0) {
+            v->automatic = true;
+            snprintf(v->why, sizeof(v->why), "%.700s; using %s", why, (*e)->name);
+            return true;
+        }
+        if (len < sizeof(why))
+            len += (size_t)snprintf(why + len, sizeof(why) - len, "%s%s does not run here: %s", len ? "; " : "", (*e)->name, v->why);
+    }
+    v->rc = -ENOTSUP;
+    memcpy(v->why, why, sizeof(why));
+    return true;
+}
+
+/* 0, or the exit status. */
+static int server_choose_engine(struct server *s)
+{
+    const char *spec = s->o->backend;
+    struct server_verdict v;
+    bool alive = server_probe(s, spec, &v);
+
+    if (!alive && !strcmp(spec, "auto"))
+        alive = server_probe_each(s, &v);
+    const char *colon = strchr(spec, ':');
+    s->engine.ops = v.name[0] ? registry_find(v.name, strlen(v.name)) : NULL;
+    s->engine.variant = colon ? colon + 1 : NULL;
+    s->engine.automatic = v.automatic;
+    if (alive && v.rc == 0 && s->engine.ops) {
+        if (v.automatic)
+            log_notice("--backend auto: %s", v.why);
+        return 0;
+    }
+    log_error("--backend %s: %s%s", spec, v.why, strcmp(spec, "auto") ? " (--backend auto takes an engine that runs)" : "");
+    return v.rc == -EINVAL ? 2 : 1;
+}
+
+/* ---- the log's lines ---- */
+
+static void server_start_line(const struct server *s, const struct backend_ops *ops, const char *features)
+{
+    char where[2048] = "";
+    size_t len = 0;
+    struct utsname kernel;
+
+    for (unsigned i = 0; i < s->listener_count && len < sizeof(where); i++)
+        len += (size_t)snprintf(where + len, sizeof(where) - len, "%s%s", i ? ", " : "", s->listeners[i].addr.text);
+    if (uname(&kernel) < 0)
+        snprintf(kernel.release, sizeof(kernel.release), "unknown");
+    log_notice("bivalve %s listening on %s; workers %u (%s), engine %s (%s), kernel %s", PACKAGE_VERSION, where, s->workers,
+               s->workers == 0 ? "in this process" : s->o->pin && s->cpus ? "pinned" : "not pinned", ops->name, features, kernel.release);
+    notify_send("READY=1");
+}
+
+static void server_ready(void *arg, const struct backend_ops *ops, const char *features)
+{
+    server_start_line(arg, ops, features);
+}
+
+static void server_ready_alone(void *arg, const char *features)
+{
+    const struct server *s = arg;
+
+    server_start_line(s, s->engine.ops, features);
+}
+
+static void server_report(void *arg)
+{
+    const struct server *s = arg;
+    struct stats all = {0};
+    char text[STATS_TEXT_MAX];
+
+    for (unsigned k = 0; k < MAX(s->workers, 1); k++) {
+        stats_format(text, sizeof(text), &s->stats[k], 0);
+        log_write(LOG_LEVEL_ERROR, "stats worker=%u %s", k, text);
+        stats_add(&all, &s->stats[k]);
+    }
+    stats_format(text, sizeof(text), &all, 0);
+    log_write(LOG_LEVEL_ERROR, "stats worker=all %s", text);
+}
+
+/* ---- serving ---- */
+
+static bool server_wants_sandbox(const struct options *o)
+{
+    if (o->sandbox == OPTIONS_SANDBOX_TRY)
+        return sandbox_available() && !SERVER_SANITIZED;
+    return o->sandbox == OPTIONS_SANDBOX_ON;
+}
+
+/* --workers 0. The exit status. */
+static int server_run_alone(struct server *s, const sigset_t *mask)
+{
+    struct core_listener listeners[CORE_LISTENERS_MAX];
+    char error[WORKER_ERROR_MAX];
+
+    for (unsigned i = 0; i < s->listener_count; i++)
+        listeners[i] = (struct core_listener){
+            .fd = listener_fd(&s->listeners[i], 0),
+            .unix_socket = s->listeners[i].addr.unix_socket,
+        };
+    for (;;) {
+        const struct worker_config worker = {
+            .set = &s->o->set,
+            .data = &s->data,
+            .stats = s->stats,
+            .ops = s->engine.ops,
+            .variant = s->engine.variant,
+            .listeners = listeners,
+            .listener_count = s->listener_count,
+            .alone = true,
+            .sandbox = server_wants_sandbox(s->o),
+            .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
+            .mask = mask,
+            .ready = server_ready_alone,
+            .report = server_report,
+            .arg = s,
+        };
+        int rc = worker_run(&worker, error);
+        if (rc == 0)
+            break;
+        const struct backend_ops *next = s->engine.automatic && !s->stats->turns ? registry_fallback(s->engine.ops) : NULL;
+        if (!next) {
+            log_error("%s", error);
+            return 1;
+        }
+        log_warn("%s fails to start: %s; using %s instead", s->engine.ops->name, error, next->name);
+        s->engine.ops = next;
+        s->engine.variant = NULL;
+    }
+    for (unsigned i = 0; i < s->listener_count; i++)
+        s->listeners[i].fds[0] = -1; /* the worker has closed it */
+    return 0;
+}
+
+static int server_serve(struct server *s)
+{
+    static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    sigset_t block, before;
+
+    s->stats = stats_map(MAX(s->workers, 1));
+    if (!s->stats) {
+        log_error("no memory for the counters: %s", strerror(errno));
+        return 1;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* who starts us may have ignored it, and then there is nothing to wait for */
+    sigemptyset(&block);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        sigaddset(&block, numbers[i]);
+    sigprocmask(SIG_BLOCK, &block, &before);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        sigdelset(&before, numbers[i]);
+    if (s->workers == 0)
+        return server_run_alone(s, &before);
+    const struct supervisor_config supervisor = {
+        .set = &s->o->set,
+        .data = &s->data,
+        .stats = s->stats,
+        .listeners = s->listeners,
+        .listener_count = s->listener_count,
+        .workers = s->workers,
+        .cpus = s->o->pin ? s->cpus : NULL,
+        .cpu_count = s->cpu_count,
+        .sandbox = server_wants_sandbox(s->o),
+        .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
+        .ops = s->engine.ops,
+        .variant = s->engine.variant,
+        .automatic = s->engine.automatic,
+        .ready = server_ready,
+        .report = server_report,
+        .arg = s,
+    };
+    return supervisor_run(&supervisor, &before);
+}
+
+static int server_listen(struct server *s)
+{
+    char error[LISTENER_ERROR_MAX];
+
+    for (; s->listener_count < s->o->listen_count; s->listener_count++) {
+        unsigned i = s->listener_count;
+        if (listener_open(&s->listeners[i], &s->o->listen[i], MAX(s->workers, 1), error) < 0) {
+            log_error("%s", error);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* All the steps of the start. The exit status. */
+static int server_start(struct server *s)
+{
+    const struct options *o = s->o;
+    char error[MAX(DATASET_ERROR_MAX, PRIVDROP_ERROR_MAX)];
+
+    server_raise_fds();
+    server_count_workers(s);
+    if (dataset_load(&s->data, o->dataset, error) < 0 ||
+        privdrop_resolve(&s->priv, o->user, o->group, o->allow_root, error) < 0) {
+        log_error("%s", error);
+        return 1;
+    }
+    int status = server_choose_engine(s);
+    if (status == 0)
+        status = server_listen(s);
+    if (status != 0)
+        return status;
+    if (privdrop_apply(&s->priv, error) < 0) {
+        log_error("%s", error);
+        return 1;
+    }
+    if (getuid() == 0)
+        log_warn("serving as root, as --allow-root says: anybody who breaks in is root");
+    return server_serve(s);
+}
+
+static void server_clean_up(struct server *s)
+{
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        int rc = listener_unlink(&s->listeners[i]);
+        if (rc < 0)
+            log_info("cannot remove %s: %s (it is replaced at the next start)", s->listeners[i].addr.text, strerror(-rc));
+        listener_destroy(&s->listeners[i]);
+    }
+    dataset_free(&s->data);
+    if (s->stats)
+        stats_unmap(s->stats, MAX(s->workers, 1));
+    free(s->cpus);
+}
+
+int server_run(const struct options *o)
+{
+    struct server s = {.o = o};
+
+    log_set_level((enum log_level)o->log_level);
+    notify_init();
+    int status = server_start(&s);
+    server_clean_up(&s);
+    return status;
+}
+
+int server_test(const struct options *o)
+{
+    char error[DATASET_ERROR_MAX];
+    struct dataset data;
+
+    if (dataset_load(&data, o->dataset, error) < 0) {
+        fprintf(stderr, "bivalve: %s\n", error);
+        return 1;
+    }
+    printf("configuration ok: %u address%s, %u records\n", o->listen_count, o->listen_count == 1 ? "" : "es", data.count);
+    dataset_free(&data);
+    return 0;
+}

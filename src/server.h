@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.h - from options to a serving server: limits, dataset, engine, listeners, privileges, workers.
+ */
+#ifndef BIVALVE_SERVER_H
+#define BIVALVE_SERVER_H
+
+#include "options.h"
+
+/*
+ * --test: check what can be checked without serving (the dataset, --backend's variant; options have been). Prints one line. The exit status.
+ */
+int server_test(const struct options *o);
+
+/*
+ * Serve until told to end. The exit status: 0 after an orderly end, 1 when the start or the end failed (logged), 2 for a --backend that
+ * nobody knows, 128 + signal after a second signal. Worker processes do not return from it.
+ */
+int server_run(const struct options *o);
+
+#endif

@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * supervisor.c - one process that does nothing but look after the others.
+ *
+ *      starting  every worker reports that it serves        -> serving
+ *                one reports that its engine does not open  -> all take the next engine (auto), or the start has failed
+ *      serving   a worker dies: restarted after a delay that doubles while it dies young
+ *      draining  listeners closed, workers told; when all have ended, or time is up -> done
+ *
+ * Signals are blocked and read from a signalfd, so there is one place to wait in and nothing to race with. A worker reports once,
+ * over a pipe of its own, with one write that is smaller than PIPE_BUF.
+ */
+#include "config.h"
+
+#include "supervisor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "notify.h"
+#include "registry.h"
+#include "worker.h"
+
+#define SUPERVISOR_START_MS       30000 /* all workers report within this, or the start has failed */
+#define SUPERVISOR_MARGIN_MS      3000  /* beyond the drain timeout, before workers are killed */
+#define SUPERVISOR_BACKOFF_MS     10    /* the first restart comes after this, the next after twice as long */
+#define SUPERVISOR_BACKOFF_MAX_MS 30000
+#define SUPERVISOR_GROWN_UP_MS    10000 /* a worker that has lived so long starts with a short delay again */
+#define SUPERVISOR_SUSPEND_MS     1000  /* a longer delay is not for clients to wait: the listener is suspended */
+
+enum supervisor_state { SUPERVISOR_STARTING, SUPERVISOR_SERVING, SUPERVISOR_DRAINING };
+
+struct supervisor_report {
+    int error;                   /* 0: it serves; -errno: it does not, and ends */
+    char text[BACKEND_TEXT_MAX]; /* the engine's features, or what is wrong */
+};
+
+static_assert(sizeof(struct supervisor_report) <= PIPE_BUF, "a report is one atomic write");
+
+struct supervisor_worker {
+    pid_t pid;            /* 0: none now */
+    int report_fd;        /* read end of its pipe, -1: closed */
+    bool ready;           /* it has reported that it serves */
+    bool waiting;         /* dead, to be started again at restart_ms */
+    uint64_t started_ms;
+    uint64_t restart_ms;
+    uint32_t backoff_ms; /* the next delay */
+};
+
+struct supervisor {
+    const struct supervisor_config *cfg;
+    const sigset_t *mask;
+    enum supervisor_state state;
+    const struct backend_ops *ops;
+    const char *variant;
+    struct supervisor_worker *worker;
+    struct pollfd *poll; /* the signalfd, then one for each worker */
+    int signal_fd;
+    uint64_t deadline_ms; /* of the start, or of the drain; 0: none */
+    bool failed;          /* a worker ended in disorder during the drain, or had to be killed */
+    char trouble[BACKEND_TEXT_MAX]; /* why the start failed; empty: it has not */
+    char features[BACKEND_TEXT_MAX];
+};
+
+/* ---- in the worker process ---- */
+
+static void supervisor_report_ready(void *arg, const char *features)
+{
+    int *fd = arg;
+    struct supervisor_report report = {0};
+
+    snprintf(report.text, sizeof(report.text), "%s", features);
+    if (write(*fd, &report, sizeof(report)) < 0)
+        log_error("cannot report to the supervisor: %s", strerror(errno));
+    close(*fd);
+    *fd = -1;
+}
+
+static void supervisor_pin(const struct supervisor_config *cfg, unsigned k)
+{
+    if (!cfg->cpus)
+        return;
+    int cpu = cfg->cpus[k % cfg->cpu_count];
+    size_t size = CPU_ALLOC_SIZE(cpu + 1);
+    cpu_set_t *set = CPU_ALLOC(cpu + 1);
+    if (set) {
+        CPU_ZERO_S(size, set);
+        CPU_SET_S(cpu, size, set);
+    }
+    if (!set || sched_setaffinity(0, size, set) < 0)
+        log_warn("worker %u: cannot be pinned to CPU %d: %s", k, cpu, strerror(errno));
+    CPU_FREE(set);
+}
+
+/* Only what is this worker's own stays open: its sockets, its end of its pipe. */
+static void supervisor_close_others(struct supervisor *s, unsigned k)
+{
+    close(s->signal_fd);
+    for (unsigned i = 0; i < s->cfg->workers; i++)
+        if (s->worker[i].report_fd >= 0)
+            close(s->worker[i].report_fd);
+    for (unsigned i = 0; i < s->cfg->listener_count; i++)
+        listener_keep_only(&s->cfg->listeners[i], k);
+    free(s->worker);
+    free(s->poll);
+}
+
+static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, int report_fd)
+{
+    const struct supervisor_config *cfg = s->cfg;
+    struct core_listener listeners[CORE_LISTENERS_MAX];
+    struct supervisor_report report = {0};
+
+    supervisor_close_others(s, k);
+    /* Nobody serves on a port that nobody looks after: when the supervisor dies, its workers drain. */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        return 1;
+    supervisor_pin(cfg, k);
+    for (unsigned i = 0; i < cfg->listener_count; i++)
+        listeners[i] = (struct core_listener){
+            .fd = listener_fd(&cfg->listeners[i], k),
+            .shared = cfg->listeners[i].shared,
+            .unix_socket = cfg->listeners[i].addr.unix_socket,
+        };
+    const struct worker_config worker = {
+        .index = k,
+        .set = cfg->set,
+        .data = cfg->data,
+        .stats = &cfg->stats[k],
+        .ops = s->ops,
+        .variant = s->variant,
+        .listeners = listeners,
+        .listener_count = cfg->listener_count,
+        .sandbox = cfg->sandbox,
+        .sandbox_must = cfg->sandbox_must,
+        .mask = s->mask,
+        .ready = supervisor_report_ready,
+        .arg = &report_fd,
+    };
+    report.error = worker_run(&worker, report.text);
+    if (report.error == 0)
+        return 0;
+    if (report_fd < 0) {
+        log_error("worker %u: %s", k, report.text);
+    } else if (write(report_fd, &report, sizeof(report)) < 0) {
+        log_error("worker %u: %s (and cannot report it: %s)", k, report.text, strerror(errno));
+    }
+    return 1;
+}
+
+/* ---- starting workers ---- */
+
+/* Fork worker `k`. 0, or -errno when there is no process to be had. */
+static int supervisor_fork(struct supervisor *s, unsigned k)
+{
+    struct supervisor_worker *w = &s->worker[k];
+    pid_t parent = getpid();
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    w->pid = fork();
+    if (w->pid < 0) {
+        int err = errno;
+        w->pid = 0;
+        close(fds[0]);
+        close(fds[1]);
+        return -err;
+    }
+    if (w->pid == 0) {
+        close(fds[0]);
+        exit(supervisor_be_worker(s, k, parent, fds[1]));
+    }
+    close(fds[1]);
+    w->report_fd = fds[0];
+    w->ready = false;
+    w->waiting = false;
+    w->started_ms = clock_monotonic_ms();
+    return 0;
+}
+
+static void supervisor_start_all(struct supervisor *s)
+{
+    s->deadline_ms = clock_monotonic_ms() + SUPERVISOR_START_MS;
+    for (unsigned k = 0; k < s->cfg->workers; k++) {
+        int rc = supervisor_fork(s, k);
+        if (rc < 0) {
+            snprintf(s->trouble, sizeof(s->trouble), "cannot start worker %u: %s (lower --workers or raise the limit on processes)", k,
+                     strerror(-rc));
+            return;
+        }
+    }
+}
+
+static void supervisor_kill_all(struct supervisor *s, int number)
+{
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        if (s->worker[k].pid)
+            kill(s->worker[k].pid, number);
+}
+
+static void supervisor_close_report(struct supervisor_worker *w)
+{
+    if (w->report_fd >= 0)
+        close(w->report_fd);
+    w->report_fd = -1;
+}
+
+/* Kill what runs and wait for it: before another engine is tried, and at a hurried end. */
+static void supervisor_kill_and_reap(struct supervisor *s)
+{
+    supervisor_kill_all(s, SIGKILL);
+    for (unsigned k = 0; k < s->cfg->workers; k++) {
+        struct supervisor_worker *w = &s->worker[k];
+        while (w->pid && waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+        w->pid = 0;
+        supervisor_close_report(w);
+    }
+}
+
+/* An engine did not open at the start: all workers take the next, or the start has failed. */
+static void supervisor_engine_failed(struct supervisor *s, const char *why)
+{
+    const struct backend_ops *next = s->cfg->automatic ? registry_fallback(s->ops) : NULL;
+
+    supervisor_kill_and_reap(s);
+    if (!next) {
+        snprintf(s->trouble, sizeof(s->trouble), "%s", why);
+        return;
+    }
+    log_warn("%s fails to start in a worker: %s; all workers use %s instead", s->ops->name, why, next->name);
+    s->ops = next;
+    s->variant = NULL;
+    supervisor_start_all(s);
+}
+
+static void supervisor_all_ready(struct supervisor *s)
+{
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        if (!s->worker[k].ready)
+            return;
+    s->state = SUPERVISOR_SERVING;
+    s->deadline_ms = 0;
+    s->cfg->ready(s->cfg->arg, s->ops, s->features);
+}
+
+/* Worker `k`'s pipe can be read. */
+static void supervisor_on_report(struct supervisor *s, unsigned k)
+{
+    struct supervisor_worker *w = &s->worker[k];
+    struct supervisor_report report;
+    ssize_t n = read(w->report_fd, &report, sizeof(report));
+
+    if (n < 0 && errno == EAGAIN)
+        return; /* what poll() saw was another's, who had this number before */
+    supervisor_close_report(w);
+    if (n != (ssize_t)sizeof(report))
+        return; /* it died before it could say anything: SIGCHLD will */
+    report.text[sizeof(report.text) - 1] = '\0';
+    if (report.error) {
+        if (s->state == SUPERVISOR_STARTING)
+            supervisor_engine_failed(s, report.text);
+        else
+            log_error("worker %u: %s", k, report.text);
+        return;
+    }
+    w->ready = true;
+    snprintf(s->features, sizeof(s->features), "%s", report.text);
+    if (s->state == SUPERVISOR_STARTING)
+        supervisor_all_ready(s);
+    else
+        log_notice("worker %u serves again [%d]", k, (int)w->pid);
+}
+
+/* ---- restarting ---- */
+
+static void supervisor_suspend(struct supervisor *s, unsigned k)
+{
+    unsigned suspended = 0;
+
+    for (unsigned i = 0; i < s->cfg->listener_count; i++)
+        suspended += listener_suspend(&s->cfg->listeners[i], k);
+    if (suspended)
+        log_notice("worker %u: its listeners are closed meanwhile, new clients go to the other workers", k);
+}
+
+static void supervisor_resume(struct supervisor *s, unsigned k)
+{
+    for (unsigned i = 0; i < s->cfg->listener_count; i++) {
+        int rc = listener_resume(&s->cfg->listeners[i], k);
+        if (rc < 0)
+            log_error("worker %u: cannot listen on %s again: %s", k, s->cfg->listeners[i].addr.text, strerror(-rc));
+    }
+}
+
+static void supervisor_schedule(struct supervisor *s, unsigned k)
+{
+    struct supervisor_worker *w = &s->worker[k];
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms - w->started_ms >= SUPERVISOR_GROWN_UP_MS || !w->backoff_ms)
+        w->backoff_ms = SUPERVISOR_BACKOFF_MS;
+    w->waiting = true;
+    w->restart_ms = now_ms + w->backoff_ms;
+    log_write(w->backoff_ms > SUPERVISOR_SUSPEND_MS ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "worker %u is started again in %u ms", k, w->backoff_ms);
+    if (w->backoff_ms > SUPERVISOR_SUSPEND_MS)
+        supervisor_suspend(s, k);
+    w->backoff_ms = MIN(2 * w->backoff_ms, SUPERVISOR_BACKOFF_MAX_MS);
+}
+
+static void supervisor_restart(struct supervisor *s, unsigned k)
+{
+    struct supervisor_worker *w = &s->worker[k];
+
+    supervisor_resume(s, k);
+    int rc = supervisor_fork(s, k);
+    if (rc < 0) {
+        log_error("worker %u cannot be started: %s", k, strerror(-rc));
+        w->started_ms = clock_monotonic_ms(); /* a short life: the delay goes on growing */
+        supervisor_schedule(s, k);
+        return;
+    }
+    s->cfg->stats[k].restarts++;
+}
+
+/* How process `k` ended, for the log. */
+static void supervisor_ending(char *out, size_t out_size, int status)
+{
+    if (WIFSIGNALED(status))
+        snprintf(out, out_size, "killed by signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
+                 WCOREDUMP(status) ? ", core dumped" : "");
+    else
+        snprintf(out, out_size, "exited with status %d", WEXITSTATUS(status));
+}
+
+static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
+{
+    struct supervisor_worker *w = &s->worker[k];
+    struct stats *stats = &s->cfg->stats[k];
+    pid_t pid = w->pid;
+    char how[128];
+
+    if (w->report_fd >= 0 && !w->ready) { /* its last words may be unread yet */
+        w->pid = 0;
+        supervisor_on_report(s, k);
+        if (s->state == SUPERVISOR_STARTING && (w->pid || s->trouble[0]))
+            return; /* another engine is being tried, or there is none */
+    }
+    w->pid = 0;
+    supervisor_close_report(w);
+    supervisor_ending(how, sizeof(how), status);
+    /* Levels of a process that is no more. */
+    stats->slots_used = stats->blocks_used = stats->block_bytes = stats->engine_inflight = 0;
+    switch (s->state) {
+    case SUPERVISOR_STARTING:
+        snprintf(s->trouble, sizeof(s->trouble), "worker %u [%d] %s before it served", k, (int)pid, how);
+        break;
+    case SUPERVISOR_SERVING:
+        log_error("worker %u [%d] died: %s", k, (int)pid, how);
+        supervisor_schedule(s, k);
+        break;
+    case SUPERVISOR_DRAINING:
+        if (status) {
+            log_error("worker %u [%d] died while draining: %s", k, (int)pid, how);
+            s->failed = true;
+        }
+        break;
+    }
+}
+
+static void supervisor_reap(struct supervisor *s)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (unsigned k = 0; k < s->cfg->workers; k++)
+            if (s->worker[k].pid == pid) {
+                supervisor_on_death(s, k, status);
+                break;
+            }
+}
+
+/* ---- ending ---- */
+
+static void supervisor_drain(struct supervisor *s)
+{
+    uint64_t limit_ms = s->cfg->set->drain_timeout_ms;
+
+    s->state = SUPERVISOR_DRAINING;
+    s->deadline_ms = limit_ms ? clock_monotonic_ms() + limit_ms + SUPERVISOR_MARGIN_MS : 0;
+    notify_send("STOPPING=1");
+    /* Before the workers: a listener is closed when its last copy is, and theirs goes once it has been emptied. */
+    for (unsigned i = 0; i < s->cfg->listener_count; i++)
+        listener_close(&s->cfg->listeners[i]);
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        s->worker[k].waiting = false;
+    supervisor_kill_all(s, SIGTERM);
+}
+
+/* Handle what the signalfd has. The exit status when that is to leave at once, else -1. */
+static int supervisor_on_signal(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+
+    while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        switch (info.ssi_signo) {
+        case SIGCHLD:
+            supervisor_reap(s);
+            break;
+        case SIGUSR1:
+            s->cfg->report(s->cfg->arg);
+            break;
+        case SIGHUP:
+            log_notice("SIGHUP: there is no configuration to read again; restart to change options");
+            break;
+        default: /* SIGTERM, SIGINT */
+            if (s->state == SUPERVISOR_DRAINING) {
+                log_warn("a second signal: leaving at once");
+                return 128 + (int)info.ssi_signo;
+            }
+            log_info("%s: draining", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+            supervisor_drain(s);
+        }
+    }
+    return -1;
+}
+
+/* ---- the loop ---- */
+
+/* Milliseconds until something is due, -1: nothing is. */
+static int supervisor_timeout(const struct supervisor *s)
+{
+    uint64_t now_ms = clock_monotonic_ms(), next_ms = s->deadline_ms ? s->deadline_ms : UINT64_MAX;
+
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        if (s->worker[k].waiting)
+            next_ms = MIN(next_ms, s->worker[k].restart_ms);
+    if (next_ms == UINT64_MAX)
+        return -1;
+    return next_ms <= now_ms ? 0 : (int)MIN(next_ms - now_ms, 3600000);
+}
+
+static int supervisor_wait(struct supervisor *s)
+{
+    s->poll[0] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        s->poll[k + 1] = (struct pollfd){.fd = s->worker[k].report_fd, .events = POLLIN};
+    int n = poll(s->poll, s->cfg->workers + 1, supervisor_timeout(s));
+    return n < 0 && errno != EINTR && errno != ENOMEM ? -errno : n;
+}
+
+/* What time has brought: restarts, the end of patience. */
+static void supervisor_on_time(struct supervisor *s)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        if (s->worker[k].waiting && now_ms >= s->worker[k].restart_ms)
+            supervisor_restart(s, k);
+    if (!s->deadline_ms || now_ms < s->deadline_ms)
+        return;
+    if (s->state == SUPERVISOR_STARTING) {
+        snprintf(s->trouble, sizeof(s->trouble), "the workers do not report within %d s", SUPERVISOR_START_MS / 1000);
+    } else {
+        log_error("workers that do not end in time are killed");
+        supervisor_kill_and_reap(s);
+        s->failed = true;
+    }
+}
+
+static bool supervisor_done(const struct supervisor *s)
+{
+    if (s->state != SUPERVISOR_DRAINING)
+        return false;
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        if (s->worker[k].pid)
+            return false;
+    return true;
+}
+
+static int supervisor_loop(struct supervisor *s)
+{
+    supervisor_start_all(s);
+    while (!s->trouble[0] && !supervisor_done(s)) {
+        int n = supervisor_wait(s);
+        if (n < 0) {
+            snprintf(s->trouble, sizeof(s->trouble), "poll: %s", strerror(-n));
+            break;
+        }
+        /* Reports first: a worker that reports and dies has still reported. */
+        for (unsigned k = 0; k < s->cfg->workers && n > 0; k++)
+            if (s->poll[k + 1].revents && s->worker[k].report_fd >= 0)
+                supervisor_on_report(s, k);
+        int status = n > 0 && s->poll[0].revents ? supervisor_on_signal(s) : -1;
+        if (status >= 0)
+            return status;
+        supervisor_on_time(s);
+    }
+    if (s->trouble[0]) {
+        log_error("%s", s->trouble);
+        return 1;
+    }
+    return s->failed ? 1 : 0;
+}
+
+int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask)
+{
+    static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    struct supervisor s = {.cfg = cfg, .mask = mask, .ops = cfg->ops, .variant = cfg->variant};
+    sigset_t set;
+    int status = 1;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        sigaddset(&set, numbers[i]);
+    s.signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    s.worker = calloc(cfg->workers, sizeof(*s.worker));
+    s.poll = calloc(cfg->workers + 1, sizeof(*s.poll));
+    if (s.signal_fd < 0 || !s.worker || !s.poll) {
+        log_error("cannot supervise: %s", strerror(errno));
+    } else {
+        for (unsigned k = 0; k < cfg->workers; k++)
+            s.worker[k].report_fd = -1;
+        status = supervisor_loop(&s);
+        supervisor_kill_and_reap(&s); /* at once after trouble or a second signal; otherwise there is nobody left */
+    }
+    for (unsigned i = 0; i < cfg->listener_count; i++)
+        listener_close(&cfg->listeners[i]);
+    if (s.signal_fd >= 0)
+        close(s.signal_fd);
+    free(s.worker);
+    free(s.poll);
+    return status;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * supervisor.h - the worker processes: started together, restarted one by one with back-off, drained together.
+ */
+#ifndef BIVALVE_SUPERVISOR_H
+#define BIVALVE_SUPERVISOR_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include "backend.h"
+#include "listener.h"
+#include "settings.h"
+
+struct supervisor_config {
+    const struct settings *set;
+    const struct dataset *data;
+    struct stats *stats; /* one block a worker */
+    struct listener *listeners;
+    unsigned listener_count;
+    unsigned workers; /* at least 1 */
+    const int *cpus;  /* worker k is pinned to cpus[k % cpu_count]; NULL: not pinned */
+    unsigned cpu_count;
+    bool sandbox, sandbox_must;
+
+    /* The engine; with `automatic`, all workers take the next one that runs if it fails to open in any of them at the start. */
+    const struct backend_ops *ops;
+    const char *variant;
+    bool automatic;
+
+    /* All workers serve, with this engine of these features. */
+    void (*ready)(void *arg, const struct backend_ops *ops, const char *features);
+    /* SIGUSR1. */
+    void (*report)(void *arg);
+    void *arg;
+};
+
+/*
+ * Start the workers and look after them until SIGTERM or SIGINT; then drain and return the exit status of the server:
+ * 0 after an orderly end; 1, having logged why, when the start failed or a worker had to be killed or crashed during the drain;
+ * 128 + signal after a second signal. SIGCHLD, SIGHUP, SIGINT, SIGTERM and SIGUSR1 must be blocked; `mask` is what was so before. Closes the
+ * listeners. Workers leave this function by exit(3).
+ */
+int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker.h - one worker: its core, its loop, its end. Runs in a process of its own, or in the only one (--workers 0).
+ */
+#ifndef BIVALVE_WORKER_H
+#define BIVALVE_WORKER_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include "backend.h"
+#include "core.h"
+
+#define WORKER_ERROR_MAX BACKEND_TEXT_MAX
+
+struct worker_config {
+    unsigned index; /* names it in the log */
+    const struct settings *set;
+    const struct dataset *data;
+    struct stats *stats;
+    const struct backend_ops *ops;
+    const char *variant;
+    const struct core_listener *listeners; /* their fds become the worker's: it closes them when it drains */
+    unsigned listener_count;
+    bool alone;           /* --workers 0: SIGINT and a second signal are the worker's business as well */
+    bool sandbox;         /* enter the seccomp filter once the engine is open */
+    bool sandbox_must;    /* ... or fail */
+    const sigset_t *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */
+
+    /* Accepting has begun; `features` is the engine's own description. Called once. */
+    void (*ready)(void *arg, const char *features);
+    /* SIGUSR1, when alone. */
+    void (*report)(void *arg);
+    void *arg;
+};
+
+/*
+ * Serve until SIGTERM (or, alone, SIGINT) and the end of the drain that follows. Returns 0 after an orderly end; -errno with one line in
+ * `error` (WORKER_ERROR_MAX bytes) when the start failed (ready() has not been called) or the engine broke.
+ */
+int worker_run(const struct worker_config *cfg, char *error);
+
+#endif
