@@ -198,8 +198,9 @@ def complaints(response, now=None):
 # The server under test
 # ---------------------------------------------------------------------------------------------
 
-# More options for every start, for whoever runs the tests where the server needs them.
-ROOT_ARGS = os.environ.get("WIRE_ARGS", "").split()
+# Options for every start: root has to insist on serving as root, and may then read /proc of the
+# server; WIRE_ARGS adds what else is needed where the tests run.
+ROOT_ARGS = (["--allow-root"] if os.geteuid() == 0 else []) + os.environ.get("WIRE_ARGS", "").split()
 
 def binary():
     path = os.environ.get("BIVALVE")
@@ -210,7 +211,7 @@ def binary():
 
 def run(*args, timeout=30, **kwargs):
     """Run the server as a command; return its CompletedProcess with text output."""
-    return subprocess.run([binary()] + [str(a) for a in args], stdin=subprocess.DEVNULL,
+    return subprocess.run([binary()] + ROOT_ARGS + [str(a) for a in args], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           errors="replace", timeout=timeout, **kwargs)
 
@@ -345,8 +346,23 @@ class Server:
     def pss(self):
         return sum(pss_bytes(p) for p in self.processes())
 
+    def readable(self):
+        """Whether the kernel lets us look at the server's memory and descriptors: a server that is
+        not dumpable (any not started by root) is closed to its own user too."""
+        try:
+            for p in self.processes():
+                pss_bytes(p)
+                fd_count(p)
+        except PermissionError:
+            return False
+        return True
+
     def fds(self):
-        return sum(fd_count(p) for p in self.processes())
+        """Open descriptors of all its processes; -1 where they may not be counted."""
+        try:
+            return sum(fd_count(p) for p in self.processes())
+        except PermissionError:
+            return -1
 
     def cpu(self):
         return sum(cpu_seconds(p) for p in self.processes())
