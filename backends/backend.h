@@ -63,6 +63,9 @@ struct backend_ops {
     const char *name;      /* as in --backend */
     size_t slot_priv_size; /* bytes of engine state a connection, a multiple of 16 */
 
+    /* What may stand behind the colon of --backend NAME:VARIANT, NULL-terminated; NULL: left to open() to judge. */
+    const char *const *variants;
+
     /* The library it was built with and runs on, "libev 4.33", into out. No engine needs to be open. */
     void (*version)(char *out, size_t out_size);
 

@@ -57,6 +57,8 @@ static const struct {
     unsigned flag;
 } libev_pollers[] = {{"epoll", EVBACKEND_EPOLL}, {"poll", EVBACKEND_POLL}, {"select", EVBACKEND_SELECT}};
 
+static const char *const libev_variants[] = {"epoll", "poll", "select", NULL};
+
 static inline struct libev_backend *libev_of(struct backend *be)
 {
     return (struct libev_backend *)be;
@@ -402,6 +404,7 @@ static void libev_wake(struct backend *be)
 const struct backend_ops libev_backend_ops = {
     .name = "libev",
     .slot_priv_size = sizeof(struct libev_conn),
+    .variants = libev_variants,
     .version = libev_version,
     .probe = libev_probe,
     .open = libev_open,

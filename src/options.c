@@ -158,13 +158,20 @@ static bool options_seconds(const char *text, uint32_t *ms)
     return *ms <= OPTIONS_SECONDS_MAX * 1000u;
 }
 
-/* Is it `auto`, or an engine compiled in, perhaps with a variant? Whether it runs here is found out at start. */
+/* Is it `auto`, or an engine compiled in, perhaps with a variant that it has? Whether it runs here is found out at start. */
 static bool options_backend_known(const char *spec)
 {
     const char *colon = strchr(spec, ':');
-    size_t len = colon ? (size_t)(colon - spec) : strlen(spec);
+    const struct backend_ops *ops = registry_find(spec, colon ? (size_t)(colon - spec) : strlen(spec));
 
-    return (!colon && !strcmp(spec, "auto")) || registry_find(spec, len);
+    if (!ops)
+        return !strcmp(spec, "auto");
+    if (!colon || !ops->variants)
+        return true;
+    for (const char *const *v = ops->variants; *v; v++)
+        if (!strcmp(colon + 1, *v))
+            return true;
+    return false;
 }
 
 /* ---- errors ---- */
@@ -200,11 +207,14 @@ static int options_error_range(char *error, const struct option_spec *spec, cons
 
 static int options_error_backend(char *error, const struct option_spec *spec, const char *value)
 {
-    char what[160] = "is no engine of this build; there are auto";
+    char what[256] = "is no engine of this build; there are auto";
     size_t len = strlen(what);
 
-    for (const struct backend_ops *const *e = registry_list(); *e && len < sizeof(what); e++)
+    for (const struct backend_ops *const *e = registry_list(); *e && len < sizeof(what); e++) {
         len += (size_t)snprintf(what + len, sizeof(what) - len, ", %s", (*e)->name);
+        for (const char *const *v = (*e)->variants; v && *v && len < sizeof(what); v++)
+            len += (size_t)snprintf(what + len, sizeof(what) - len, ", %s:%s", (*e)->name, *v);
+    }
     return options_error(error, spec, value, what);
 }
 
