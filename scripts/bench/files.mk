@@ -1,1 +1,54 @@
 # The comparison tool's part of Makefile.am: what is installed and what is distributed.
+
+# The installed command is the one in scripts/ with the place of its package filled in.
+bin_SCRIPTS = bivalve-bench
+dist_noinst_SCRIPTS = scripts/bivalve-bench scripts/bench-selftest
+CLEANFILES += bivalve-bench
+
+bivalve-bench: $(srcdir)/scripts/bivalve-bench Makefile
+	$(AM_V_GEN)rm -f $@ && $(SED) -e 's|^PKGDATADIR = .*|PKGDATADIR = "$(pkgdatadir)"|' \
+		$(srcdir)/scripts/bivalve-bench >$@.tmp && chmod +x $@.tmp && mv $@.tmp $@
+
+benchdir = $(pkgdatadir)/bench
+dist_bench_DATA = \
+	scripts/bench/__init__.py \
+	scripts/bench/cgroup.py \
+	scripts/bench/children.py \
+	scripts/bench/cli.py \
+	scripts/bench/compare.py \
+	scripts/bench/counts.py \
+	scripts/bench/errors.py \
+	scripts/bench/gen_gcannon.py \
+	scripts/bench/gen_h2load.py \
+	scripts/bench/gen_wrk.py \
+	scripts/bench/generators.py \
+	scripts/bench/httpclient.py \
+	scripts/bench/idle.py \
+	scripts/bench/intervals.py \
+	scripts/bench/lab.py \
+	scripts/bench/load.py \
+	scripts/bench/machine.py \
+	scripts/bench/metrics.py \
+	scripts/bench/plots.py \
+	scripts/bench/procfs.py \
+	scripts/bench/profiles.py \
+	scripts/bench/progress.py \
+	scripts/bench/report.py \
+	scripts/bench/results.py \
+	scripts/bench/sampler.py \
+	scripts/bench/score.py \
+	scripts/bench/servers.py \
+	scripts/bench/single.py \
+	scripts/bench/slicerun.py \
+	scripts/bench/text.py \
+	scripts/bench/wrk-driver.lua
+
+benchprofilesdir = $(benchdir)/profiles
+dist_benchprofiles_DATA = \
+	scripts/bench/profiles/baseline.ini \
+	scripts/bench/profiles/json.ini \
+	scripts/bench/profiles/limited-conn.ini \
+	scripts/bench/profiles/pipelined.ini
+
+dist_man_MANS += man/bivalve-bench.1
+dist_doc_DATA += doc/bench-results.md

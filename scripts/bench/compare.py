@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""compare: short slices of load that alternate between servers which stay up and warm, in pairs of random order.
+
+After every few pairs both servers are started afresh: what a process happens to get at its start (its memory layout, the
+pages it shares) stays with it, and would pass for a property of the server. Memory is compared start by start.
+"""
+import os
+import random
+import time
+
+from . import idle, intervals, metrics, servers, slicerun
+from .errors import BenchError
+from .load import Job
+
+WARM_S = 0.3            # of uncounted load after a start, and for each connection:
+WARM_CONN_S = 60e-6
+RESTART_PAIRS = 2       # pairs between two starts
+START_S = 0.3           # what starting and checking a server takes, for the estimate
+SLICE_MORE_S = 0.3      # what a slice takes beyond its seconds
+REDO_MAX = 3            # a disturbed slice is redone so often at most
+SPOILT_MAX = 2          # a slice with errors likewise, before the cell is given up
+PAIRS_MAX = 400
+UNTIL_MIN_PAIRS = 6
+UNTIL_BUDGET_S = 600
+SHORT_BUDGET_S = 300    # below it the idle connections are fewer and held in fewer rounds
+DEFAULT_PAIRS = 10
+ROOMY_PAIRS = 8         # with a budget and default --conns, fewer pairs than this drop the largest connection counts
+
+
+class Plan:
+    """What is to be done, from the options."""
+
+    def __init__(self, contenders, profiles, conns, options):
+        self.contenders, self.profiles, self.conns = contenders, profiles, conns
+        self.names = [c.name for c in contenders]
+        self.seconds, self.rate = options.seconds, options.rate
+        self.until = options.until
+        self.until_metric = options.until_metric
+        self.budget = options.time_budget or (UNTIL_BUDGET_S if options.until else None)
+        # With a budget, pairs are run until it is spent; a number given as well is the most.
+        self.pairs = options.pairs or (None if self.budget else DEFAULT_PAIRS)
+        self.max_foreign = options.max_foreign
+        self.seed = options.seed
+        self.idle, self.idle_rounds = options.idle, idle.ROUNDS
+        if self.budget and self.budget < SHORT_BUDGET_S:
+            self.idle, self.idle_rounds = min(self.idle, idle.SHORT_CONNECTIONS), idle.SHORT_ROUNDS
+        self.slice_s = self.seconds + SLICE_MORE_S + (1 if self.rate else 0)
+        self.cells = [{"profile": p, "conns": n} for p in profiles for n in conns]
+
+    def pair_s(self):
+        """What a pair takes, its share of a restart included."""
+        warm = WARM_S + WARM_CONN_S * max(self.conns)
+        return len(self.names) * (self.slice_s + (START_S + warm) / RESTART_PAIRS)
+
+    def estimate_s(self):
+        """Seconds for everything, as far as it can be known."""
+        return self.budget or len(self.cells) * self.pairs * self.pair_s() + idle.estimate_s(self)
+
+    def fit_budget(self, conns_given):
+        """Drop the largest connection counts while a budget leaves too few pairs for each cell; returns a note."""
+        if not self.budget or conns_given:
+            return ""
+        dropped = []
+        room = self.budget - idle.estimate_s(self)
+        while len(self.conns) > 1 and self.pairs_for(room / len(self.cells)) < ROOMY_PAIRS:
+            dropped.append(self.conns.pop())
+            self.cells = [c for c in self.cells if c["conns"] in self.conns]
+        if not dropped:
+            return ""
+        return (f"the time budget of {self.budget:.0f} s leaves no room for {', '.join(map(str, reversed(dropped)))} "
+                f"connections; name them with --conns to have them measured in fewer pairs")
+
+    def pairs_for(self, seconds):
+        return int(seconds / self.pair_s())
+
+
+def closes(lab, profile):
+    """After how many requests the server has to end a connection for this profile; 0: it does not."""
+    return profile.per_connection if lab.generator.server_closes and profile.per_connection else 0
+
+
+def preflight(lab, plan):
+    """Every server answers every profile, before anything is measured."""
+    for contender in plan.contenders:
+        for limit in sorted({closes(lab, p) for p in plan.profiles}):
+            lab.progress.step(f"checking {contender.name}")
+            server = servers.start(contender, lab, limit)
+            try:
+                for profile in plan.profiles:
+                    if closes(lab, profile) == limit:
+                        servers.check(server, profile, bool(limit))
+            finally:
+                servers.stop(server, lab)
+    lab.progress.line("checked: " + " and ".join(plan.names) + " answer "
+                      + ", ".join(p.name for p in plan.profiles) + " correctly")
+
+
+def measure(lab, plan, results):
+    """Run the whole plan, filling in results["idle"] and results["cells"] as it goes."""
+    begin = time.monotonic()
+    deadline = begin + plan.budget if plan.budget else None
+    lab.progress.expect(plan.estimate_s())
+    if plan.idle:
+        results["idle"] = idle.measure(lab, plan)
+    for i, spec in enumerate(plan.cells):
+        cell = {"profile": spec["profile"].name, "conns": spec["conns"], "rate": plan.rate, "slices": [],
+                "failed": None, "stopped": None}
+        results["cells"].append(cell)
+        share = (deadline - time.monotonic()) / (len(plan.cells) - i) if deadline else None
+        try:
+            run_cell(lab, plan, cell, spec["profile"], share, i)
+        except BenchError as e:
+            cell["failed"] = str(e)
+        finally:
+            metrics.sum_up(cell, plan.names, plan.seed)
+            report_cell(lab, plan, cell)
+        if not deadline:
+            rest = len(plan.cells) - i - 1
+            lab.progress.expect(rest * plan.pairs * plan.pair_s())
+
+
+def report_cell(lab, plan, cell):
+    """One line on a cell that is done."""
+    head = f"{cell['profile']} {cell['conns']}:"
+    if cell["failed"]:
+        lab.progress.line(f"{head} FAILED: {cell['failed']}")
+        return
+    parts = []
+    for other in plan.names[1:]:
+        for row in cell["verdicts"].get(other, []):
+            if row["metric"] in ("rps", "cpu_us") and row["ratio"]:
+                parts.append(f"{row['label']} {interval_text(row)} {row['verdict']}")
+    lab.progress.line(f"{head} {cell['pairs']} pairs; " + "; ".join(parts))
+
+
+def interval_text(row):
+    if row["ratio"] is None:
+        return "-"
+    if row["low"] is None:
+        return f"{row['ratio']:.3f}"
+    return f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def run_cell(lab, plan, cell, profile, share_s, number):
+    """Run pairs until there are enough or the cell's share of time is up."""
+    rng = random.Random(f"{plan.seed}/{number}")
+    end = time.monotonic() + share_s if share_s is not None else None
+    head = f"{profile.name}, {cell['conns']} connections"
+    lab.progress.stage(head)
+    running, order, pair = {}, None, 0
+    try:
+        while not enough(plan, cell, pair, end):
+            # Every second pair turns the order of the one before round: both sides come first equally often.
+            order = rng.sample(plan.names, len(plan.names)) if pair % 2 == 0 else order[::-1]
+            if pair % RESTART_PAIRS == 0:
+                lab.progress.step(f"{head}: starting the servers")
+                stop_all(lab, running)
+                start_all(lab, plan, profile, cell["conns"], running)
+            for name in order:
+                lab.progress.step(f"{head}: pair {pair + 1}" + (f" of {plan.pairs}" if plan.pairs else "")
+                                  + f", {name}")
+                server, predicted = running[name]
+                out = counted_slice(lab, plan, server, profile, cell["conns"], predicted, plan.seconds)
+                cell["slices"].append(dict(out, server=name, pair=pair, start=pair // RESTART_PAIRS,
+                                           order=order.index(name)))
+            pair += 1
+    except BaseException:
+        for server, _ in running.values():
+            lab.nursery.stop(server.child)
+        raise
+    stop_all(lab, running)
+
+
+def start_all(lab, plan, profile, conns, running):
+    """Start, check and warm every contender into running {name: (server, what the check predicts)}."""
+    for which, contender in enumerate(plan.contenders):
+        server = servers.start(contender, lab, closes(lab, profile), which)
+        running[contender.name] = (server, None)
+        predicted = servers.check(server, profile, bool(closes(lab, profile)))
+        running[contender.name] = (server, predicted)
+        warm(lab, server, profile, conns, plan.rate)
+
+
+def stop_all(lab, running):
+    while running:
+        _, (server, _) = running.popitem()
+        servers.stop(server, lab)
+
+
+def warm(lab, server, profile, conns, rate):
+    """A moment of the load itself, cut short, its output thrown away."""
+    job = Job(profile, server.port, conns, 1, len(lab.load_cpus), lab.load_dir, "warm", rate)
+    argv, env = lab.generator.module.command(lab.generator.path, job)
+    load = lab.nursery.spawn(argv, os.path.join(lab.load_dir, job.tag), cpus=lab.load_cpus, env=env)
+    time.sleep(WARM_S + WARM_CONN_S * conns)
+    lab.nursery.stop(load, grace_s=0.2)
+    server.check_alive()
+
+
+def enough(plan, cell, pair, end):
+    """Whether the cell has its pairs; notes in the cell why it stopped."""
+    if plan.until is not None and pair >= UNTIL_MIN_PAIRS and narrow_enough(plan, cell):
+        cell["stopped"] = "interval narrow enough"
+    elif pair >= (plan.pairs or PAIRS_MAX):
+        cell["stopped"] = "pairs"
+    elif pair and end is not None and time.monotonic() + plan.pair_s() > end:
+        cell["stopped"] = "time budget"
+    else:
+        return False
+    return True
+
+
+def narrow_enough(plan, cell):
+    """Whether every other side's interval of the chosen metric is as narrow as asked."""
+    metrics.sum_up(cell, plan.names, plan.seed)
+    for other in plan.names[1:]:
+        for row in cell["verdicts"][other]:
+            if row["metric"] == plan.until_metric and intervals.relative_width(row) > plan.until:
+                return False
+    return True
+
+
+def counted_slice(lab, plan, server, profile, conns, predicted, seconds, redo=True):
+    """A slice that stands: disturbed ones are redone, spoilt ones too, then the cell is given up."""
+    redone = spoilt = 0
+    while True:
+        try:
+            out = slicerun.run_slice(lab, server, profile, conns, seconds, predicted, plan.rate)
+            if out["problems"]:
+                raise slicerun.Spoilt(f"{server.name}: " + "; ".join(out["problems"]))
+        except slicerun.Spoilt:
+            spoilt += 1
+            if spoilt > SPOILT_MAX:
+                raise
+            continue
+        if redo and slicerun.disturbed(out, plan.max_foreign) and redone < REDO_MAX:
+            redone += 1
+            continue
+        out["redone"], out["spoilt"] = redone, spoilt
+        out["disturbed"] = slicerun.disturbed(out, plan.max_foreign)
+        return out

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""Percentiles, and the interval around a ratio of paired runs.
+
+The pairs of a cell give ratios B/A. Their logarithms are averaged with one tenth of the pairs trimmed at each end (a
+slice that the host disturbed must not decide), and the interval is a symmetric bootstrap-t: pairs are drawn anew, the
+statistic of each draw is divided by that draw's own standard error (Yuen's, for a trimmed mean), and the 95 % quantile
+of its size scales the standard error of the sample. Unlike the plain percentile bootstrap this keeps its promise with
+few pairs: the tests draw samples with a known mean and count how often the interval covers it.
+"""
+import math
+import random
+
+MIN_PAIRS = 4       # below this an interval would be guesswork
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+RESOLVE = 0.03      # the difference a comparison is expected to resolve
+
+REACH_MAX = 50      # of a logarithm: beyond any ratio
+# Student's t at 97.5 % for 1, 2, 3, ... values: infinite for one.
+STUDENT_975 = (math.inf, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
+
+_index_cache = {}
+
+
+def percentile(ordered, fraction):
+    """Nearest-rank percentile of an ascending list: the smallest value that `fraction` of all do not exceed."""
+    if not ordered:
+        raise ValueError("no values")
+    rank = math.ceil(fraction * len(ordered) - 1e-9)
+    return ordered[min(max(rank, 1), len(ordered)) - 1]
+
+
+def median(values):
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("no values")
+    mid = len(ordered) // 2
+    return ordered[mid] if len(ordered) % 2 else (ordered[mid - 1] + ordered[mid]) / 2
+
+
+def trim_count(n):
+    """How many values are dropped at each end of n."""
+    return 0 if n < 8 else max(1, n // 10)
+
+
+def trimmed(values):
+    """(trimmed mean, its standard error) of the values."""
+    n = len(values)
+    g = trim_count(n)
+    h = n - 2 * g
+    s = sorted(values)
+    mean = math.fsum(s[g:n - g]) / h
+    if n < 2:
+        return mean, math.inf
+    low, high = s[g], s[n - g - 1]
+    winsorized = [min(max(x, low), high) for x in s]
+    centre = math.fsum(winsorized) / n
+    spread = math.fsum((x - centre) ** 2 for x in winsorized)
+    return mean, math.sqrt(spread / (h * (h - 1)))
+
+
+def _draws(n, seed, resamples):
+    """The bootstrap's index lists; the same for every metric of a cell, and with and without numpy."""
+    key = (n, seed, resamples)
+    if key not in _index_cache:
+        if len(_index_cache) > 8:
+            _index_cache.clear()
+        rng = random.Random(seed)
+        everyone = range(n)
+        _index_cache[key] = [rng.choices(everyone, k=n) for _ in range(resamples)]
+    return _index_cache[key]
+
+
+def _pivots_plain(logs, mean, draws):
+    out = []
+    for draw in draws:
+        m, se = trimmed([logs[i] for i in draw])
+        out.append(abs(m - mean) / se if se > 0 else (0.0 if m == mean else math.inf))
+    return out
+
+
+def _pivots_numpy(np, logs, mean, draws):
+    n = len(logs)
+    g = trim_count(n)
+    h = n - 2 * g
+    s = np.sort(np.asarray(logs)[np.asarray(draws)], axis=1)
+    m = s[:, g:n - g].mean(axis=1)
+    w = np.clip(s, s[:, g:g + 1], s[:, n - g - 1:n - g])
+    se = np.sqrt(((w - w.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) / (h * (h - 1)))
+    flat = se <= 1e-15
+    t = np.abs(m - mean) / np.where(flat, 1.0, se)
+    t[flat] = np.where(np.abs(m[flat] - mean) <= 1e-15, 0.0, np.inf)
+    return t.tolist()
+
+
+def load_numpy():
+    try:
+        import numpy
+    except ImportError:
+        return None
+    return numpy
+
+
+def ratio_interval(ratios, seed=1, resamples=RESAMPLES, numpy="auto"):
+    """The ratio that the pairs show: {"ratio", "low", "high", "pairs"}; low and high None with too few pairs."""
+    ratios = [r for r in ratios if r is not None and r > 0 and math.isfinite(r)]
+    n = len(ratios)
+    if n == 0:
+        return {"ratio": None, "low": None, "high": None, "pairs": 0}
+    logs = [math.log(r) for r in ratios]
+    mean, se = trimmed(logs)
+    out = {"ratio": math.exp(mean), "low": None, "high": None, "pairs": n}
+    if n < MIN_PAIRS:
+        return out
+    if se <= 1e-15:
+        out["low"] = out["high"] = out["ratio"]
+        return out
+    draws = _draws(n, seed, resamples)
+    np = load_numpy() if numpy == "auto" else numpy
+    pivots = sorted(_pivots_numpy(np, logs, mean, draws) if np else _pivots_plain(logs, mean, draws))
+    reach = percentile(pivots, CONFIDENCE) * se
+    if not math.isfinite(reach) or reach > REACH_MAX:
+        # Nearly all ratios are the same (memory in whole pages): draws without spread say nothing. Normal errors then.
+        reach = STUDENT_975[min(n - trim_count(n) * 2, len(STUDENT_975)) - 1] * se
+    out["low"], out["high"] = math.exp(mean - reach), math.exp(mean + reach)
+    return out
+
+
+def excludes_one(interval):
+    """-1 when the whole interval is below 1, 1 when above, else 0."""
+    if interval["low"] is None:
+        return 0
+    return -1 if interval["high"] < 1 else 1 if interval["low"] > 1 else 0
+
+
+def relative_width(interval):
+    """Width of the interval relative to the ratio; infinite while there is none."""
+    if interval["low"] is None:
+        return math.inf
+    return (interval["high"] - interval["low"]) / interval["ratio"]
+
+
+def more_pairs(interval, resolve=RESOLVE):
+    """How many more pairs would make the interval's half-width smaller than `resolve`; 0 if it is, None while unknown.
+
+    The width shrinks with the square root of the number of pairs.
+    """
+    if interval["low"] is None:
+        return None
+    half = math.log(interval["high"] / interval["low"]) / 2
+    aim = math.log1p(resolve)
+    if half <= aim:
+        return 0
+    return max(1, math.ceil(interval["pairs"] * (half / aim) ** 2) - interval["pairs"])

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""The profiles: what is asked of a server and which answers are right. One small file each; see profiles/baseline.ini.
+
+[profile]   title, requests (names, in rotation), pipeline (default 1), requests-per-connection (default 0: no limit),
+            rate-requests (the ones a fixed-rate run can send, when not all are GET)
+[request N] method, target, body, framing (length or chunked), expect (the whole body) or
+            expect-json (COUNT MULTIPLIER: so many items, each total price x quantity x multiplier)
+"""
+import configparser
+import json
+import os
+
+from .errors import BenchError
+
+PROFILE_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "profiles")
+DEFAULT = ("baseline", "pipelined", "limited-conn", "json")
+PROFILE_KEYS = {"title", "requests", "pipeline", "requests-per-connection", "rate-requests"}
+REQUEST_KEYS = {"method", "target", "body", "framing", "expect", "expect-json"}
+HOST = "localhost:8080"
+
+
+class Request:
+    """One request: the bytes to send and the answer to expect."""
+
+    def __init__(self, name, method, target, body, chunked, expect, expect_json):
+        self.name, self.method, self.target = name, method, target
+        self.body, self.chunked = body, chunked
+        self.expect, self.expect_json = expect, expect_json
+
+    def raw(self):
+        head = f"{self.method} {self.target} HTTP/1.1\r\nHost: {HOST}\r\n"
+        if self.body is None:
+            return (head + "\r\n").encode()
+        body = self.body.encode()
+        if self.chunked:
+            return (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        return (head + f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+
+    def fault(self, status, body):
+        """Why this answer is wrong, or ""."""
+        if not 200 <= status <= 299:
+            return f"status {status}"
+        if self.expect is not None:
+            want = self.expect.encode()
+            return "" if body == want else f"body {body[:60]!r} where {want!r} was due"
+        if self.expect_json:
+            return json_fault(body, *self.expect_json)
+        return ""
+
+
+def json_fault(body, count, multiplier):
+    """Why this is not the document of `count` records at this multiplier, or ""."""
+    try:
+        doc = json.loads(body)
+        items = doc["items"]
+        if doc["count"] != count or len(items) != count:
+            return f"count {doc['count']!r} and {len(items)} items where {count} were due"
+        for i, item in enumerate(items):
+            want = item["price"] * item["quantity"] * multiplier
+            if item["total"] != want:
+                return f"item {i}: total {item['total']!r} where {want} was due"
+    except (ValueError, KeyError, TypeError) as e:
+        return f"not the expected JSON: {e!r}"
+    return ""
+
+
+class Profile:
+    """A named mix of requests."""
+
+    def __init__(self, name, title, requests, pipeline, per_connection, rate_requests):
+        self.name, self.title, self.requests = name, title, requests
+        self.pipeline, self.per_connection = pipeline, per_connection
+        self.rate_requests = rate_requests
+
+    def for_rate(self):
+        """(the profile as a fixed rate can express it or None, what that leaves out or why not)."""
+        if self.pipeline > 1:
+            return None, f"{self.name}: batches of {self.pipeline} cannot be sent at a fixed rate"
+        if self.per_connection:
+            return None, f"{self.name}: h2load does not reconnect when the server closes"
+        if not self.rate_requests:
+            return None, f"{self.name}: h2load can only send GET"
+        note = "" if self.rate_requests == self.requests else f"{self.name}: GET only"
+        return Profile(self.name, self.title, self.rate_requests, 1, 0, self.rate_requests), note
+
+
+def parse(text, name, path):
+    """A Profile from the text of its file."""
+    ini = configparser.ConfigParser(interpolation=None, strict=True)
+    try:
+        ini.read_string(text, path)
+    except configparser.Error as e:
+        raise BenchError(f"{path}: {e}") from None
+
+    def bad(section, what):
+        return BenchError(f"{path}: [{section}]: {what}")
+
+    def number(section, key, default, low, high):
+        value = section.get(key, str(default)).strip()
+        if not value.isdigit() or not low <= int(value) <= high:
+            raise bad(section.name, f"{key} = {value}: a whole number from {low} to {high} is needed")
+        return int(value)
+
+    if "profile" not in ini:
+        raise bad("profile", "section missing")
+    top = ini["profile"]
+    for section in ini.sections():
+        known = PROFILE_KEYS if section == "profile" else REQUEST_KEYS
+        if section != "profile" and not section.startswith("request "):
+            raise bad(section, "unknown section; [profile] and [request NAME] are known")
+        for key in ini[section]:
+            if key not in known:
+                raise bad(section, f"unknown key {key}; known: {', '.join(sorted(known))}")
+    requests = {}
+    for section in ini.sections():
+        if section != "profile":
+            requests[section[len("request "):].strip()] = parse_request(ini[section], bad)
+
+    def pick(key):
+        out = []
+        for n in [n.strip() for n in top.get(key, "").split(",") if n.strip()]:
+            if n not in requests:
+                raise bad("profile", f"{key} names {n}, and there is no [request {n}]")
+            out.append(requests[n])
+        return out
+
+    chosen = pick("requests")
+    if not chosen:
+        raise bad("profile", "requests = is missing or empty")
+    pipeline = number(top, "pipeline", 1, 1, 64)
+    if pipeline > 1 and len(chosen) > 1:
+        raise bad("profile", "a pipelined profile repeats one request")
+    gets = all(r.method == "GET" and r.body is None for r in chosen)
+    rate = pick("rate-requests") or (chosen if gets else [])
+    if any(r.method != "GET" or r.body is not None for r in rate):
+        raise bad("profile", "rate-requests can only be GET")
+    return Profile(name, top.get("title", name), chosen, pipeline,
+                   number(top, "requests-per-connection", 0, 0, 1000000), rate)
+
+
+def parse_request(section, bad):
+    name = section.name[len("request "):].strip()
+    method, target = section.get("method", "GET"), section.get("target", "")
+    if not target.startswith("/"):
+        raise bad(section.name, "target = must begin with /")
+    framing = section.get("framing", "length")
+    if framing not in ("length", "chunked"):
+        raise bad(section.name, f"framing = {framing}: length or chunked")
+    expect_json = section.get("expect-json")
+    if expect_json is not None:
+        words = expect_json.split()
+        if len(words) != 2 or not all(w.lstrip("-").isdigit() for w in words):
+            raise bad(section.name, "expect-json = COUNT MULTIPLIER")
+        expect_json = (int(words[0]), int(words[1]))
+    if (section.get("expect") is None) == (expect_json is None):
+        raise bad(section.name, "one of expect = and expect-json = is needed: an unchecked answer measures nothing")
+    return Request(name, method, target, section.get("body"), framing == "chunked", section.get("expect"), expect_json)
+
+
+def available(extra_dir=None):
+    """{name: path} of all profiles; a file in extra_dir replaces a shipped one of its name."""
+    found = {}
+    for folder in (PROFILE_DIR, extra_dir):
+        if not folder:
+            continue
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as e:
+            raise BenchError(f"profiles folder {folder}: {e.strerror}") from None
+        found.update({n[:-4]: os.path.join(folder, n) for n in names if n.endswith(".ini")})
+    return found
+
+
+def load(names, extra_dir=None):
+    """The named profiles, in order; the default four when no name is given."""
+    files = available(extra_dir)
+    out = []
+    for name in names or DEFAULT:
+        if name not in files:
+            raise BenchError(f"no profile {name}; there are: {', '.join(sorted(files))} (add one: drop NAME.ini into "
+                             f"a folder and name it with --profiles-dir)")
+        with open(files[name], encoding="utf-8") as f:
+            out.append(parse(f.read(), name, files[name]))
+    return out

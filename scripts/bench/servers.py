@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""The servers under comparison: how each is started, and that it answers before it is measured."""
+import os
+import re
+import shlex
+import socket
+import time
+
+from . import httpclient, procfs
+from .errors import BenchError
+
+START_LIMIT_S = 20.0
+FIRST_PORT = 18080
+START_LINE = re.compile(r"bivalve (?P<version>\S+) listening on (?P<addr>.*?), workers (?P<workers>[^,]+), "
+                        r"engine (?P<engine>\S+)(?: \((?P<features>[^)]*)\))?(?:, kernel (?P<kernel>.*))?$", re.M)
+STATS_LINE = re.compile(r"stats worker=all (.*)$", re.M)
+
+
+class Contender:
+    """One side of a comparison: a name and how to build its command line."""
+
+    def __init__(self, name, words, engine=None):
+        self.name = name
+        self.words = words          # with {port} and perhaps {max_requests}, {workers}
+        self.engine = engine        # the engine asked for with --engine, else None
+        self.about = {}             # what its start line said
+
+    def command(self, port, per_connection, workers):
+        """argv. Where the server has to end connections, `per_connection` is how many requests it takes."""
+        values = {"port": str(port), "max_requests": str(per_connection), "workers": str(workers)}
+        out = []
+        for w in self.words:
+            for k, v in values.items():
+                w = w.replace("{%s}" % k, v)
+            out.append(w)
+        return out
+
+    def limits_itself(self):
+        """Whether its command line can be told to end connections."""
+        return any("{max_requests}" in w for w in self.words)
+
+
+class Bivalve:
+    """Where the server under test is and how an engine is started with it."""
+
+    def __init__(self, path, dataset=None, extra=(), pin=True):
+        self.path, self.dataset, self.extra, self.pin = path, dataset, list(extra), pin
+
+    def contender(self, engine, name):
+        words = [self.path, "--listen", "127.0.0.1:{port}", "--backend", engine, "--workers", "{workers}",
+                 "--pin" if self.pin else "--no-pin", "--max-requests", "{max_requests}"]
+        if self.dataset:
+            words += ["--dataset", self.dataset]
+        return Contender(name, words + self.extra, engine)
+
+
+def from_command(text):
+    """A Contender from NAME=COMMAND."""
+    name, eq, command = text.partition("=")
+    if not eq or not re.fullmatch(r"[A-Za-z0-9_.:+#@ -]+", name):
+        raise BenchError(f"--server {text!r}: NAME=COMMAND is needed, the name of letters, digits and _.:+#@-")
+    try:
+        words = shlex.split(command)
+    except ValueError as e:
+        raise BenchError(f"--server {name}: {e}") from None
+    if not words:
+        raise BenchError(f"--server {name}: the command is empty")
+    if not any("{port}" in w for w in words):
+        raise BenchError(f"--server {name}: no {{port}} in the command; the tool chooses the port")
+    return Contender(name, words)
+
+
+def distinct_names(contenders):
+    """A second contender of the same name gets #2, so that a server can be compared with itself."""
+    seen = {}
+    for c in contenders:
+        seen[c.name] = seen.get(c.name, 0) + 1
+        if seen[c.name] > 1:
+            c.name = f"{c.name}#{seen[c.name]}"
+    return contenders
+
+
+def port_free(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind(("127.0.0.1", port))
+        s.listen(1)
+        return True
+    except OSError:
+        return False
+    finally:
+        s.close()
+
+
+class Ports:
+    """Hands out listening ports: from `base` on as told, else free ones outside the range of outgoing connections."""
+
+    def __init__(self, base=None):
+        self.base = base
+        self.next = base or FIRST_PORT
+
+    def reserve(self, count):
+        """The given ports must be free before anything starts."""
+        if self.base:
+            for port in range(self.base, self.base + count):
+                if not port_free(port):
+                    raise BenchError(f"port {port} is in use: choose another with --port, or leave --port out")
+
+    def take(self, which):
+        """The port of the contender with this number."""
+        if self.base:
+            return self.base + which
+        low, high = outgoing_range()
+        for _ in range(65536):
+            port = self.next
+            self.next = self.next + 1 if self.next < 65535 else 1024
+            if not low <= port <= high and port_free(port):
+                return port
+        raise BenchError("no free port on 127.0.0.1")
+
+
+def outgoing_range():
+    words = procfs.read_text("/proc/sys/net/ipv4/ip_local_port_range").split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 else (32768, 60999)
+
+
+class Server:
+    """A running contender."""
+
+    def __init__(self, contender, child, port):
+        self.contender, self.child, self.port = contender, child, port
+        self.name, self.pid, self.group = contender.name, child.pid, child.group
+
+    def check_alive(self):
+        if not self.child.running():
+            raise BenchError(f"{self.name} died ({exit_text(self.child.popen.returncode)}); its last words:\n"
+                             f"{self.child.tail() or '    (none)'}")
+
+    def counters(self, nursery_signal, limit_s=5.0):
+        """bivalve's own counters ({name: value}), from the line it logs on SIGUSR1; None when it logs none."""
+        before = len(STATS_LINE.findall(self.child.stderr()))
+        os.kill(self.pid, nursery_signal)
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end and self.child.running():
+            lines = STATS_LINE.findall(self.child.stderr())
+            if len(lines) > before:
+                return {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", lines[-1])}
+            time.sleep(0.02)
+        return None
+
+
+def exit_text(status):
+    return f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+
+
+def start(contender, lab, per_connection=0, which=0, prefix=(), limit_s=START_LIMIT_S, workers=None):
+    """Start the contender and wait until it accepts connections. `prefix` wraps its command (valgrind, strace)."""
+    port = lab.ports.take(which)
+    if lab.ports.base and not wait_port_free(port):
+        raise BenchError(f"port {port} is in use: choose another with --port")
+    argv = list(prefix) + contender.command(port, per_connection, lab.workers if workers is None else workers)
+    group = lab.groups.make()
+    lab.starts += 1
+    log = os.path.join(lab.log_dir, "%s-%03d" % (re.sub(r"[^A-Za-z0-9_.-]", "_", contender.name), lab.starts))
+    try:
+        child = lab.nursery.spawn(argv, log, cpus=lab.server_cpus, group=group)
+    except OSError as e:
+        if group:
+            group.remove()
+        raise BenchError(f"{contender.name}: cannot run {argv[0]}: {e.strerror}") from None
+    server = Server(contender, child, port)
+    end = time.monotonic() + limit_s
+    while True:
+        if not child.running():
+            status = lab.nursery.finished(child)
+            raise BenchError(f"{contender.name} ended at start ({exit_text(status)}): {shlex.join(argv)}\n"
+                             f"{child.tail() or '    (it said nothing)'}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            break
+        except OSError:
+            pass
+        if time.monotonic() > end:
+            lab.nursery.stop(child)
+            raise BenchError(f"{contender.name} did not listen on port {port} within {limit_s:.0f} s: {shlex.join(argv)}\n"
+                             f"{child.tail()}")
+        time.sleep(0.02)
+    note_start_line(server)
+    return server
+
+
+def wait_port_free(port, limit_s=2.0):
+    end = time.monotonic() + limit_s
+    while not port_free(port):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def note_start_line(server):
+    m = START_LINE.search(server.child.stderr() or server.child.stdout())
+    if m:
+        server.contender.about = {k: v for k, v in m.groupdict().items() if k != "addr" and v}
+
+
+def stop(server, lab):
+    """End the server. Only a death before it was asked to end is an error."""
+    died = None if server.child.running() else server.child.popen.returncode
+    lab.nursery.stop(server.child)
+    if died is not None:
+        raise BenchError(f"{server.name} died ({exit_text(died)}); its last words:\n{server.child.tail()}")
+
+
+def check(server, profile, server_closes):
+    """Insist on right answers; returns check_profile()'s prediction."""
+    try:
+        return httpclient.check_profile(server.port, profile, server_closes)
+    except httpclient.Wrong as e:
+        server.check_alive()
+        raise BenchError(f"{server.name} does not answer profile {profile.name} correctly: {e}") from None

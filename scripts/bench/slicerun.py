@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""One slice: a run of the load against one server, and what it cost. The numbers of a comparison come from here."""
+import os
+
+from . import sampler
+from .errors import BenchError
+from .load import Job, Unreadable
+
+BYTES_TOLERANCE = 0.01      # of the bytes per response that the check predicts
+FULL = 0.95                 # share of its CPUs at which a side counts as full
+RATE_MET = 0.99             # a fixed rate that is not reached to this share is marked
+
+
+class Spoilt(BenchError):
+    """The slice was run but its result cannot stand: errors, wrong answers, unreadable output."""
+
+
+def run_slice(lab, server, profile, conns, seconds, predicted, rate=None):
+    """Run the load once; returns the slice's figures as a dict (doc/bench-results.md, "slices")."""
+    lab.slices += 1
+    job = Job(profile, server.port, conns, seconds, len(lab.load_cpus), lab.load_dir, f"slice-{lab.slices}", rate)
+    argv, env = lab.generator.module.command(lab.generator.path, job)
+    base = os.path.join(lab.load_dir, job.tag)
+    cpus = lab.server_cpus | lab.load_cpus
+    spawned = []
+
+    def start_load():
+        spawned.append(lab.nursery.spawn(argv, base, cpus=lab.load_cpus, env=env))
+        return spawned[0]
+
+    try:
+        load, watch = sampler.watch_run(server, start_load, job, cpus, seconds * 2 + 20, server.check_alive)
+    except TimeoutError:
+        raise Spoilt(f"{lab.generator.name} did not end: {' '.join(argv)}") from None
+    finally:
+        for child in spawned:
+            lab.nursery.stop(child, grace_s=0.2)
+    server.check_alive()
+    text = load.stdout()
+    lab.generator.learn_version(text)
+    try:
+        result = lab.generator.module.parse(text, job, watch.seen)
+    except Unreadable as e:
+        raise Spoilt(f"{e}: {' '.join(argv)}\n{load.tail()}") from None
+    for path in (load.stdout_path, load.stderr_path):
+        os.unlink(path)
+    out = figures(lab, result, watch, job)
+    out["problems"] = problems(result, out, predicted, profile)
+    return out
+
+
+def figures(lab, result, watch, job):
+    """The slice's dict from the generator's Load and the sampler's Watch."""
+    begin, end = result.window
+    length = end - begin
+    n = result.requests
+    cpu_ns = watch.server.delta(begin, end)[0]
+    user, system = watch.split.delta(begin, end)
+    user_share = user / (user + system) if user + system > 0 else 0.0
+    voluntary, involuntary = watch.switches.delta(begin, end)
+    load_ns = watch.load.delta(begin, end)[0]
+    busy_ns = steal_ns = load_busy_ns = 0.0
+    for cpu, series in watch.busy.items():
+        b, s = series.delta(begin, end)
+        busy_ns += b
+        steal_ns += s
+        load_busy_ns += b if cpu in lab.load_cpus else 0
+    own_ns = watch.own.delta(begin, end)[0]
+    foreign_ns = busy_ns - cpu_ns - load_ns - own_ns
+    reconnects = result.reconnects
+    if reconnects is None and watch.opens.rows:
+        # Those of the start were opened before the window, unless not all stood when it began.
+        reconnects = max(0, round(watch.opens.delta(begin, end)[0])) if job.profile.per_connection else 0
+
+    def per_request_us(ns):
+        return ns / n / 1000 if n else None
+
+    return {
+        "window_s": length, "requests": n, "rps": n / length if length > 0 else 0.0, "own_rps": result.own_rps,
+        "latency_us": result.latency_us,
+        "bytes_per_response": result.bytes / result.responses if result.responses else None,
+        "bytes_per_s": (result.bytes / result.responses) * n / length if result.responses and length > 0 else None,
+        "errors": result.errors, "not_2xx": result.not_2xx, "reconnects": reconnects,
+        "cpu_us": per_request_us(cpu_ns), "user_us": per_request_us(cpu_ns * user_share),
+        "system_us": per_request_us(cpu_ns * (1 - user_share)),
+        "server_cpus": cpu_ns / 1e9 / length if length > 0 else None,
+        "load_cpus": load_ns / 1e9 / length if length > 0 else None,
+        "rps_per_cpu_s": n / (cpu_ns / 1e9) if cpu_ns > 0 else None,
+        "switches": (voluntary + involuntary) / n if n else None,
+        "voluntary_switches": voluntary / n if n else None,
+        "pss_bytes": watch.pss_peak, "cgroup": watch.group_peak,
+        "foreign_cpus": max(0.0, foreign_ns / 1e9 / length) if length > 0 else None,
+        "steal_cpus": steal_ns / 1e9 / length if length > 0 else None,
+        "tool_cpus": own_ns / 1e9 / length if length > 0 else None,
+        "cpu_exact": watch.server_exact, "all_connected": watch.all_connected,
+        "rate": job.rate, "rate_met": None if not job.rate else n / length >= RATE_MET * job.rate,
+        # This tool may share the load's CPU, so full is what that CPU says, not what the generator got of it.
+        "bottleneck": bottleneck(cpu_ns / 1e9 / length, min(len(lab.server_cpus), lab.workers),
+                                 max(load_ns, load_busy_ns * job.threads / len(lab.load_cpus)) / 1e9 / length,
+                                 job.threads),
+        "by_request": result.by_request,
+    }
+
+
+def bottleneck(server_cpus, server_has, load_cpus, load_has):
+    """Which side's CPUs were full: "server", "generator", "both" or "neither"."""
+    server_full, load_full = server_cpus >= FULL * server_has, load_cpus >= FULL * load_has
+    if server_full and load_full:
+        return "both"
+    return "server" if server_full else "generator" if load_full else "neither"
+
+
+def predicted_bytes(predicted, by_request):
+    """Bytes per response that the check promises, weighted by the mix that was sent."""
+    if not by_request or not sum(by_request.values()):
+        return predicted["bytes_per_response"]
+    sizes = predicted["sizes"]
+    total = sum(by_request.values())
+    return sum(sizes[name] * n for name, n in by_request.items() if name in sizes) / total
+
+
+def problems(result, out, predicted, profile):
+    """What makes the slice invalid; empty when it stands."""
+    found = []
+    if not result.requests:
+        found.append("no request was answered")
+    bad = {k: v for k, v in result.errors.items() if v}
+    if bad:
+        found.append("errors: " + ", ".join(f"{v} {k}" for k, v in bad.items()))
+    if result.not_2xx:
+        found.append(f"{result.not_2xx} answers with a status other than 2xx")
+    if predicted and out["bytes_per_response"] is not None:
+        want = predicted_bytes(predicted, result.by_request)
+        if abs(out["bytes_per_response"] / want - 1) > BYTES_TOLERANCE:
+            found.append(f"{out['bytes_per_response']:.1f} bytes per response where the check predicts {want:.1f}")
+    return found
+
+
+def disturbed(out, limit):
+    """Whether other processes or the host took more than `limit` of a CPU during the slice."""
+    return (out["foreign_cpus"] or 0) > limit or (out["steal_cpus"] or 0) > limit
