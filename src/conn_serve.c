@@ -162,12 +162,14 @@ static enum conn_stop conn_request_begin(struct core *c, struct slot *s, const c
     return CONN_NEED_INPUT;
 }
 
-/* Body bytes at `data`: one piece to the handler. */
-static enum conn_stop conn_request_body(struct core *c, struct slot *s, const char *data, size_t len, size_t *used)
+/* Body bytes at `data`: one step of the parser. *more: it needs bytes that are not here. */
+static enum conn_stop conn_request_body(struct core *c, struct slot *s, const char *data, size_t len, size_t *used,
+                                        bool *more)
 {
     const char *piece;
     size_t piece_len;
 
+    *more = false;
     switch (http_parse_body(&s->parser, c->set, data, len, used, &piece, &piece_len)) {
     case HTTP_READY:
         if (!(s->flags & SLOT_DISCARD)) {
@@ -182,6 +184,7 @@ static enum conn_stop conn_request_body(struct core *c, struct slot *s, const ch
         return conn_request_refuse(c, s);
     case HTTP_MORE:
     default:
+        *more = true;
         return CONN_NEED_INPUT;
     }
 }
@@ -209,13 +212,16 @@ static enum conn_stop conn_parse(struct core *c, struct slot *s, const char *dat
                 stop = conn_request_done(c, s);
             continue;
         }
-        if (off == len)
-            break;
         if (s->flags & SLOT_IN_BODY) {
-            stop = conn_request_body(c, s, data + off, len - off, &n);
+            bool more;
+            stop = conn_request_body(c, s, data + off, len - off, &n, &more);
             off += n;
+            if (more)
+                break;
             continue;
         }
+        if (off == len)
+            break;
         if (out_pending(&s->out) >= c->set->max_output_bytes) {
             stop = CONN_OUTPUT_FULL;
             break;

@@ -125,7 +125,7 @@ enum http_result http_parse_head(struct http_parser *p, const struct settings *s
 
 /*
  * Go on with the body after a head with HTTP_F_BODY. *consumed bytes of buf are used; on HTTP_READY a piece of the
- * decoded body lies at *body, *body_len long, inside buf; call again with the rest. HTTP_DONE: the next byte
+ * decoded body lies at *body, *body_len long, inside buf; call again with the rest, also when that is empty. HTTP_DONE: the next byte
  * belongs to the next request.
  */
 enum http_result http_parse_body(struct http_parser *p, const struct settings *set, const char *buf,

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * http_body.c - bodies as streams: by Content-Length, or the chunked decoder (RFC 9112 section 7.1).
+ *
+ * Nothing is kept but where the machine stands. In the chunked decoder parser.pos counts what the present part may have at
+ * most: digits of a size, bytes of a chunk's extensions, bytes of the trailer section; parser.mark counts the bytes of all
+ * extensions of the message.
+ */
+#include "config.h"
+
+#include "http_internal.h"
+#include "settings.h"
+#include "util.h"
+
+#define CHUNK_DIGITS_MAX 16     /* of a chunk size, leading zeros included */
+#define CHUNK_EXT_MESSAGE 16    /* a message may have so many times --max-chunk-ext-bytes of extensions in all */
+
+enum {
+    B_LENGTH,
+    C_SIZE_FIRST,
+    C_SIZE,
+    C_EXT_NAME_FIRST,
+    C_EXT_NAME,
+    C_EXT_VALUE_FIRST,
+    C_EXT_VALUE,
+    C_EXT_QUOTED,
+    C_EXT_QUOTED_PAIR,
+    C_EXT_QUOTED_END,
+    C_SIZE_LF,
+    C_DATA,
+    C_DATA_CR,
+    C_DATA_LF,
+    T_FIELD,
+    T_NAME,
+    T_VALUE,
+    T_VALUE_LF,
+    T_END_LF,
+};
+
+void http_body_begin(struct http_parser *p)
+{
+    p->state = p->flags & HTTP_F_CHUNKED ? C_SIZE_FIRST : B_LENGTH;
+    p->pos = p->mark = 0;
+    p->fields = 0;
+}
+
+static unsigned hex_value(char c)
+{
+    return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
+}
+
+static enum http_error chunk_size_byte(struct http_parser *p, char c)
+{
+    if (p->state == C_SIZE_FIRST) {
+        p->left = 0;
+        p->pos = 0;
+    }
+    if (http_is(c, HTTP_C_HEX)) {
+        if (++p->pos > CHUNK_DIGITS_MAX || p->left >> 59)
+            return HTTP_ERROR_CHUNK_SIZE;
+        p->left = p->left << 4 | hex_value(c);
+        p->state = C_SIZE;
+        return HTTP_ERROR_NONE;
+    }
+    if (p->state == C_SIZE_FIRST || (c != '\r' && c != ';'))
+        return HTTP_ERROR_CHUNK_SIZE;
+    p->pos = 0;
+    p->state = c == ';' ? C_EXT_NAME_FIRST : C_SIZE_LF;
+    return HTTP_ERROR_NONE;
+}
+
+/* What may follow a complete extension: another one, or the end of the line. */
+static bool chunk_ext_next(struct http_parser *p, char c)
+{
+    if (c == ';')
+        p->state = C_EXT_NAME_FIRST;
+    else if (c == '\r')
+        p->state = C_SIZE_LF;
+    else
+        return false;
+    return true;
+}
+
+/* chunk-ext: ";" name ["=" token or quoted-string]. White space is not taken: no client sends it, and readers differ on it. */
+static enum http_error chunk_ext_byte(struct http_parser *p, const struct settings *set, char c)
+{
+    bool token = http_is(c, HTTP_C_TOKEN), ok = true;
+
+    if (++p->pos > set->max_chunk_ext_bytes || ++p->mark > CHUNK_EXT_MESSAGE * set->max_chunk_ext_bytes)
+        return HTTP_ERROR_CHUNK_EXTENSION;
+    switch (p->state) {
+    case C_EXT_NAME_FIRST:
+        ok = token;
+        p->state = C_EXT_NAME;
+        break;
+    case C_EXT_NAME:
+        if (c == '=')
+            p->state = C_EXT_VALUE_FIRST;
+        else
+            ok = token || chunk_ext_next(p, c);
+        break;
+    case C_EXT_VALUE_FIRST:
+        ok = token || c == '"';
+        p->state = c == '"' ? C_EXT_QUOTED : C_EXT_VALUE;
+        break;
+    case C_EXT_VALUE:
+        ok = token || chunk_ext_next(p, c);
+        break;
+    case C_EXT_QUOTED:
+        if (c == '"')
+            p->state = C_EXT_QUOTED_END;
+        else if (c == '\\')
+            p->state = C_EXT_QUOTED_PAIR;
+        else
+            ok = http_is(c, HTTP_C_VALUE);
+        break;
+    case C_EXT_QUOTED_PAIR:
+        ok = http_is(c, HTTP_C_VALUE);
+        p->state = C_EXT_QUOTED;
+        break;
+    default: /* C_EXT_QUOTED_END */
+        ok = chunk_ext_next(p, c);
+        break;
+    }
+    return ok ? HTTP_ERROR_NONE : HTTP_ERROR_CHUNK_EXTENSION;
+}
+
+/* The line of a chunk's size has ended. */
+static enum http_error chunk_begin(struct http_parser *p, const struct settings *set, char c)
+{
+    if (c != '\n')
+        return HTTP_ERROR_LINE_END;
+    p->pos = 0;
+    if (p->left == 0) {
+        p->state = T_FIELD;
+        return HTTP_ERROR_NONE;
+    }
+    if (p->left > set->max_body_bytes - p->body_total)
+        return HTTP_ERROR_BODY_TOO_LARGE;
+    p->body_total += p->left;
+    p->state = C_DATA;
+    return HTTP_ERROR_NONE;
+}
+
+/* A trailer section is checked like a header section and then forgotten: no field of it means anything here. */
+static enum http_error trailer_byte(struct http_parser *p, const struct settings *set, char c)
+{
+    if (++p->pos > set->max_header_bytes)
+        return HTTP_ERROR_TRAILER_TOO_LARGE;
+    switch (p->state) {
+    case T_FIELD:
+        if (c == '\r') {
+            p->state = T_END_LF;
+            return HTTP_ERROR_NONE;
+        }
+        if (!http_is(c, HTTP_C_TOKEN))
+            return HTTP_ERROR_TRAILER_SYNTAX;
+        if (p->fields == set->max_header_fields)
+            return HTTP_ERROR_TRAILER_TOO_LARGE;
+        p->fields++;
+        p->state = T_NAME;
+        return HTTP_ERROR_NONE;
+    case T_NAME:
+        if (c == ':')
+            p->state = T_VALUE;
+        else if (!http_is(c, HTTP_C_TOKEN))
+            return HTTP_ERROR_TRAILER_SYNTAX;
+        return HTTP_ERROR_NONE;
+    case T_VALUE:
+        if (c == '\r')
+            p->state = T_VALUE_LF;
+        else if (!http_is(c, HTTP_C_VALUE))
+            return HTTP_ERROR_TRAILER_SYNTAX;
+        return HTTP_ERROR_NONE;
+    default: /* T_VALUE_LF */
+        p->state = T_FIELD;
+        return c == '\n' ? HTTP_ERROR_NONE : HTTP_ERROR_LINE_END;
+    }
+}
+
+/* Chunk data or a body of known length: the rest of it that is here. */
+static size_t body_take(struct http_parser *p, size_t have)
+{
+    size_t n = p->left < have ? (size_t)p->left : have;
+
+    p->left -= n;
+    return n;
+}
+
+enum http_result http_parse_body(struct http_parser *p, const struct settings *set, const char *buf, size_t len,
+                                 size_t *consumed, const char **body, size_t *body_len)
+{
+    size_t i = 0;
+
+    if (p->state == B_LENGTH && !p->left) {
+        *consumed = 0;
+        return HTTP_DONE;
+    }
+    while (i < len) {
+        enum http_error e = HTTP_ERROR_NONE;
+        char c = buf[i];
+
+        switch (p->state) {
+        case B_LENGTH:
+        case C_DATA:
+            *body = buf + i;
+            *body_len = body_take(p, len - i);
+            *consumed = i + *body_len;
+            if (!p->left && p->state == C_DATA)
+                p->state = C_DATA_CR;
+            return HTTP_READY;
+        case C_SIZE_FIRST:
+        case C_SIZE:
+            e = chunk_size_byte(p, c);
+            break;
+        case C_SIZE_LF:
+            e = chunk_begin(p, set, c);
+            break;
+        case C_DATA_CR:
+            e = c == '\r' ? HTTP_ERROR_NONE : HTTP_ERROR_CHUNK_END;
+            p->state = C_DATA_LF;
+            break;
+        case C_DATA_LF:
+            e = c == '\n' ? HTTP_ERROR_NONE : HTTP_ERROR_CHUNK_END;
+            p->state = C_SIZE_FIRST;
+            break;
+        case T_FIELD:
+        case T_NAME:
+        case T_VALUE:
+        case T_VALUE_LF:
+            e = trailer_byte(p, set, c);
+            break;
+        case T_END_LF:
+            *consumed = i + 1;
+            if (c == '\n')
+                return HTTP_DONE;
+            e = HTTP_ERROR_LINE_END;
+            break;
+        default:
+            e = chunk_ext_byte(p, set, c);
+            break;
+        }
+        if (unlikely(e != HTTP_ERROR_NONE)) {
+            p->error = (uint8_t)e;
+            *consumed = i;
+            return HTTP_FAIL;
+        }
+        i++;
+    }
+    *consumed = len;
+    return HTTP_MORE;
+}

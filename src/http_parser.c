@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * http_parser.c - the head of a request; the body is http_body.c.
+ *
+ * One state machine over the bytes, with inner loops for the long runs. What a byte means depends on the bytes before it
+ * alone, never on where a read happened to end; limits are positions in the stream. That is why any split gives the
+ * same result. The few fields that matter are looked at again as a whole when their line has ended.
+ */
+#include "config.h"
+
+#include "http_parser.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "http_internal.h"
+#include "settings.h"
+#include "util.h"
+
+static_assert(sizeof(struct http_parser) == 32, "its share of the slot");
+
+#define HTTP_METHOD_MAX 32      /* bytes; a longer one is unknown before its end is seen */
+#define HTTP_EMPTY_LINES_MAX 8  /* CRLFs before a request line: some clients send one after a body */
+#define HTTP_VERSION_LEN 8      /* "HTTP/1.1" */
+#define HTTP_LINE_REST 11       /* what follows the target: SP, version, CRLF */
+
+enum {
+    S_START,
+    S_START_LF,
+    S_METHOD,
+    S_TARGET_FIRST,
+    S_TARGET,
+    S_TARGET_HEX1,
+    S_TARGET_HEX2,
+    S_VERSION,
+    S_LINE_LF,
+    S_FIELD,
+    S_NAME,
+    S_VALUE_FIRST,
+    S_VALUE,
+    S_VALUE_LF,
+    S_END_LF,
+};
+
+enum { FIELD_OTHER, FIELD_HOST, FIELD_CONNECTION, FIELD_LENGTH, FIELD_CODING, FIELD_EXPECT };
+
+#define T HTTP_C_TOKEN
+#define G HTTP_C_TARGET
+#define N HTTP_C_NAME
+#define H HTTP_C_HEX
+#define V HTTP_C_VALUE
+/* token: RFC 9110 5.6.2; target: RFC 3986 pchar / "/" / "?"; name: reg-name but for '%' and ','; value: field-content, SP, HTAB */
+const uint8_t http_class[256] = {
+    ['\t'] = V,
+    [' '] = V,
+    ['!'] = T | G | N | V,
+    ['"'] = V,
+    ['#'] = T | V,
+    ['$'] = T | G | N | V,
+    ['%'] = T | V,
+    ['&'] = T | G | N | V,
+    ['\''] = T | G | N | V,
+    ['('] = G | N | V,
+    [')'] = G | N | V,
+    ['*'] = T | G | N | V,
+    ['+'] = T | G | N | V,
+    [','] = G | V,
+    ['-'] = T | G | N | V,
+    ['.'] = T | G | N | V,
+    ['/'] = G | V,
+    ['0' ... '9'] = T | G | N | H | V,
+    [':'] = G | V,
+    [';'] = G | N | V,
+    ['<'] = V,
+    ['='] = G | N | V,
+    ['>'] = V,
+    ['?'] = G | V,
+    ['@'] = G | V,
+    ['A' ... 'F'] = T | G | N | H | V,
+    ['G' ... 'Z'] = T | G | N | V,
+    ['['] = V,
+    ['\\'] = V,
+    [']'] = V,
+    ['^'] = T | V,
+    ['_'] = T | G | N | V,
+    ['`'] = T | V,
+    ['a' ... 'f'] = T | G | N | H | V,
+    ['g' ... 'z'] = T | G | N | V,
+    ['{'] = V,
+    ['|'] = T | V,
+    ['}'] = V,
+    ['~'] = T | G | N | V,
+    [0x80 ... 0xff] = V,
+};
+#undef T
+#undef G
+#undef N
+#undef H
+#undef V
+
+static const struct {
+    int status;
+    const char *text, *name;
+} http_errors[] = {
+#define HTTP_ERROR_ROW_(sym, status, text) {status, text, #sym},
+    HTTP_ERRORS(HTTP_ERROR_ROW_)
+#undef HTTP_ERROR_ROW_
+};
+
+static const char *const http_methods[HTTP_METHODS] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                                       "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+
+int http_error_status(enum http_error e)
+{
+    return http_errors[e].status;
+}
+
+const char *http_error_text(enum http_error e)
+{
+    return http_errors[e].text;
+}
+
+const char *http_error_name(enum http_error e)
+{
+    return http_errors[e].name;
+}
+
+const char *http_method_name(enum http_method m)
+{
+    return http_methods[m];
+}
+
+void http_parser_init(struct http_parser *p)
+{
+    memset(p, 0, sizeof(*p));
+}
+
+/* ---- the request line ---- */
+
+static int http_method_find(const char *s, size_t len)
+{
+    for (int m = 0; m < HTTP_METHODS; m++)
+        if (strlen(http_methods[m]) == len && !memcmp(http_methods[m], s, len))
+            return m;
+    return -1;
+}
+
+/* uri-host [":" port], RFC 9110 section 7.2; `port`: a port must be there (authority-form). No userinfo. */
+static bool http_host_valid(const char *s, size_t len, bool port)
+{
+    size_t i = 0;
+
+    if (len && s[0] == '[') {
+        const char *end = memchr(s, ']', len);
+        char text[INET6_ADDRSTRLEN];
+        struct in6_addr a;
+        if (!end || (size_t)(end - s) > sizeof(text))
+            return false;
+        size_t n = (size_t)(end - s) - 1;
+        memcpy(text, s + 1, n);
+        text[n] = '\0';
+        if (strlen(text) != n || inet_pton(AF_INET6, text, &a) != 1)
+            return false;
+        i = n + 2;
+    } else {
+        for (; i < len && s[i] != ':'; i++) {
+            if (s[i] == '%') {
+                if (len - i < 3 || !http_is(s[i + 1], HTTP_C_HEX) || !http_is(s[i + 2], HTTP_C_HEX))
+                    return false;
+                i += 2;
+            } else if (!http_is(s[i], HTTP_C_NAME)) {
+                return false;
+            }
+        }
+        if (i == 0)
+            return false;
+    }
+    if (i == len)
+        return !port;
+    if (s[i++] != ':' || (port && i == len))
+        return false;
+    for (; i < len; i++)
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+    return true;
+}
+
+/* http://authority/path?query: leaves the path and query in target_off, target_len. */
+static enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len, uint32_t off)
+{
+    size_t i;
+
+    if (len > 7 && http_lower_equals(s, "http", 4) && !memcmp(s + 4, "://", 3))
+        i = 7;
+    else if (len > 8 && http_lower_equals(s, "https", 5) && !memcmp(s + 5, "://", 3))
+        i = 8;
+    else
+        return HTTP_ERROR_TARGET_SYNTAX;
+    size_t start = i;
+    while (i < len && s[i] != '/' && s[i] != '?')
+        i++;
+    if (!http_host_valid(s + start, i - start, false))
+        return HTTP_ERROR_TARGET_SYNTAX;
+    p->flags |= HTTP_F_ABSOLUTE;
+    p->target_off = off + (uint32_t)i;
+    p->target_len = (uint32_t)(len - i);
+    return HTTP_ERROR_NONE;
+}
+
+/* The target is buf[off..off+len): which of the four forms (RFC 9112 section 3.2), and does it suit the method? */
+static enum http_error http_target_end(struct http_parser *p, const char *buf, uint32_t off, uint32_t len)
+{
+    const char *s = buf + off;
+
+    p->target_off = off;
+    p->target_len = len;
+    if (unlikely(p->method == HTTP_CONNECT))
+        return http_host_valid(s, len, true) ? HTTP_ERROR_NONE : HTTP_ERROR_TARGET_SYNTAX;
+    if (likely(s[0] == '/'))
+        return HTTP_ERROR_NONE;
+    if (len == 1 && s[0] == '*')
+        return p->method == HTTP_OPTIONS ? HTTP_ERROR_NONE : HTTP_ERROR_TARGET_SYNTAX;
+    return http_target_absolute(p, s, len, off);
+}
+
+/* "HTTP/" DIGIT "." DIGIT, byte `i` of it. */
+static bool http_version_byte(size_t i, char c)
+{
+    static const char form[] = "HTTP/0.0";
+
+    return i == 5 || i == 7 ? c >= '0' && c <= '9' : c == form[i];
+}
+
+/* ---- header fields ---- */
+
+static uint8_t http_field_find(const char *s, size_t len)
+{
+    switch (len) {
+    case 4:
+        return http_lower_equals(s, "host", 4) ? FIELD_HOST : FIELD_OTHER;
+    case 6:
+        return http_lower_equals(s, "expect", 6) ? FIELD_EXPECT : FIELD_OTHER;
+    case 10:
+        return http_lower_equals(s, "connection", 10) ? FIELD_CONNECTION : FIELD_OTHER;
+    case 14:
+        return http_lower_equals(s, "content-length", 14) ? FIELD_LENGTH : FIELD_OTHER;
+    case 17:
+        return http_lower_equals(s, "transfer-encoding", 17) ? FIELD_CODING : FIELD_OTHER;
+    default:
+        return FIELD_OTHER;
+    }
+}
+
+static enum http_error http_take_length(struct http_parser *p, const char *s, size_t len)
+{
+    uint64_t n = 0;
+
+    if (p->flags & HTTP_F_LENGTH)
+        return HTTP_ERROR_LENGTH_REPEATED;
+    p->flags |= HTTP_F_LENGTH;
+    if (!len)
+        return HTTP_ERROR_LENGTH_SYNTAX;
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return HTTP_ERROR_LENGTH_SYNTAX;
+        unsigned digit = (unsigned)(s[i] - '0');
+        if (n > ((uint64_t)INT64_MAX - digit) / 10)
+            return HTTP_ERROR_LENGTH_SYNTAX;
+        n = n * 10 + digit;
+    }
+    p->left = n;
+    return HTTP_ERROR_NONE;
+}
+
+/* Next element of a comma-separated list, trimmed; false at its end. An empty element has *len 0. */
+static bool http_list_next(const char **s, const char *end, const char **item, size_t *len)
+{
+    if (*s > end)
+        return false;
+    const char *p = *s;
+    while (p < end && *p != ',')
+        p++;
+    const char *from = *s, *to = p;
+    while (from < to && (*from == ' ' || *from == '\t'))
+        from++;
+    while (to > from && (to[-1] == ' ' || to[-1] == '\t'))
+        to--;
+    *item = from;
+    *len = (size_t)(to - from);
+    *s = p + 1;
+    return true;
+}
+
+/*
+ * Transfer-Encoding, RFC 9112 section 6.1, over one or more fields. Empty elements and parameters of chunked are legal to
+ * some readers and not to others: refused.
+ */
+static enum http_error http_take_coding(struct http_parser *p, const char *s, size_t len)
+{
+    const char *end = s + len, *item;
+    size_t n;
+
+    p->flags |= HTTP_F_CODING;
+    while (http_list_next(&s, end, &item, &n)) {
+        size_t name = 0;
+        while (name < n && http_is(item[name], HTTP_C_TOKEN))
+            name++;
+        if (!name || (name < n && item[name] != ';' && item[name] != ' ' && item[name] != '\t'))
+            return HTTP_ERROR_CODING_SYNTAX;
+        if (p->flags & HTTP_F_CHUNKED)
+            return HTTP_ERROR_CODING_NOT_FINAL;
+        if (name == 7 && http_lower_equals(item, "chunked", 7)) {
+            if (name != n)
+                return HTTP_ERROR_CODING_SYNTAX;
+            p->flags |= HTTP_F_CHUNKED;
+        } else {
+            p->flags |= HTTP_F_UNKNOWN_CODING;
+        }
+    }
+    return HTTP_ERROR_NONE;
+}
+
+static void http_take_connection(struct http_parser *p, const char *s, size_t len)
+{
+    const char *end = s + len, *item;
+    size_t n;
+
+    while (http_list_next(&s, end, &item, &n)) {
+        if (n == 5 && http_lower_equals(item, "close", 5))
+            p->flags |= HTTP_F_CLOSE;
+        else if (n == 10 && http_lower_equals(item, "keep-alive", 10))
+            p->flags |= HTTP_F_KEEP_ALIVE;
+    }
+}
+
+static enum http_error http_take_expect(struct http_parser *p, const char *s, size_t len)
+{
+    if (p->flags & HTTP_F_HTTP10) /* RFC 9110 section 10.1.1: ignored */
+        return HTTP_ERROR_NONE;
+    if (len != 12 || memcmp(s, "100-", 4) || !http_lower_equals(s + 4, "continue", 8))
+        return HTTP_ERROR_EXPECT_UNKNOWN;
+    p->flags |= HTTP_F_EXPECT;
+    return HTTP_ERROR_NONE;
+}
+
+/* A known field's line has ended: its value is s[0..len). */
+static enum http_error http_field_end(struct http_parser *p, const char *s, size_t len)
+{
+    while (len && (s[len - 1] == ' ' || s[len - 1] == '\t'))
+        len--;
+    switch (p->header) {
+    case FIELD_HOST:
+        if (p->flags & HTTP_F_HOST)
+            return HTTP_ERROR_HOST_REPEATED;
+        p->flags |= HTTP_F_HOST;
+        return http_host_valid(s, len, false) ? HTTP_ERROR_NONE : HTTP_ERROR_HOST_SYNTAX;
+    case FIELD_CONNECTION:
+        http_take_connection(p, s, len);
+        return HTTP_ERROR_NONE;
+    case FIELD_LENGTH:
+        return http_take_length(p, s, len);
+    case FIELD_CODING:
+        return http_take_coding(p, s, len);
+    case FIELD_EXPECT:
+        return http_take_expect(p, s, len);
+    default:
+        return HTTP_ERROR_NONE;
+    }
+}
+
+/* The head is complete: does it make one message, and only one (RFC 9112 section 6.3)? */
+static enum http_error http_head_end(struct http_parser *p, const struct settings *set)
+{
+    unsigned f = p->flags;
+
+    if (unlikely(!(f & (HTTP_F_HOST | HTTP_F_HTTP10))))
+        return HTTP_ERROR_HOST_MISSING;
+    if (unlikely(f & HTTP_F_CODING)) {
+        if (f & HTTP_F_LENGTH)
+            return HTTP_ERROR_LENGTH_AND_CODING;
+        if (f & HTTP_F_HTTP10)
+            return HTTP_ERROR_CODING_IN_1_0;
+        if (!(f & HTTP_F_CHUNKED))
+            return HTTP_ERROR_CODING_NOT_FINAL;
+        if (f & HTTP_F_UNKNOWN_CODING)
+            return HTTP_ERROR_CODING_UNKNOWN;
+        p->flags |= HTTP_F_BODY;
+        http_body_begin(p);
+    } else if (p->left) {
+        if (p->left > set->max_body_bytes)
+            return HTTP_ERROR_BODY_TOO_LARGE;
+        p->flags |= HTTP_F_BODY;
+        http_body_begin(p);
+    }
+    return HTTP_ERROR_NONE;
+}
+
+/* First byte at or after `s` that ends a run of field value bytes. */
+static const char *http_value_run(const char *s, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i control = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
+    while (end - s >= 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+        __m128i low = _mm_andnot_si128(_mm_cmpeq_epi8(x, tab), _mm_cmpeq_epi8(_mm_min_epu8(x, control), x));
+        int stop = _mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(x, del)));
+        if (stop)
+            return s + __builtin_ctz((unsigned)stop);
+        s += 16;
+    }
+#endif
+    while (s < end && http_is(*s, HTTP_C_VALUE))
+        s++;
+    return s;
+}
+
+/* Where the header section must have ended, or the end of the input if that comes first. */
+static const char *http_section_stop(const struct http_parser *p, const struct settings *set, const char *buf,
+                                     const char *end)
+{
+    size_t limit = (size_t)p->target_off + p->target_len + HTTP_LINE_REST + set->max_header_bytes;
+
+    return (size_t)(end - buf) > limit ? buf + limit : end;
+}
+
+/*
+ * The machine. Each case either moves on by at least one byte or fails; `stop` is where the section's limit or the input
+ * ends, whichever comes first.
+ */
+enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf, size_t len,
+                                 size_t *consumed)
+{
+    const char *s = buf + p->pos, *const end = buf + len, *stop = end;
+    uint8_t state = p->state;
+    enum http_error e = HTTP_ERROR_NONE;
+
+#define FAIL(code)                                                                                 \
+    do {                                                                                           \
+        e = HTTP_ERROR_##code;                                                                     \
+        goto fail;                                                                                 \
+    } while (0)
+#define LIMIT_SECTION() stop = http_section_stop(p, set, buf, end)
+
+    if (state >= S_FIELD)
+        LIMIT_SECTION();
+    while (s < stop) {
+        switch (state) {
+        case S_START:
+            p->mark = (uint32_t)(s - buf);
+            if (*s == '\r' && s - buf < 2 * HTTP_EMPTY_LINES_MAX) {
+                state = S_START_LF;
+                s++;
+                break;
+            }
+            if (!http_is(*s, HTTP_C_TOKEN))
+                FAIL(METHOD_SYNTAX);
+            state = S_METHOD;
+            /* fall through */
+        case S_METHOD: {
+            while (s < stop && http_is(*s, HTTP_C_TOKEN))
+                s++;
+            size_t n = (size_t)(s - buf) - p->mark;
+            if (n > HTTP_METHOD_MAX)
+                FAIL(METHOD_UNKNOWN);
+            if (s == stop)
+                break;
+            if (*s != ' ')
+                FAIL(METHOD_SYNTAX);
+            int m = http_method_find(buf + p->mark, n);
+            if (m < 0)
+                FAIL(METHOD_UNKNOWN);
+            p->method = (uint8_t)m;
+            p->mark = (uint32_t)(++s - buf);
+            state = S_TARGET_FIRST;
+            break;
+        }
+        case S_START_LF:
+            if (*s++ != '\n')
+                FAIL(LINE_END);
+            state = S_START;
+            break;
+        case S_TARGET_FIRST:
+            if (*s != '/' && *s != '*' && *s != '[' && !http_is(*s, HTTP_C_NAME))
+                FAIL(TARGET_SYNTAX);
+            state = S_TARGET;
+            /* fall through */
+        case S_TARGET: {
+            const char *longest = buf + p->mark + set->max_uri_bytes, *run = MIN(stop, longest);
+            while (s < run && http_is(*s, HTTP_C_TARGET))
+                s++;
+            if (s == stop)
+                break;
+            if (*s == ' ') {
+                e = http_target_end(p, buf, p->mark, (uint32_t)(s - buf) - p->mark);
+                if (e != HTTP_ERROR_NONE)
+                    goto fail;
+                p->mark = (uint32_t)(++s - buf);
+                state = S_VERSION;
+                break;
+            }
+            if (s >= longest)
+                FAIL(TARGET_TOO_LONG);
+            if (*s == '%')
+                state = S_TARGET_HEX1;
+            else if (*s != '[' && *s != ']') /* IPv6 in an authority; elsewhere http_target_end() would not know */
+                FAIL(TARGET_SYNTAX);
+            else if (buf[p->mark] == '/')
+                FAIL(TARGET_SYNTAX);
+            s++;
+            break;
+        }
+        case S_TARGET_HEX1:
+        case S_TARGET_HEX2:
+            if (s >= buf + p->mark + set->max_uri_bytes)
+                FAIL(TARGET_TOO_LONG);
+            if (!http_is(*s++, HTTP_C_HEX))
+                FAIL(TARGET_ESCAPE);
+            state = state == S_TARGET_HEX1 ? S_TARGET_HEX2 : S_TARGET;
+            break;
+        case S_VERSION: {
+            size_t i = (size_t)(s - buf) - p->mark;
+            while (i < HTTP_VERSION_LEN && s < stop) {
+                if (!http_version_byte(i++, *s++))
+                    FAIL(VERSION_SYNTAX);
+            }
+            if (s == stop)
+                break;
+            if (*s != '\r')
+                FAIL(VERSION_SYNTAX);
+            if (s[-3] != '1')
+                FAIL(VERSION_UNSUPPORTED);
+            if (s[-1] == '0')
+                p->flags |= HTTP_F_HTTP10;
+            s++;
+            state = S_LINE_LF;
+            break;
+        }
+        case S_LINE_LF:
+            if (*s++ != '\n')
+                FAIL(LINE_END);
+            p->mark = (uint32_t)(s - buf);
+            state = S_FIELD;
+            LIMIT_SECTION();
+            break;
+        case S_FIELD:
+            if (*s == '\r') {
+                state = S_END_LF;
+                s++;
+                break;
+            }
+            if (*s == ' ' || *s == '\t')
+                FAIL(HEADER_FOLD);
+            if (*s == '\n')
+                FAIL(LINE_END);
+            if (!http_is(*s, HTTP_C_TOKEN))
+                FAIL(HEADER_NAME);
+            if (p->fields == set->max_header_fields)
+                FAIL(HEADER_TOO_MANY);
+            p->fields++;
+            p->mark = (uint32_t)(s - buf);
+            state = S_NAME;
+            /* fall through */
+        case S_NAME:
+            while (s < stop && http_is(*s, HTTP_C_TOKEN))
+                s++;
+            if (s == stop)
+                break;
+            if (*s != ':')
+                FAIL(HEADER_NAME);
+            p->header = http_field_find(buf + p->mark, (size_t)(s - buf) - p->mark);
+            s++;
+            state = S_VALUE_FIRST;
+            break;
+        case S_VALUE_FIRST:
+            while (s < stop && (*s == ' ' || *s == '\t'))
+                s++;
+            if (s == stop)
+                break;
+            p->mark = (uint32_t)(s - buf);
+            state = S_VALUE;
+            /* fall through */
+        case S_VALUE:
+            s = http_value_run(s, stop);
+            if (s == stop)
+                break;
+            if (*s == '\n')
+                FAIL(LINE_END);
+            if (*s != '\r')
+                FAIL(HEADER_VALUE);
+            s++;
+            state = S_VALUE_LF;
+            break;
+        case S_VALUE_LF:
+            if (*s++ != '\n')
+                FAIL(LINE_END);
+            if (p->header != FIELD_OTHER) {
+                e = http_field_end(p, buf + p->mark, (size_t)(s - buf) - 2 - p->mark);
+                if (unlikely(e != HTTP_ERROR_NONE))
+                    goto fail;
+            }
+            state = S_FIELD;
+            break;
+        case S_END_LF:
+            if (*s++ != '\n')
+                FAIL(LINE_END);
+            *consumed = (size_t)(s - buf);
+            e = http_head_end(p, set);
+            if (unlikely(e != HTTP_ERROR_NONE))
+                goto fail;
+            return HTTP_READY;
+        }
+    }
+    if (unlikely(stop < end)) /* the limit, and there are bytes behind it */
+        FAIL(HEADER_TOO_LARGE);
+    p->pos = (uint32_t)(s - buf);
+    p->state = state;
+    return HTTP_MORE;
+
+fail:
+    p->error = (uint8_t)e;
+    return HTTP_FAIL;
+#undef FAIL
+#undef LIMIT_SECTION
+}
