@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dataset.c - the records that /json serves: read, checked in every respect with jansson, and laid out
- * for the writer (json.c). The only file that knows jansson; nothing of it is left after loading.
+ * dataset.c - the records that /json serves: read, checked in every respect with jansson, and laid
+ * out for the writer (json.c). The only file that knows jansson; nothing of it is left after
+ * loading.
  *
- * Whatever is refused is named by file, record (counted from 1, with its id once that is known) and field. For text
- * that is no JSON jansson knows the byte only; dataset_locate() finds record and field from there.
+ * Whatever is refused is named by file, record (counted from 1, with its id once that is known) and
+ * field. For text that is no JSON jansson knows the byte only; dataset_locate() finds record and
+ * field from there.
  */
 #include "config.h"
 
@@ -28,16 +30,16 @@
 
 static_assert(sizeof(json_int_t) == sizeof(int64_t), "jansson was built without 64-bit integers");
 
-#define DATASET_PATH_SHOWN 160  /* bytes of the path's end in a message */
-#define DATASET_FIELD_SHOWN 64  /* bytes of a field's name */
-#define DATASET_READ_MIN 65536  /* bytes: the buffer's first size */
+#define DATASET_PATH_SHOWN  160   /* bytes of the path's end in a message */
+#define DATASET_FIELD_SHOWN 64    /* bytes of a field's name */
+#define DATASET_READ_MIN    65536 /* bytes: the buffer's first size */
 
 /* A load in progress: for messages, what is being looked at. */
 struct dataset_loader {
     struct dataset *d;
     const char *path;
     char *error;
-    size_t record;   /* index of the record, from 0 */
+    size_t record; /* index of the record, from 0 */
     bool has_id;
     int64_t id;
     /* sizes found in the first pass, places used in the second */
@@ -46,7 +48,7 @@ struct dataset_loader {
     struct dataset_text *tag_next;
 };
 
-/* ---- messages ---------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 static const char *dataset_path_shown(const char *path, const char **ellipsis)
 {
@@ -57,7 +59,8 @@ static const char *dataset_path_shown(const char *path, const char **ellipsis)
 }
 
 /* A message about the file as a whole. Returns -err. */
-static int dataset_fail_file(struct dataset_loader *l, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int dataset_fail_file(struct dataset_loader *l, int err, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 
 static int dataset_fail_file(struct dataset_loader *l, int err, const char *fmt, ...)
 {
@@ -104,13 +107,13 @@ static const char *dataset_type_name(const json_t *v)
     }
 }
 
-/* ---- text that is no JSON ---------------------------------------------------------------------- */
+/* ---- text that is no JSON ---- */
 
 /* Where a byte is: the record, and the member that was begun last before it. */
 struct dataset_place {
-    size_t records;         /* records begun */
-    size_t depth;           /* brackets open */
-    const char *key[2];     /* in the record, and in an object inside it; behind their opening quotes */
+    size_t records;     /* records begun */
+    size_t depth;       /* brackets open */
+    const char *key[2]; /* in the record, and in an object inside it; behind their opening quotes */
     size_t key_len[2];
 };
 
@@ -165,25 +168,26 @@ static int dataset_fail_syntax(struct dataset_loader *l, const char *text, size_
 
     dataset_locate(&at, text, stop);
     if (at.key[0])
-        snprintf(field, sizeof(field), "%s%s%s: ", log_escape(key[0], sizeof(key[0]), at.key[0], at.key_len[0]),
+        snprintf(field, sizeof(field),
+                 "%s%s%s: ", log_escape(key[0], sizeof(key[0]), at.key[0], at.key_len[0]),
                  at.key[1] ? "." : "",
                  at.key[1] ? log_escape(key[1], sizeof(key[1]), at.key[1], at.key_len[1]) : "");
     log_escape(why, sizeof(why), e->text, strlen(e->text));
     if (!at.records)
         return dataset_fail_file(l, EINVAL, "line %d, column %d, byte %d: %s", e->line, e->column,
                                  e->position, why);
-    return dataset_fail_file(l, EINVAL, "record %zu: %sline %d, column %d, byte %d: %s", at.records, field,
-                             e->line, e->column, e->position, why);
+    return dataset_fail_file(l, EINVAL, "record %zu: %sline %d, column %d, byte %d: %s", at.records,
+                             field, e->line, e->column, e->position, why);
 }
 
-/* ---- checks ------------------------------------------------------------------------------------ */
+/* ---- checks ---- */
 
 /* Members of an object whose values are of some type: their names, and how to take them. */
 struct dataset_field {
     const char *name;
     int (*take)(struct dataset_loader *l, struct dataset_record *r, const struct dataset_field *f,
                 const json_t *v);
-    size_t offset; /* of the member of struct dataset_record, where one suffices */
+    size_t offset;     /* of the member of struct dataset_record, where one suffices */
     const char *label; /* in messages */
 };
 
@@ -205,7 +209,8 @@ static int dataset_take_object(struct dataset_loader *l, struct dataset_record *
     }
     if (json_object_size(v) == count)
         return 0;
-    for (void *it = json_object_iter((json_t *)v); it; it = json_object_iter_next((json_t *)v, it)) {
+    for (void *it = json_object_iter((json_t *)v); it;
+         it = json_object_iter_next((json_t *)v, it)) {
         const char *key = json_object_iter_key(it);
         size_t i = 0;
         while (i < count && strcmp(key, fields[i].name))
@@ -213,8 +218,11 @@ static int dataset_take_object(struct dataset_loader *l, struct dataset_record *
         if (i < count)
             continue;
         log_escape(name, sizeof(name), key, strlen(key));
-        return dataset_fail(l, label, "unknown field \"%s\"; allowed are id, name, category, price, quantity, "
-                            "active, tags, rating.score, rating.count", name);
+        return dataset_fail(
+            l, label,
+            "unknown field \"%s\"; allowed are id, name, category, price, quantity, "
+            "active, tags, rating.score, rating.count",
+            name);
     }
     return 0;
 }
@@ -223,7 +231,8 @@ static int dataset_take_integer(struct dataset_loader *l, struct dataset_record 
                                 const struct dataset_field *f, const json_t *v)
 {
     if (!json_is_integer(v))
-        return dataset_fail(l, f->label, "must be an integer of 64 bits, is %s", dataset_type_name(v));
+        return dataset_fail(l, f->label, "must be an integer of 64 bits, is %s",
+                            dataset_type_name(v));
     int64_t value = json_integer_value(v);
     memcpy((char *)r + f->offset, &value, sizeof(value));
     return 0;
@@ -312,7 +321,7 @@ static void dataset_take_text(struct dataset_loader *l, struct dataset_text *t, 
         t->len = (uint32_t)dataset_escape(l->text_next, in, len);
         l->text_next += t->len;
     } else {
-        t->len = (uint32_t)MIN(dataset_escaped_length(in, len), DATASET_FILE_MAX * (size_t)6);
+        t->len = (uint32_t)dataset_escaped_length(in, len); /* <= 6 x DATASET_FILE_MAX */
         l->text_bytes += t->len;
     }
 }
@@ -330,11 +339,12 @@ static int dataset_take_tags(struct dataset_loader *l, struct dataset_record *r,
                              const struct dataset_field *f, const json_t *v)
 {
     if (!json_is_array(v))
-        return dataset_fail(l, f->label, "must be an array of strings, is %s", dataset_type_name(v));
+        return dataset_fail(l, f->label, "must be an array of strings, is %s",
+                            dataset_type_name(v));
     size_t count = json_array_size(v);
     if (count > DATASET_RECORD_MAX / 3) /* each takes 3 bytes at least */
-        return dataset_fail(l, f->label, "has %zu tags, more than a record of %d bytes can hold", count,
-                            DATASET_RECORD_MAX);
+        return dataset_fail(l, f->label, "has %zu tags, more than a record of %d bytes can hold",
+                            count, DATASET_RECORD_MAX);
     r->tag_count = (uint32_t)count;
     r->tags = l->tag_next;
     for (size_t i = 0; i < count; i++) {
@@ -385,23 +395,24 @@ static int dataset_take_record(struct dataset_loader *l, struct dataset_record *
     return 0;
 }
 
-/* ---- two passes over the tree ------------------------------------------------------------------ */
+/* ---- two passes over the tree ---- */
 
 /* First pass: check every record and add up what it needs. */
 static int dataset_check(struct dataset_loader *l, const json_t *root)
 {
     if (!json_is_array(root))
-        return dataset_fail_file(l, EINVAL, "must be an array of records, is %s", dataset_type_name(root));
+        return dataset_fail_file(l, EINVAL, "must be an array of records, is %s",
+                                 dataset_type_name(root));
     if (json_array_size(root) > DATASET_RECORDS_MAX)
-        return dataset_fail_file(l, EINVAL, "has %zu records; the limit is %d", json_array_size(root),
-                                 DATASET_RECORDS_MAX);
+        return dataset_fail_file(l, EINVAL, "has %zu records; the limit is %d",
+                                 json_array_size(root), DATASET_RECORDS_MAX);
     for (l->record = 0; l->record < json_array_size(root); l->record++) {
         struct dataset_record r = {0};
         size_t before = l->text_bytes, tags;
         int rc = dataset_take_record(l, &r, json_array_get(root, l->record));
         if (rc < 0)
             return rc;
-        /* json_record_length() looks at tags, which are not there yet: their bytes and commas are added here */
+        /* The tags are not there yet for json_record_length(): their bytes and commas by hand. */
         tags = l->text_bytes - before - r.name.len - r.category.len;
         tags += r.tag_count ? r.tag_count - 1 : 0;
         r.tag_count = 0;
@@ -413,13 +424,13 @@ static int dataset_check(struct dataset_loader *l, const json_t *root)
     return 0;
 }
 
-/* One piece of memory: records, lengths, tags, texts, and the bytes that may be read behind the last text. */
+/* One piece of memory: records, lengths, tags, texts. */
 static int dataset_allocate(struct dataset_loader *l, size_t count)
 {
     struct dataset *d = l->d;
     size_t records = count * sizeof(*d->records), lengths = (count + 1) * sizeof(*d->text_len);
     size_t tags = l->tag_count * sizeof(struct dataset_text);
-    char *memory = calloc(1, records + lengths + tags + l->text_bytes + DATASET_TEXT_PAD);
+    char *memory = calloc(1, records + lengths + tags + l->text_bytes);
 
     if (!memory)
         return dataset_fail_file(l, ENOMEM, "no memory for %zu records", count);
@@ -482,10 +493,11 @@ static int dataset_check_ids(struct dataset_loader *l)
     l->record = (size_t)(again - d->records);
     l->id = again->id;
     l->has_id = true;
-    return dataset_fail(l, "id", "is the id of record %zu already", (size_t)(first - d->records) + 1);
+    return dataset_fail(l, "id", "is the id of record %zu already",
+                        (size_t)(first - d->records) + 1);
 }
 
-/* ---- the file ---------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 /* All of `fd`, also of a pipe, in memory that the caller frees. */
 static int dataset_read_fd(struct dataset_loader *l, int fd, char **text, size_t *len)
@@ -505,7 +517,8 @@ static int dataset_read_fd(struct dataset_loader *l, int fd, char **text, size_t
         n += (size_t)got;
         if (n > DATASET_FILE_MAX) {
             free(buf);
-            return dataset_fail_file(l, EFBIG, "is larger than %u bytes, the limit", DATASET_FILE_MAX);
+            return dataset_fail_file(l, EFBIG, "is larger than %u bytes, the limit",
+                                     DATASET_FILE_MAX);
         }
         if (!got) {
             *text = buf;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dataset.h - the records that /json serves: loaded and checked with jansson before the fork, shared copy-on-write,
- * immutable afterwards.
+ * dataset.h - the records that /json serves: loaded and checked with jansson before the fork,
+ * shared copy-on-write, immutable afterwards.
  */
 #ifndef BIVALVE_DATASET_H
 #define BIVALVE_DATASET_H
@@ -10,11 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * An immutable string, already escaped for JSON, quotes included. Readable for DATASET_TEXT_PAD bytes beyond its
- * end, so that it can be copied in steps of that size.
- */
-#define DATASET_TEXT_PAD 16
+/* An immutable string, already escaped for JSON, quotes included. */
 struct dataset_text {
     const char *text;
     uint32_t len;
@@ -34,8 +30,8 @@ struct dataset {
     struct dataset_record *records;
     uint32_t count;
     /*
-     * text_len[i], i = 0..count: bytes of the first i records' JSON without their totals' digits, commas between
-     * records included
+     * text_len[i], i = 0..count: bytes of the first i records' JSON without their totals' digits,
+     * commas between records included
      */
     uint64_t *text_len;
     uint32_t record_max; /* no record's JSON, total included, is longer (bytes) */
@@ -43,14 +39,16 @@ struct dataset {
 };
 
 #define DATASET_RECORDS_MAX 1000000
-#define DATASET_FILE_MAX (256u << 20)      /* bytes */
-#define DATASET_RECORD_MAX 8192            /* bytes of one record's JSON: fits an output block with room to spare */
+#define DATASET_FILE_MAX    (256u << 20) /* bytes */
+#define DATASET_RECORD_MAX \
+    8192 /* bytes of one record's JSON: fits an output block with room to spare */
 #define DATASET_ERROR_MAX 512
 
 /*
- * Load `path`. 0, or -errno with one line in `error` (DATASET_ERROR_MAX bytes): file, record and field, what is wrong.
- * Refused: anything but an array of objects of exactly the known fields, a wrong type, a missing, unknown or duplicate field, a duplicate
- * id, broken UTF-8, a number that is no 64-bit integer, price x quantity overflowing, a record beyond DATASET_RECORD_MAX.
+ * Load `path`. 0, or -errno with one line in `error` (DATASET_ERROR_MAX bytes): file, record and
+ * field, what is wrong. Refused: anything but an array of objects of exactly the known fields, a
+ * wrong type, a missing, unknown or duplicate field, a duplicate id, broken UTF-8, a number that is
+ * no 64-bit integer, price x quantity overflowing, a record beyond DATASET_RECORD_MAX.
  */
 int dataset_load(struct dataset *d, const char *path, char *error);
 void dataset_free(struct dataset *d);

@@ -5,14 +5,14 @@
  * A struct integer_sum lives in two shapes, told apart by the phase in the top byte of term[1]:
  *
  *   phase LEAD: the query's terms are being added, or white space before the body's digits is being
- *   skipped. sum[0], sum[1] and term[0] are one signed number of 192 bits. A term is below 10^36 < 2^120,
- *   so 2^71 terms would have to come to overflow it; a request target carries a few thousand.
+ *   skipped. sum[0], sum[1] and term[0] are one signed number of 192 bits. A term is below 10^36 <
+ * 2^120, so 2^71 terms would have to come to overflow it; a request target carries a few thousand.
  *
  *   any other phase: the body's term is being read. term[0] and the low 56 bits of term[1] are its
- *   magnitude, 120 bits; sum[] is a signed number of 128 bits. On the way here (integer_sum_narrow())
- *   a sum beyond 2^126 is clamped to it: a body's one term, below 2^120, cannot bring it back into the
- *   range of 64 bits, so "out of range" is certain already, whatever follows. The last addition,
- *   2^126 + 2^120, does not overflow 128 bits either.
+ *   magnitude, 120 bits; sum[] is a signed number of 128 bits. On the way here
+ * (integer_sum_narrow()) a sum beyond 2^126 is clamped to it: a body's one term, below 2^120,
+ * cannot bring it back into the range of 64 bits, so "out of range" is certain already, whatever
+ * follows. The last addition, 2^126 + 2^120, does not overflow 128 bits either.
  */
 #include "config.h"
 
@@ -25,7 +25,7 @@
 typedef unsigned __int128 uint128;
 
 #define INTEGER_WORD_DIGITS 18 /* digits that always fit an int64_t */
-#define INTEGER_E18 UINT64_C(1000000000000000000)
+#define INTEGER_E18         UINT64_C(1000000000000000000)
 
 /* A term that has reached this has INTEGER_DIGITS_MAX significant digits: one more is too many. */
 #define INTEGER_TERM_FULL ((uint128)INTEGER_E18 * (INTEGER_E18 / 10))
@@ -34,9 +34,9 @@ static_assert(INTEGER_TERM_FULL * 10 <= (uint128)1 << 120, "a term leaves a byte
 
 /* The top byte of term[1]. */
 enum integer_phase { INTEGER_LEAD, INTEGER_SIGN, INTEGER_DIGITS, INTEGER_TRAIL, INTEGER_BAD };
-#define INTEGER_PHASE_MASK 0x07u
-#define INTEGER_NEGATIVE 0x08u
-#define INTEGER_TOO_LONG 0x10u
+#define INTEGER_PHASE_MASK  0x07u
+#define INTEGER_NEGATIVE    0x08u
+#define INTEGER_TOO_LONG    0x10u
 #define INTEGER_STATE_SHIFT 56
 
 static inline bool integer_is_digit(char c)
@@ -212,9 +212,10 @@ enum integer_status integer_parse(const char *text, size_t len, int64_t *value)
     return st == INTEGER_OK ? integer_sum_finish(&s, value) : st;
 }
 
-const char integer_pairs[200] = {
-    "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
-    "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"};
+const char integer_pairs[200] = {"00010203040506070809101112131415161718192021222324252627282930313"
+                                 "23334353637383940414243444546474849"
+                                 "50515253545556575859606162636465666768697071727374757677787980818"
+                                 "28384858687888990919293949596979899"};
 
 /* 10^0 ... 10^19; [0] is 0, so that 0 has one digit. */
 static const uint64_t integer_powers[] = {

@@ -2,10 +2,10 @@
 /*
  * integer.h - decimal integers, `-?[0-9]+`, fed in any number of pieces, summed exactly.
  *
- * Only the final sum must fit 64 bits, so terms are kept in 120 bits and sums in 192: a term of up to
- * INTEGER_DIGITS_MAX significant digits is exact, and so is the sum of more such terms (2^71) than
- * any request can carry. A term with more significant digits than that is reported as out of range;
- * leading zeros do not count, however many.
+ * Only the final sum must fit 64 bits, so terms are kept in 120 bits and sums in 192: a term of up
+ * to INTEGER_DIGITS_MAX significant digits is exact, and so is the sum of more such terms (2^71)
+ * than any request can carry. A term with more significant digits than that is reported as out of
+ * range; leading zeros do not count, however many.
  */
 #ifndef BIVALVE_INTEGER_H
 #define BIVALVE_INTEGER_H
@@ -39,8 +39,8 @@ static_assert(sizeof(struct integer_sum) == 32, "a slot has no room for more");
 void integer_sum_init(struct integer_sum *s);
 
 /*
- * Add the whole term of `len` bytes (percent-decoded already, no white space allowed). On failure the
- * sum is as before. All terms are added before the first integer_body_feed().
+ * Add the whole term of `len` bytes (percent-decoded already, no white space allowed). On failure
+ * the sum is as before. All terms are added before the first integer_body_feed().
  */
 enum integer_status integer_sum_add(struct integer_sum *s, const char *text, size_t len);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * query.c - the query component: pairs, percent-decoding (RFC 3986 section 2.1), integers in values.
+ * query.c - the query component: pairs, percent-decoding (RFC 3986 section 2.1), integers in
+ * values.
  */
 #include "config.h"
 
@@ -109,8 +110,8 @@ bool query_equals(const char *in, size_t len, const char *plain)
 }
 
 /*
- * Decode what should be an integer into `out`, leaving out the zeros that lead: they are free, in any
- * number. *len is its length. INTEGER_RANGE: more digits than any integer here may have.
+ * Decode what should be an integer into `out`, leaving out the zeros that lead: they are free, in
+ * any number. *len is its length. INTEGER_RANGE: more digits than any integer here may have.
  */
 static enum integer_status query_value(const struct query_pair *pair,
                                        char out[INTEGER_DIGITS_MAX + 1], size_t *len)

@@ -2,7 +2,8 @@
 /*
  * query.h - the query component of a request target: name=value pairs, percent-decoded.
  *
- * Pairs are separated by '&'; an empty pair ("a=1&&b=2", a lone "?") is none at all; a pair without '=' has an empty value.
+ * Pairs are separated by '&'; an empty pair ("a=1&&b=2", a lone "?") is none at all; a pair without
+ * '=' has an empty value.
  * '+' stands for itself: values here are integers, in which neither a space nor '+' has a place.
  */
 #ifndef BIVALVE_QUERY_H
@@ -27,12 +28,14 @@ struct query_pair {
 void query_iter_init(struct query_iter *it, const char *query, size_t len);
 bool query_iter_next(struct query_iter *it, struct query_pair *pair);
 
-/* Split `target` at its first '?': *path_len, and the query behind it (NULL, 0 when there is none). */
-void query_split(const char *target, size_t len, size_t *path_len, const char **query, size_t *query_len);
+/* Split `target` at its first '?': *path_len, and the query behind it (NULL, 0 when there is none).
+ */
+void query_split(const char *target, size_t len, size_t *path_len, const char **query,
+                 size_t *query_len);
 
 /*
- * Percent-decode `len` bytes into out (`out_size` bytes). Returns the decoded length, or -1 when it does not fit or
- * an escape is malformed.
+ * Percent-decode `len` bytes into out (`out_size` bytes). Returns the decoded length, or -1 when it
+ * does not fit or an escape is malformed.
  */
 ptrdiff_t query_decode(char *out, size_t out_size, const char *in, size_t len);
 
@@ -40,9 +43,11 @@ ptrdiff_t query_decode(char *out, size_t out_size, const char *in, size_t len);
 bool query_equals(const char *in, size_t len, const char *plain);
 
 /*
- * Add every value to `sum`. On failure the status of the first bad pair, with the pair in *bad for the message.
+ * Add every value to `sum`. On failure the status of the first bad pair, with the pair in *bad for
+ * the message.
  */
-enum integer_status query_sum(const char *query, size_t len, struct integer_sum *sum, struct query_pair *bad);
+enum integer_status query_sum(const char *query, size_t len, struct integer_sum *sum,
+                              struct query_pair *bad);
 
 /* A value as an int64, decoded. */
 enum integer_status query_integer(const struct query_pair *pair, int64_t *value);

@@ -2,12 +2,13 @@
 /*
  * response.c - status lines and header sections.
  *
- * A head is written in one go into reserved room: status line and everything else constant by memcpy of
- * lengths known to the compiler, Date from the worker's cache, in the order
+ * A head is written in one go into reserved room: status line and everything else constant by
+ * memcpy of lengths known to the compiler, Date from the worker's cache, in the order
  *
  *   status line, Date, Content-Type, Content-Length, Allow, Connection, empty line.
  *
- * A Server field is left out: it is optional (RFC 9110 section 10.2.4), and every answer would carry it.
+ * A Server field is left out: it is optional (RFC 9110 section 10.2.4), and every answer would
+ * carry it.
  */
 #include "config.h"
 
@@ -22,13 +23,13 @@
 
 #define RESPONSE_ALLOW_MAX 80 /* bytes of Allow that RESPONSE_HEAD_MAX has room for */
 
-/* Status lines (RFC 9112 section 4) of everything the server sends, with the name of the field that follows. */
-struct response_line {
-    int status;
+/* Status codes that the server sends or might, with their reason phrases (RFC 9110 section 15). */
+struct response_status {
+    int code;
     const char *reason;
 };
 
-static const struct response_line response_lines[] = {
+static const struct response_status response_statuses[] = {
     {100, "Continue"},
     {200, "OK"},
     {204, "No Content"},
@@ -54,18 +55,18 @@ static const struct response_line response_lines[] = {
 
 const char *response_reason(int status)
 {
-    for (size_t i = 0; i < ARRAY_LEN(response_lines); i++) {
-        if (response_lines[i].status == status)
-            return response_lines[i].reason;
+    for (size_t i = 0; i < ARRAY_LEN(response_statuses); i++) {
+        if (response_statuses[i].code == status)
+            return response_statuses[i].reason;
     }
     return "Unknown";
 }
 
 /* Append a string literal at p. */
-#define RESPONSE_PUT(p, literal)                                                                   \
-    do {                                                                                           \
-        memcpy((p), (literal), sizeof(literal) - 1);                                               \
-        (p) += sizeof(literal) - 1;                                                                \
+#define RESPONSE_PUT(p, literal)                     \
+    do {                                             \
+        memcpy((p), (literal), sizeof(literal) - 1); \
+        (p) += sizeof(literal) - 1;                  \
     } while (0)
 
 static inline char *response_put_text(char *p, const char *text, size_t len)
@@ -105,8 +106,9 @@ static char *response_put_rest(char *p, const struct response_head *h)
 }
 
 /*
- * The whole head at p, which has RESPONSE_HEAD_MAX bytes of room; returns its end. The longest: a status line of 45
- * bytes, Date 37, Content-Type 32, Content-Length 38, Allow 89, Connection 26 and 2: below 320.
+ * The whole head at p, which has RESPONSE_HEAD_MAX bytes of room; returns its end. The longest: a
+ * status line of 45 bytes, Date 37, Content-Type 32, Content-Length 38, Allow 89, Connection 26 and
+ * 2: below 320.
  */
 static inline char *response_put_head(char *p, const struct clock_cache *clock,
                                       const struct response_head *h)
