@@ -2,143 +2,156 @@
 /*
  * bufpool.c - see bufpool.h.
  *
- * Blocks of a slab are laid behind each other without rounding to a power of two, so that the first lines of two blocks
- * seldom fall into the same set of the cache.
+ * A slab is one mapping: its head in the first cache line, then blocks. Block starts advance
+ * through their pages by a cache line each, so that the beginnings of blocks, which is what small
+ * responses touch, do not compete for the same sets of the caches, and a small response still stays
+ * within one page.
  */
 #include "config.h"
 
 #include "bufpool.h"
 
-#include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#include "util.h"
+#define BUFPOOL_PAGE 4096
+#define BUFPOOL_SLAB_BYTES \
+    (256u << 10) /* a burst leaves no more than this behind in a slab still in use */
+#define BUFPOOL_SLAB_BLOCKS_MIN 4
+#define BUFPOOL_IDLE_TRIMS      2
 
-#define BUFPOOL_SLAB_BYTES (1u << 20)
-
-struct buf_slab {
-    struct buf_slab *next;
-    size_t bytes;       /* of the mapping */
-    size_t blocks;      /* carved so far; the rest has never been touched */
-    size_t free;        /* of these, in the free list */
-};
+static_assert(sizeof(struct buf_slab) <= CACHE_LINE, "a slab's head is one cache line");
 
 void bufpool_init(struct bufpool *p, size_t data_bytes, size_t max_blocks)
 {
+    size_t need = sizeof(struct buf) + data_bytes;
+
+    assert(data_bytes > 0 && data_bytes < UINT32_MAX);
     memset(p, 0, sizeof(*p));
-    p->block_size = util_round_up(sizeof(struct buf) + data_bytes, CACHE_LINE);
-    p->slab_blocks = MAX((BUFPOOL_SLAB_BYTES - CACHE_LINE) / p->block_size, 1);
+    /* The smallest size above `need` that is a cache line more than whole pages. */
+    p->block_size = CACHE_LINE;
+    if (need > CACHE_LINE)
+        p->block_size += util_round_up(need - CACHE_LINE, BUFPOOL_PAGE);
+    p->slab_blocks =
+        MAX((BUFPOOL_SLAB_BYTES - CACHE_LINE) / p->block_size, (size_t)BUFPOOL_SLAB_BLOCKS_MIN);
+    p->slab_bytes =
+        util_round_up(CACHE_LINE + p->slab_blocks * p->block_size, (size_t)sysconf(_SC_PAGESIZE));
     p->max_blocks = max_blocks;
+}
+
+static void bufpool_unmap(struct bufpool *p, struct buf_slab *s)
+{
+    bufpool_unpoison((void *)s, p->slab_bytes); /* the next to map this address starts clean */
+    munmap(s, p->slab_bytes);
 }
 
 void bufpool_destroy(struct bufpool *p)
 {
-    while (p->slabs) {
-        struct buf_slab *next = p->slabs->next;
-        munmap(p->slabs, p->slabs->bytes);
-        p->slabs = next;
+    struct buf_slab *s, *next;
+
+    for (s = p->slabs; s; s = next) {
+        next = s->next;
+        bufpool_unmap(p, s);
     }
     memset(p, 0, sizeof(*p));
 }
 
-/* A block that has never been used, from the newest slab or a new one. */
-static struct buf *bufpool_carve(struct bufpool *p)
+static struct buf_slab *bufpool_map(struct bufpool *p)
 {
-    struct buf_slab *s = p->slabs;
+    struct buf_slab *s = mmap(NULL, p->slab_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (!s || s->blocks == p->slab_blocks) {
-        size_t bytes = util_round_up(CACHE_LINE + p->slab_blocks * p->block_size, 4096);
-        s = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (s == MAP_FAILED)
-            return NULL;
-        madvise(s, bytes, MADV_NOHUGEPAGE); /* memory is to follow use; without it, it only follows less closely */
-        s->bytes = bytes;
-        s->next = p->slabs;
-        p->slabs = s;
-        p->mapped += bytes;
-    }
-    struct buf *b = (struct buf *)((char *)s + CACHE_LINE + s->blocks * p->block_size);
-    s->blocks++;
-    p->blocks++;
-    b->slab = s;
-    return b;
-}
-
-struct buf *bufpool_get(struct bufpool *p)
-{
-    struct buf *b = p->free;
-
-    if (unlikely(p->max_blocks && p->used >= p->max_blocks))
+    if (s == MAP_FAILED)
         return NULL;
-    if (likely(b)) {
-        p->free = b->next;
-        b->slab->free--;
-    } else {
-        b = bufpool_carve(p);
-        if (!b)
-            return NULL;
-    }
-    b->next = NULL;
-    b->start = b->end = 0;
+    /* Neighbouring slabs merge into one mapping; huge pages in it would not follow use. */
+    (void)madvise(s, p->slab_bytes, MADV_NOHUGEPAGE);
+    s->next = p->slabs;
+    p->slabs = s;
+    s->open = true;
+    s->next_open = p->open;
+    p->open = s;
+    p->mapped += p->slab_bytes;
+    p->blocks += p->slab_blocks;
+    return s;
+}
+
+/* Take a block that has never been lent. */
+static struct buf *bufpool_carve(struct bufpool *p, struct buf_slab *s)
+{
+    struct buf *b = (struct buf *)((char *)s + CACHE_LINE + s->carved * p->block_size);
+
+    s->carved++;
+    s->used++;
+    s->idle = 0;
     p->used++;
+    b->next = NULL;
+    b->slab = s;
+    b->start = b->end = 0;
     return b;
 }
 
-void bufpool_put(struct bufpool *p, struct buf *b)
+struct buf *bufpool_get_slow(struct bufpool *p)
 {
-    assert(p->used > 0);
-    b->next = p->free;
-    p->free = b;
-    b->slab->free++;
-    p->used--;
+    struct buf_slab *s;
+
+    if (p->max_blocks && p->used >= p->max_blocks)
+        return NULL;
+    while ((s = p->open)) {
+        if (s->free)
+            return bufpool_get(p);
+        if (s->carved < p->slab_blocks)
+            return bufpool_carve(p, s);
+        p->open = s->next_open; /* all lent: back when a block of it comes back */
+        s->open = false;
+    }
+    s = bufpool_map(p);
+    return s ? bufpool_carve(p, s) : NULL;
 }
 
-/* Should this slab go? One that is wholly free stays, so that a pool in use does not map and unmap. */
-static bool bufpool_spare(const struct buf_slab *s, const struct buf_slab *keep)
+/* Count for every free slab the trims that it has seen. True: one of them has seen enough. */
+static bool bufpool_age(struct bufpool *p)
 {
-    return s != keep && s->free == s->blocks;
+    bool any = false;
+
+    for (struct buf_slab *s = p->slabs; s; s = s->next) {
+        if (s->used)
+            continue;
+        if (s->idle < BUFPOOL_IDLE_TRIMS)
+            s->idle++;
+        any |= s->idle >= BUFPOOL_IDLE_TRIMS;
+    }
+    return any;
 }
 
 size_t bufpool_trim(struct bufpool *p)
 {
-    struct buf_slab *keep = NULL;
-    size_t spare = 0, bytes = 0;
+    size_t bytes = 0;
 
-    for (struct buf_slab *s = p->slabs; s; s = s->next) {
-        if (s->free == s->blocks && !keep)
-            keep = s;
-        else if (s->free == s->blocks)
-            spare++;
-    }
-    /* Nothing is lent at all: give back the pages of the last slab too, and carve it anew. */
-    if (keep && p->used == 0)
-        keep = NULL;
-    if (!spare && !(p->slabs && p->used == 0))
+    if (!bufpool_trimmable(p) || !bufpool_age(p))
         return 0;
-    if (p->used == 0 && !spare && p->slabs && p->slabs->blocks <= 2)
-        return 0; /* a block or two in turn is what an idle server uses: keep them warm */
 
-    struct buf **link = &p->free;
-    while (*link) {
-        if (bufpool_spare((*link)->slab, keep)) {
-            p->blocks--;
-            *link = (*link)->next;
-        } else {
-            link = &(*link)->next;
+    /* First out of the list to take from; every free slab is in it. */
+    for (struct buf_slab **link = &p->open; *link;) {
+        struct buf_slab *s = *link;
+        if (s->idle < BUFPOOL_IDLE_TRIMS || s->used || bytes >= BUFPOOL_TRIM_MAX) {
+            link = &s->next_open;
+            continue;
         }
+        *link = s->next_open;
+        s->open = false;
+        bytes += p->slab_bytes;
     }
-    struct buf_slab **at = &p->slabs;
-    while (*at) {
-        struct buf_slab *s = *at;
-        if (bufpool_spare(s, keep)) {
-            *at = s->next;
-            bytes += s->bytes;
-            munmap(s, s->bytes);
-        } else {
-            at = &s->next;
+    for (struct buf_slab **link = &p->slabs; *link;) {
+        struct buf_slab *s = *link;
+        if (s->used || s->open) {
+            link = &s->next;
+            continue;
         }
+        *link = s->next;
+        bufpool_unmap(p, s);
+        p->mapped -= p->slab_bytes;
+        p->blocks -= p->slab_blocks;
     }
-    p->mapped -= bytes;
     return bytes;
 }

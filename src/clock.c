@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.c - see clock.h. The coarse clocks cost a few nanoseconds and are at most one kernel tick (1 to 10 ms) old.
+ * clock.c - see clock.h.
+ *
+ * The calendar is computed here: gmtime(3) would look for a time zone file in a process that may be
+ * barred from opening files, and strftime(3) obeys the locale.
  */
 #include "config.h"
 
@@ -8,31 +11,78 @@
 
 #include <string.h>
 
-static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+struct clock_civil {
+    unsigned year, month, day; /* month 0..11, day 1..31 */
+    unsigned weekday;          /* 0: Sunday */
+    unsigned hour, minute, second;
+};
 
-static void clock_two_digits(char *out, int n)
+/* The proleptic Gregorian calendar, of years that begin on 1 March so that the leap day is the
+ * last. */
+static struct clock_civil clock_civil(time_t t)
 {
-    out[0] = (char)('0' + n / 10 % 10);
-    out[1] = (char)('0' + n % 10);
+    const int64_t last =
+        INT64_C(253402300799); /* 9999-12-31T23:59:59Z: what four digits can show */
+    int64_t s = t < 0 ? 0 : t > last ? last : t;
+    uint32_t days = (uint32_t)(s / 86400), rest = (uint32_t)(s % 86400);
+    uint32_t z = days + 719468; /* days since 0000-03-01 */
+    uint32_t era = z / 146097, day_of_era = z % 146097;
+    uint32_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    uint32_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    uint32_t month_from_march = (5 * day_of_year + 2) / 153;
+    struct clock_civil c = {
+        .year = year_of_era + era * 400 + (month_from_march >= 10),
+        .month = (month_from_march + 2) % 12,
+        .day = day_of_year - (153 * month_from_march + 2) / 5 + 1,
+        .weekday = (days + 4) % 7, /* 1970-01-01 was a Thursday */
+        .hour = rest / 3600,
+        .minute = rest / 60 % 60,
+        .second = rest % 60,
+    };
+    return c;
+}
+
+/* `n` digits of v, and what comes behind them. */
+static char *clock_digits(char *out, unsigned v, int n, char behind)
+{
+    for (int i = n; i-- > 0; v /= 10)
+        out[i] = (char)('0' + v % 10);
+    out[n] = behind;
+    return out + n + 1;
 }
 
 void clock_format_date(char out[CLOCK_DATE_LEN + 1], time_t t)
 {
-    struct tm tm;
+    static const char weekdays[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct clock_civil c = clock_civil(t);
+    char *p = out;
 
-    /* strftime(3) would use the locale's names */
-    gmtime_r(&t, &tm);
-    memcpy(out, "Sun, 00 Jan 0000 00:00:00 GMT", CLOCK_DATE_LEN + 1);
-    memcpy(out, days[tm.tm_wday], 3);
-    clock_two_digits(out + 5, tm.tm_mday);
-    memcpy(out + 8, months[tm.tm_mon], 3);
-    clock_two_digits(out + 12, (tm.tm_year + 1900) / 100);
-    clock_two_digits(out + 14, (tm.tm_year + 1900) % 100);
-    clock_two_digits(out + 17, tm.tm_hour);
-    clock_two_digits(out + 20, tm.tm_min);
-    clock_two_digits(out + 23, tm.tm_sec);
+    memcpy(p, weekdays + 3 * c.weekday, 3);
+    memcpy(p + 3, ", ", 2);
+    p = clock_digits(p + 5, c.day, 2, ' ');
+    memcpy(p, months + 3 * c.month, 3);
+    p[3] = ' ';
+    p = clock_digits(p + 4, c.year, 4, ' ');
+    p = clock_digits(p, c.hour, 2, ':');
+    p = clock_digits(p, c.minute, 2, ':');
+    p = clock_digits(p, c.second, 2, ' ');
+    memcpy(p, "GMT", 4);
+}
+
+void clock_format_iso(char out[CLOCK_ISO_LEN + 1], time_t t)
+{
+    struct clock_civil c = clock_civil(t);
+    char *p = out;
+
+    p = clock_digits(p, c.year, 4, '-');
+    p = clock_digits(p, c.month + 1, 2, '-');
+    p = clock_digits(p, c.day, 2, 'T');
+    p = clock_digits(p, c.hour, 2, ':');
+    p = clock_digits(p, c.minute, 2, ':');
+    p = clock_digits(p, c.second, 2, 'Z');
+    *p = '\0';
 }
 
 void clock_update(struct clock_cache *c)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.h - time as a worker sees it: read once per loop turn, coarse, and the Date text of the current second.
+ * clock.h - time as a worker sees it: read once per loop turn, coarse, and the Date text of the
+ * current second.
  */
 #ifndef BIVALVE_CLOCK_H
 #define BIVALVE_CLOCK_H
@@ -8,19 +9,31 @@
 #include <stdint.h>
 #include <time.h>
 
-#define CLOCK_DATE_LEN 29 /* "Sun, 06 Nov 1994 08:49:37 GMT": IMF-fixdate, RFC 9110 section 5.6.7 */
+#define CLOCK_DATE_LEN 29 /* "Sun, 06 Nov 1994 08:49:37 GMT": IMF-fixdate, RFC 9110 section 5.6.7 \
+                           */
+#define CLOCK_ISO_LEN 20  /* "1994-11-06T08:49:37Z": RFC 3339 */
 
 struct clock_cache {
-    uint64_t now_ms; /* CLOCK_MONOTONIC_COARSE at the last clock_update() */
-    time_t date_s;   /* wall-clock second that `date` shows */
-    char date[CLOCK_DATE_LEN + 1];
+    uint64_t now_ms;               /* CLOCK_MONOTONIC_COARSE at the last clock_update() */
+    time_t date_s;                 /* wall-clock second that `date` shows */
+    char date[CLOCK_DATE_LEN + 1]; /* empty before the first clock_update() of zeroed memory */
 };
 
-/* Read both clocks; rewrites `date` when the wall-clock second has changed. Call first and after every wait. */
+/*
+ * Read both clocks; rewrites `date` when the wall-clock second has changed. Call first, on zeroed
+ * memory, and after every wait.
+ */
 void clock_update(struct clock_cache *c);
 
-/* Write the IMF-fixdate of `t` (seconds since the epoch, UTC) and a NUL into `out`. */
+/*
+ * Write the IMF-fixdate of `t` (seconds since the epoch, UTC) and a NUL into `out`. Times before
+ * the epoch and after the year 9999 are shown as the nearest that is neither. Async-signal-safe;
+ * opens no files.
+ */
 void clock_format_date(char out[CLOCK_DATE_LEN + 1], time_t t);
+
+/* The same as RFC 3339 has it, for the log. */
+void clock_format_iso(char out[CLOCK_ISO_LEN + 1], time_t t);
 
 /* Monotonic milliseconds now, precise; for the supervisor and tests, not for the hot path. */
 uint64_t clock_monotonic_ms(void);

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * log.c - see log.h. Nothing is allocated, opened or buffered: a line that log_write() returned
+ * from is out.
+ */
 #include "config.h"
 
 #include "log.h"
@@ -10,10 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_LINE_MAX 4096 /* bytes of one line; the rest is cut */
+#include "clock.h"
 
 static enum log_level log_level = LOG_LEVEL_NOTICE;
-static const char *const log_names[] = {"error", "warn", "notice", "info", "debug"};
+
+static const char *const log_names[] = {
+    [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_NOTICE] = "notice",
+    [LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",
+};
 
 void log_set_level(enum log_level level)
 {
@@ -28,101 +36,111 @@ enum log_level log_get_level(void)
 int log_level_parse(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(log_names); i++)
-        if (!strcmp(name, log_names[i]))
+        if (strcmp(name, log_names[i]) == 0)
             return (int)i;
     return -EINVAL;
 }
 
-/* Can this byte stand in a line as it is? */
-static inline int log_is_plain(unsigned char c)
+/*
+ * Escape into `out`; a backslash too if `backslash`, so that what was escaped can be told from what
+ * was sent. Stops at the last character behind which "..." fits when the rest does not. Returns the
+ * length.
+ */
+static size_t log_escape_into(char *out, size_t out_size, const char *in, size_t len,
+                              bool backslash)
 {
-    return c >= 0x20 && c <= 0x7e;
+    static const char hex[] = "0123456789abcdef";
+    size_t at = 0, cut = 0; /* cut: where "..." would go */
+
+    if (out_size == 0)
+        return 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)in[i];
+        bool escape = c < 0x20 || c > 0x7e || (c == '\\' && backslash);
+        size_t need = escape ? 4 : 1;
+
+        if (at + 3 < out_size)
+            cut = at;
+        if (at + need >= out_size) {
+            at = cut + MIN((size_t)3, out_size - 1 - cut);
+            memset(out + cut, '.', at - cut);
+            break;
+        }
+        if (escape) {
+            memcpy(out + at, (const char[4]){'\\', 'x', hex[c >> 4], hex[c & 15]}, 4);
+        } else {
+            out[at] = (char)c;
+        }
+        at += need;
+    }
+    out[at] = '\0';
+    return at;
 }
 
 const char *log_escape(char *out, size_t out_size, const char *in, size_t len)
 {
-    static const char hex[] = "0123456789abcdef";
-    size_t n = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)in[i];
-        size_t need = log_is_plain(c) && c != '\\' ? 1 : 4;
-        size_t rest = i + 1 < len ? 4 : 1; /* room for "..." and the NUL, unless this is the last */
-        if (n + need + rest > out_size) {
-            for (const char *dots = "..."; *dots && n + 1 < out_size; dots++)
-                out[n++] = *dots;
-            break;
-        }
-        if (need == 1) {
-            out[n++] = (char)c;
-        } else {
-            out[n++] = '\\';
-            out[n++] = 'x';
-            out[n++] = hex[c >> 4];
-            out[n++] = hex[c & 15];
-        }
-    }
-    if (out_size)
-        out[n] = '\0';
+    log_escape_into(out, out_size, in, len, true);
     return out;
 }
 
-/* One line, one write(2): lines of several processes do not mix. */
-static void log_emit(enum log_level level, unsigned suppressed, const char *fmt, va_list ap)
-{
-    char text[LOG_LINE_MAX / 2], line[LOG_LINE_MAX];
-    struct tm tm;
-    int saved = errno;
-    time_t now = time(NULL);
+static void log_line(enum log_level level, unsigned suppressed, const char *fmt, va_list args)
+    PRINTF_LIKE(3, 0);
 
-    vsnprintf(text, sizeof(text), fmt, ap);
-    gmtime_r(&now, &tm);
-    size_t n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%SZ ", &tm);
-    n += (size_t)snprintf(line + n, sizeof(line) - n, "%s [%d] ", log_names[level], (int)getpid());
-    /* Messages are ours and plain; whatever else got in is escaped here, but not a second time: '\\' stays. */
-    for (const char *p = text; *p && n + 64 < sizeof(line); p++) {
-        if (log_is_plain((unsigned char)*p))
-            line[n++] = *p;
-        else
-            n += (size_t)snprintf(line + n, 5, "\\x%02x", (unsigned char)*p);
-    }
+static void log_line(enum log_level level, unsigned suppressed, const char *fmt, va_list args)
+{
+    int saved = errno;
+    char text[LOG_LINE_MAX], line[LOG_LINE_MAX], when[CLOCK_ISO_LEN + 1];
+    struct timespec now;
+    size_t at, len;
+
+    errno = saved; /* for %m */
+    int n = vsnprintf(text, sizeof(text), fmt, args);
+    len = n < 0 ? 0 : MIN((size_t)n, sizeof(text) - 1);
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_format_iso(when, now.tv_sec);
+    at = (size_t)snprintf(line, sizeof(line), "%s %s [%ld] ", when, log_names[level],
+                          (long)getpid());
     if (suppressed)
-        n += (size_t)snprintf(line + n, sizeof(line) - n, " (and %u like it)", suppressed);
-    line[n++] = '\n';
-    if (write(STDERR_FILENO, line, n) < 0) { /* nowhere else to say it */
-    }
+        at += (size_t)snprintf(line + at, sizeof(line) - at, "(%u like this were not logged) ",
+                               suppressed);
+    at += log_escape_into(line + at, sizeof(line) - at - 1, text, len, false);
+    line[at++] = '\n';
+
+    /* One attempt but for signals: a log that cannot be written to must not hold up the server. */
+    while (write(STDERR_FILENO, line, at) < 0 && errno == EINTR)
+        ;
     errno = saved;
 }
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-    va_list ap;
+    va_list args;
 
     if (level > log_level)
         return;
-    va_start(ap, fmt);
-    log_emit(level, 0, fmt, ap);
-    va_end(ap);
+    va_start(args, fmt);
+    log_line(level, 0, fmt, args);
+    va_end(args);
 }
 
 void log_write_limited(struct log_site *site, enum log_level level, const char *fmt, ...)
 {
-    struct timespec t;
-    va_list ap;
+    va_list args;
 
     if (level > log_level)
         return;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    if ((uint64_t)t.tv_sec != site->window_s) {
-        site->window_s = (uint64_t)t.tv_sec;
+    uint64_t now_s = clock_monotonic_ms() / 1000;
+    if (now_s != site->window_s) {
+        site->window_s = now_s;
         site->count = 0;
     }
-    if (++site->count > LOG_LINES_PER_SECOND) {
+    if (site->count++ >= LOG_LINES_PER_SECOND) {
         site->suppressed++;
         return;
     }
-    va_start(ap, fmt);
-    log_emit(level, site->suppressed, fmt, ap);
-    va_end(ap);
+    unsigned suppressed = site->suppressed;
     site->suppressed = 0;
+    va_start(args, fmt);
+    log_line(level, suppressed, fmt, args);
+    va_end(args);
 }

@@ -2,8 +2,8 @@
 /*
  * log.h - one line a message on stderr, each line one write(2), rate-limited for each call site.
  *
- * A line is `2026-01-31T12:00:00Z LEVEL [PID] text`. Control characters and bytes above 0x7e in the text are
- * escaped as \xNN, so nothing a client sends can forge a line or drive a terminal.
+ * A line is `2026-01-31T12:00:00Z LEVEL [PID] text`. Control characters and bytes above 0x7e in the
+ * text are escaped as \xNN, so nothing a client sends can forge a line or drive a terminal.
  */
 #ifndef BIVALVE_LOG_H
 #define BIVALVE_LOG_H
@@ -14,7 +14,13 @@
 
 #include "util.h"
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_NOTICE,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG
+};
 
 /* State of one rate-limited call site; zero-initialised, static. */
 struct log_site {
@@ -23,38 +29,43 @@ struct log_site {
     unsigned suppressed; /* lines not written since the last one that was */
 };
 
-#define LOG_LINES_PER_SECOND 5 /* of one call site; more are counted and reported with the next line */
+#define LOG_LINE_MAX 8192 /* bytes; a longer line is cut, and ends in "..." */
+
+/* Of one call site; more are counted, and reported with its next line. */
+#define LOG_LINES_PER_SECOND 5
 
 /* Lines above `level` are dropped from now on. The default is LOG_LEVEL_NOTICE. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
-/* Level named `name` (error, warn, notice, info, debug), or -EINVAL. */
+/* Level named `name`: error, warn, notice, info, debug, as LEVEL in a line; or -EINVAL. */
 int log_level_parse(const char *name);
 
 /* Write one line unconditionally (subject to the level). Never fails; keeps errno. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* The same at most LOG_LINES_PER_SECOND times a second for `site`. */
-void log_write_limited(struct log_site *site, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void log_write_limited(struct log_site *site, enum log_level level, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 
 /*
- * Escape `len` bytes of `in` into `out` of `out_size` bytes, NUL-terminated, truncated with "..." if needed.
- * Returns `out`. For client data that goes into a message.
+ * Escape `len` bytes of `in` into `out` of `out_size` bytes, NUL-terminated, truncated with "..."
+ * if needed; backslashes as well, so that the escapes are unambiguous. Returns `out`. For client
+ * data that goes into a message.
  */
 const char *log_escape(char *out, size_t out_size, const char *in, size_t len);
 
-#define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_write(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_error(...)  log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...)   log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_notice(...) log_write(LOG_LEVEL_NOTICE, __VA_ARGS__)
-#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+#define log_info(...)   log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)  log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /* A call site that a client or the kernel could trigger at will uses these. */
-#define log_limited(level, ...)                                                                    \
-    do {                                                                                           \
-        static struct log_site log_site_;                                                          \
-        log_write_limited(&log_site_, (level), __VA_ARGS__);                                       \
+#define log_limited(level, ...)                              \
+    do {                                                     \
+        static struct log_site log_site_;                    \
+        log_write_limited(&log_site_, (level), __VA_ARGS__); \
     } while (0)
 
 #endif

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * out.c - see out.h; the hot parts are there.
+ */
 #include "config.h"
 
 #include "out.h"
 
 #include <errno.h>
 
-#include "util.h"
-
-char *out_reserve(struct out *o, struct bufpool *p, size_t need)
+char *out_reserve_block(struct out *o, struct bufpool *p)
 {
-    struct buf *b = o->tail;
+    struct buf *b = bufpool_get(p);
 
-    if (b && bufpool_capacity(p) - b->end >= need)
-        return b->data + b->end;
-    b = bufpool_get(p);
-    if (!b)
+    if (unlikely(!b))
         return NULL;
+    /* What the tail has left stays unused: ranges are contiguous, and blocks never move. */
+    assert(!o->tail || o->tail->end > 0);
     if (o->tail)
         o->tail->next = b;
     else
@@ -30,7 +30,7 @@ int out_append(struct out *o, struct bufpool *p, const void *data, size_t len)
 
     while (len > 0) {
         char *to = out_reserve(o, p, 1);
-        if (!to)
+        if (unlikely(!to))
             return -ENOMEM;
         size_t n = MIN(len, bufpool_capacity(p) - o->tail->end);
         memcpy(to, from, n);
@@ -41,34 +41,14 @@ int out_append(struct out *o, struct bufpool *p, const void *data, size_t len)
     return 0;
 }
 
-void out_consume(struct out *o, struct bufpool *p, size_t n)
+void out_clear(struct out *o, struct bufpool *p)
 {
     struct buf *b = o->head;
 
-    b->start += (uint32_t)n;
-    if (b->start < b->end)
-        return;
-    o->head = b->next;
-    if (!o->head)
-        o->tail = NULL;
-    bufpool_put(p, b);
-}
-
-size_t out_pending(const struct out *o)
-{
-    size_t n = 0;
-
-    for (const struct buf *b = o->head; b; b = b->next)
-        n += b->end - b->start;
-    return n;
-}
-
-void out_clear(struct out *o, struct bufpool *p)
-{
-    while (o->head) {
-        struct buf *next = o->head->next;
-        bufpool_put(p, o->head);
-        o->head = next;
+    while (b) {
+        struct buf *next = b->next;
+        bufpool_put(p, b);
+        b = next;
     }
-    o->tail = NULL;
+    o->head = o->tail = NULL;
 }

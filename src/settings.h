@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * settings.h - what the command line decided and every worker obeys. Filled once by options.c (or a test) before the
- * fork, read-only afterwards. Zero means "no limit" only where that is said.
+ * settings.h - what the command line decided and every worker obeys. Filled once by options.c (or a
+ * test) before the fork, read-only afterwards. Zero means "no limit" only where that is said.
  */
 #ifndef BIVALVE_SETTINGS_H
 #define BIVALVE_SETTINGS_H
@@ -11,7 +11,7 @@
 struct settings {
     /* time limits, milliseconds; 0: none */
     uint32_t header_timeout_ms; /* from a request's first byte to the end of its head */
-    uint32_t body_timeout_ms;   /* a body's allowance of time; bytes received renew it, see min_body_rate */
+    uint32_t body_timeout_ms;   /* a body's allowance of time; min_body_rate renews it */
     uint32_t idle_timeout_ms;   /* between two requests, and before the first */
     uint32_t write_timeout_ms;  /* since the kernel last accepted a byte of pending output */
     uint32_t drain_timeout_ms;  /* from SIGTERM to the worker's end */
@@ -19,16 +19,16 @@ struct settings {
 
     /* size limits, bytes or counts */
     uint32_t max_uri_bytes;       /* request target: 414 */
-    uint32_t max_header_bytes;    /* header section, also one line of it, also the trailer section: 431 */
+    uint32_t max_header_bytes;    /* header section, each line of it, and trailer section: 431 */
     uint32_t max_header_fields;   /* 431 */
     uint64_t max_body_bytes;      /* 413 */
     uint32_t max_chunk_ext_bytes; /* extensions of one chunk: 400 */
     uint32_t max_requests;        /* a connection is closed after so many; 0: no limit */
-    uint32_t max_connections;     /* per worker; beyond it accepting pauses; 0: the fd limit less a reserve */
-    uint32_t max_pipeline;        /* requests of one connection answered in a turn before others get theirs */
-    uint32_t min_body_rate;       /* bytes that renew a second of body_timeout; 0: any byte renews all of it */
-    uint32_t max_output_bytes;    /* high-water mark: output pending on a connection before parsing stops */
-    uint32_t max_linger_bytes;    /* bytes discarded on a half-closed connection before it is closed */
+    uint32_t max_connections;     /* per worker, then accepts pause; 0: fd limit less a reserve */
+    uint32_t max_pipeline;        /* requests of a connection answered in one turn */
+    uint32_t min_body_rate;       /* bytes that renew a second of body time; 0: any renews all */
+    uint32_t max_output_bytes;    /* high-water mark: output pending before parsing stops */
+    uint32_t max_linger_bytes;    /* discarded on a half-closed connection before it is closed */
     uint32_t recv_buffer_bytes;   /* the most that one conn_on_input() may carry */
 
     /* for the benchmark's self-test: spin so long for each request, nanoseconds; 0: not at all */

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * slot.c - see slot.h.
+ *
+ * Both arrays are one anonymous mapping each, without huge pages: memory follows use page by page.
+ * A group of slots is given back at the second trim that finds it empty, so one that empties and
+ * fills in turn is left alone.
+ */
 #include "config.h"
 
 #include "slot.h"
@@ -7,38 +14,45 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#include "util.h"
-
-/* Trims that a group must stay empty before its pages go: churn at the top does not map and unmap. */
+#define SLOT_PAGE       4096 /* a group of either array is a multiple of this */
 #define SLOT_IDLE_TRIMS 2
 
-static void *slot_reserve(size_t bytes)
+static_assert(SLOT_GROUP * SLOT_SIZE % SLOT_PAGE == 0, "a group is whole pages of slots");
+static_assert(SLOT_GROUP * 16 % SLOT_PAGE == 0, "and of the engine's array");
+static_assert(SLOT_GROUP <= UINT16_MAX, "slot_group.live counts to SLOT_GROUP");
+
+static void *slot_map(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
 
     if (p == MAP_FAILED)
         return NULL;
-    madvise(p, bytes, MADV_NOHUGEPAGE); /* a huge page would make one connection cost 2 MiB */
+    (void)madvise(p, bytes, MADV_NOHUGEPAGE); /* fails only where there are none */
     return p;
 }
 
 int slot_table_init(struct slot_table *t, uint32_t cap, size_t priv_size)
 {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
     memset(t, 0, sizeof(*t));
-    t->cap = MIN(cap, SLOT_TABLE_MAX);
+    if (cap == 0 || cap > SLOT_TABLE_MAX || priv_size % 16 || priv_size > SLOT_PAGE)
+        return -EINVAL;
+    t->cap = cap;
     t->priv_size = priv_size;
-    t->groups = (t->cap + SLOT_GROUP - 1) / SLOT_GROUP;
-    t->gen_next = 1;
+    t->trim_groups = (uint32_t)MAX(page / SLOT_PAGE, (size_t)1);
+    t->groups = (uint32_t)util_round_up((cap + SLOT_GROUP - 1) / SLOT_GROUP, t->trim_groups);
 
     size_t slots = (size_t)t->groups * SLOT_GROUP;
-    t->slots = slot_reserve(slots * sizeof(struct slot));
-    t->priv = priv_size ? slot_reserve(slots * priv_size) : NULL;
-    t->group = slot_reserve(t->groups * sizeof(*t->group));
-    if (!t->slots || (priv_size && !t->priv) || !t->group) {
-        int err = errno ? errno : ENOMEM;
+    t->group = calloc(t->groups, sizeof(*t->group));
+    t->slots = slot_map(slots * sizeof(struct slot));
+    t->priv = priv_size ? slot_map(slots * priv_size) : NULL;
+    if (!t->group || !t->slots || (priv_size && !t->priv)) {
         slot_table_destroy(t);
-        return -err;
+        return -ENOMEM;
     }
     return 0;
 }
@@ -47,48 +61,62 @@ void slot_table_destroy(struct slot_table *t)
 {
     size_t slots = (size_t)t->groups * SLOT_GROUP;
 
+    free(t->group);
     if (t->slots)
         munmap(t->slots, slots * sizeof(struct slot));
     if (t->priv)
         munmap(t->priv, slots * t->priv_size);
-    if (t->group)
-        munmap(t->group, t->groups * sizeof(*t->group));
     memset(t, 0, sizeof(*t));
 }
 
 struct slot *slot_take(struct slot_table *t, int fd)
 {
-    if (unlikely(fd < 0 || (uint32_t)fd >= t->cap))
+    if (unlikely((uint32_t)fd >= t->cap)) /* a negative fd, too */
         return NULL;
-    struct slot *s = &t->slots[fd];
-    struct slot_group *g = &t->group[(uint32_t)fd / SLOT_GROUP];
 
-    assert(s->state == SLOT_FREE);
+    struct slot *s = slot_get(t, fd);
+    uint32_t g = (uint32_t)fd / SLOT_GROUP;
+
+    assert(s->state == SLOT_FREE && s->gen == 0);
     memset(s, 0, sizeof(*s));
     if (t->priv_size)
         memset(slot_priv(t, fd), 0, t->priv_size);
-    s->gen = t->gen_next;
     t->gen_next = (t->gen_next + 1) & SLOT_GEN_MASK;
-    if (unlikely(!t->gen_next))
+    if (unlikely(t->gen_next == 0)) /* 0 is no generation: free slots have it */
         t->gen_next = 1;
-    s->run_next = s->timer_next = s->timer_prev = -1;
-    g->live++;
-    g->touched = 1;
-    g->idle = 0;
+    s->gen = t->gen_next;
+
+    t->group[g].live++;
+    t->group[g].touched = 1;
+    t->group[g].idle = 0;
+    if (unlikely(g >= t->group_top))
+        t->group_top = g + 1;
     t->used++;
-    if (unlikely((uint32_t)fd / SLOT_GROUP >= t->group_top))
-        t->group_top = (uint32_t)fd / SLOT_GROUP + 1;
     return s;
 }
 
 void slot_release(struct slot_table *t, int fd)
 {
-    struct slot_group *g = &t->group[(uint32_t)fd / SLOT_GROUP];
+    struct slot *s = slot_get(t, fd);
 
-    assert(g->live > 0 && t->used > 0);
-    t->slots[fd].state = SLOT_FREE;
-    g->live--;
+    assert((uint32_t)fd < t->cap && s->gen != 0 && s->timer_kind == 0);
+    s->state = SLOT_FREE;
+    s->gen = 0;
+    t->group[(uint32_t)fd / SLOT_GROUP].live--;
     t->used--;
+}
+
+/* Forget the contents of the t->trim_groups groups from g on. Returns the bytes given back. */
+static size_t slot_discard(struct slot_table *t, uint32_t g)
+{
+    size_t first = (size_t)g * SLOT_GROUP, n = (size_t)t->trim_groups * SLOT_GROUP, bytes = 0;
+
+    if (madvise(t->slots + first, n * sizeof(struct slot), MADV_DONTNEED) == 0)
+        bytes += n * sizeof(struct slot);
+    if (t->priv_size &&
+        madvise(t->priv + first * t->priv_size, n * t->priv_size, MADV_DONTNEED) == 0)
+        bytes += n * t->priv_size;
+    return bytes;
 }
 
 size_t slot_table_trim(struct slot_table *t, bool *pending)
@@ -96,24 +124,26 @@ size_t slot_table_trim(struct slot_table *t, bool *pending)
     size_t bytes = 0;
 
     *pending = false;
-    for (uint32_t i = 0; i < t->group_top; i++) {
-        struct slot_group *g = &t->group[i];
-        if (g->live || !g->touched)
+    for (uint32_t g = 0; g < t->group_top; g += t->trim_groups) {
+        struct slot_group *group = &t->group[g];
+        unsigned live = 0, touched = 0, idle = SLOT_IDLE_TRIMS;
+
+        for (uint32_t i = 0; i < t->trim_groups; i++) {
+            live += group[i].live;
+            touched |= group[i].touched;
+            if (group[i].touched && group[i].live == 0 && group[i].idle < SLOT_IDLE_TRIMS)
+                group[i].idle++;
+            if (group[i].touched)
+                idle = MIN(idle, group[i].idle);
+        }
+        if (live || !touched)
             continue;
-        if (++g->idle < SLOT_IDLE_TRIMS) {
+        if (idle < SLOT_IDLE_TRIMS) {
             *pending = true;
             continue;
         }
-        size_t first = (size_t)i * SLOT_GROUP;
-        int rc = madvise(&t->slots[first], SLOT_GROUP * sizeof(struct slot), MADV_DONTNEED);
-        if (t->priv_size)
-            rc |= madvise(t->priv + first * t->priv_size, SLOT_GROUP * t->priv_size, MADV_DONTNEED);
-        if (rc < 0) {
-            *pending = true; /* the kernel had no time for it: again at the next trim */
-            continue;
-        }
-        g->touched = g->idle = 0;
-        bytes += SLOT_GROUP * (sizeof(struct slot) + t->priv_size);
+        bytes += slot_discard(t, g);
+        memset(group, 0, t->trim_groups * sizeof(*group));
     }
     while (t->group_top > 0 && !t->group[t->group_top - 1].touched)
         t->group_top--;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * stats.c - see stats.h: everything follows from the two lists there.
+ */
 #include "config.h"
 
 #include "stats.h"
 
-#include <inttypes.h>
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,57 +15,72 @@ static const struct {
     const char *name;
     size_t offset;
 } stats_fields[] = {
-#define STATS_ENTRY_(name) {#name, offsetof(struct stats, name)},
+#define STATS_ENTRY_(field) {#field, offsetof(struct stats, field)},
     STATS_COUNTERS(STATS_ENTRY_) STATS_GAUGES(STATS_ENTRY_)
 #undef STATS_ENTRY_
 };
 
-static uint64_t *stats_field(const struct stats *s, size_t i)
+/* "name=" (the NUL counts for '='), 20 digits, a space; and a NUL at the end. */
+#define STATS_ROOM_(field) +sizeof(#field) + 20 + 1
+static_assert(STATS_COUNTERS(STATS_ROOM_) STATS_GAUGES(STATS_ROOM_) + 1 <= STATS_TEXT_MAX,
+              "STATS_TEXT_MAX bytes hold every field");
+#undef STATS_ROOM_
+
+static uint64_t stats_value(const struct stats *s, size_t i)
 {
-    return (uint64_t *)((char *)s + stats_fields[i].offset);
+    uint64_t v;
+
+    memcpy(&v, (const char *)s + stats_fields[i].offset, sizeof(v));
+    return v;
 }
 
 struct stats *stats_map(unsigned n)
 {
-    void *p = mmap(NULL, n * sizeof(struct stats), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(NULL, n * sizeof(struct stats), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
     return p == MAP_FAILED ? NULL : p;
 }
 
 void stats_unmap(struct stats *s, unsigned n)
 {
-    munmap(s, n * sizeof(struct stats));
+    if (s)
+        munmap(s, n * sizeof(struct stats));
 }
 
 void stats_add(struct stats *sum, const struct stats *s)
 {
-    for (size_t i = 0; i < ARRAY_LEN(stats_fields); i++)
-        *stats_field(sum, i) += *stats_field(s, i);
+#define STATS_ADD_(name) sum->name += s->name;
+    STATS_COUNTERS(STATS_ADD_)
+    STATS_GAUGES(STATS_ADD_)
+#undef STATS_ADD_
 }
 
 size_t stats_format(char *out, size_t out_size, const struct stats *s, int zeros)
 {
     size_t len = 0;
 
-    if (out_size)
+    if (out_size > 0)
         out[0] = '\0';
     for (size_t i = 0; i < ARRAY_LEN(stats_fields); i++) {
-        uint64_t v = *stats_field(s, i);
-        if (!v && !zeros)
+        uint64_t v = stats_value(s, i);
+        if (v == 0 && !zeros)
             continue;
-        int n = snprintf(len < out_size ? out + len : NULL, len < out_size ? out_size - len : 0, "%s%s=%" PRIu64,
-                         len ? " " : "", stats_fields[i].name, v);
-        len += (size_t)n;
+        size_t at = MIN(len, out_size);
+        len += (size_t)snprintf(out + at, out_size - at, "%s%s=%llu", len ? " " : "",
+                                stats_fields[i].name, (unsigned long long)v);
     }
     return len;
 }
 
 uint64_t stats_get(const struct stats *s, const char *name, int *found)
 {
-    for (size_t i = 0; i < ARRAY_LEN(stats_fields); i++)
-        if (!strcmp(stats_fields[i].name, name)) {
+    for (size_t i = 0; i < ARRAY_LEN(stats_fields); i++) {
+        if (strcmp(name, stats_fields[i].name) == 0) {
             *found = 1;
-            return *stats_field(s, i);
+            return stats_value(s, i);
         }
+    }
     *found = 0;
     return 0;
 }

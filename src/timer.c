@@ -1,84 +1,88 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * timer.c - see timer.h. Ticks are 32 bits and compared by the sign of their difference: they may wrap.
+ * timer.c - see timer.h.
+ *
+ * Bucket `tick % TIMER_BUCKETS` lists the slots linked at that tick (timer_at), of this round or a
+ * later one; a slot's true deadline is never before its timer_at. The lists are doubly linked by
+ * fd, and the first of a list has its bucket in timer_prev, as -1 - bucket: so a slot can be
+ * unlinked wherever it is, also from the extra list of those that are due, which is emptied from
+ * its head. That is what lets the callback do to any slot whatever it likes.
  */
 #include "config.h"
 
 #include "timer.h"
 
+#include <string.h>
+
 #include "util.h"
 
-static inline uint32_t timer_tick(const struct timer_wheel *w, uint64_t ms)
-{
-    return (uint32_t)((ms - w->base_ms) / TIMER_TICK_MS);
-}
+#define TIMER_DUE  TIMER_BUCKETS /* the extra list */
+#define TIMER_MASK (TIMER_BUCKETS - 1)
 
-static inline bool timer_before(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) < 0;
-}
+static_assert((TIMER_BUCKETS & TIMER_MASK) == 0 && TIMER_BUCKETS % 64 == 0,
+              "whole words of `occupied`");
 
 void timer_init(struct timer_wheel *w, struct slot_table *slots, uint64_t now_ms)
 {
+    memset(w, 0, sizeof(*w));
     w->slots = slots;
     w->base_ms = now_ms;
-    w->now = 0;
-    w->armed = 0;
-    for (int i = 0; i < TIMER_BUCKETS; i++)
+    for (unsigned i = 0; i < ARRAY_LEN(w->bucket); i++)
         w->bucket[i] = -1;
 }
 
-static void timer_link(struct timer_wheel *w, int fd, struct slot *s)
+static void timer_link(struct timer_wheel *w, struct slot *s, uint32_t b)
 {
-    /*
-     * Never in the bucket that is being expired, nor a round or more ahead: what is found in a bucket when the wheel gets
-     * there is due, or moved on.
-     */
-    uint32_t last = w->now + TIMER_BUCKETS - 1;
-    s->timer_at = timer_before(w->now, s->deadline) ? s->deadline : w->now + 1;
-    if (timer_before(last, s->timer_at))
-        s->timer_at = last;
-    int32_t *head = &w->bucket[s->timer_at % TIMER_BUCKETS];
+    int fd = slot_fd(w->slots, s), first = w->bucket[b];
 
-    s->timer_prev = -1;
-    s->timer_next = *head;
-    if (*head >= 0)
-        slot_get(w->slots, *head)->timer_prev = fd;
-    *head = fd;
-    w->armed++;
+    s->timer_next = first;
+    s->timer_prev = -1 - (int32_t)b;
+    if (first >= 0)
+        slot_get(w->slots, first)->timer_prev = fd;
+    w->bucket[b] = fd;
+    if (b != TIMER_DUE)
+        w->occupied[b / 64] |= UINT64_C(1) << b % 64;
 }
 
 static void timer_unlink(struct timer_wheel *w, struct slot *s)
 {
-    if (s->timer_prev >= 0)
-        slot_get(w->slots, s->timer_prev)->timer_next = s->timer_next;
-    else
-        w->bucket[s->timer_at % TIMER_BUCKETS] = s->timer_next;
     if (s->timer_next >= 0)
         slot_get(w->slots, s->timer_next)->timer_prev = s->timer_prev;
-    s->timer_next = s->timer_prev = -1;
-    w->armed--;
+    if (s->timer_prev >= 0) {
+        slot_get(w->slots, s->timer_prev)->timer_next = s->timer_next;
+        return;
+    }
+    uint32_t b = (uint32_t)(-1 - s->timer_prev);
+    w->bucket[b] = s->timer_next;
+    if (s->timer_next < 0 && b != TIMER_DUE)
+        w->occupied[b / 64] &= ~(UINT64_C(1) << b % 64);
 }
 
-void timer_set(struct timer_wheel *w, int fd, enum timer_kind kind, uint64_t now_ms, uint32_t delay_ms)
+/* Link where its deadline is. */
+static void timer_link_deadline(struct timer_wheel *w, struct slot *s)
+{
+    s->timer_at = s->deadline;
+    timer_link(w, s, s->deadline & TIMER_MASK);
+}
+
+void timer_set_slow(struct timer_wheel *w, int fd, enum timer_kind kind, uint32_t at,
+                    uint32_t delay_ms)
 {
     struct slot *s = slot_get(w->slots, fd);
 
-    if (unlikely(!delay_ms)) {
+    if (delay_ms == 0) {
         timer_stop(w, fd);
         return;
     }
-    /* the tick after the one in which the deadline falls: late by up to a tick, never early */
-    uint32_t deadline = timer_tick(w, now_ms + delay_ms) + 1;
-    s->deadline = deadline;
-    if (likely(s->timer_kind != TIMER_NONE)) {
-        s->timer_kind = (uint8_t)kind;
-        if (likely(!timer_before(deadline, s->timer_at)))
-            return;
+    if (s->timer_kind != TIMER_NONE)
         timer_unlink(w, s);
-    }
+    else
+        w->armed++;
+    if ((int32_t)(at - w->now) <= 0)
+        at = w->now + 1; /* the wheel has been there */
     s->timer_kind = (uint8_t)kind;
-    timer_link(w, fd, s);
+    s->deadline = at;
+    timer_link_deadline(w, s);
 }
 
 void timer_stop(struct timer_wheel *w, int fd)
@@ -89,46 +93,85 @@ void timer_stop(struct timer_wheel *w, int fd)
         return;
     timer_unlink(w, s);
     s->timer_kind = TIMER_NONE;
+    w->armed--;
 }
 
-unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms, void (*expire)(void *arg, int fd, enum timer_kind kind),
-                      void *arg)
+/* Sort a bucket that the wheel has reached: due, of a later round, or moved to a later tick. */
+static void timer_visit(struct timer_wheel *w, uint32_t b)
 {
-    uint32_t now = timer_tick(w, now_ms);
-    unsigned n = 0;
+    for (int fd = w->bucket[b], next; fd >= 0; fd = next) {
+        struct slot *s = slot_get(w->slots, fd);
 
-    /* After a long sleep one round over the wheel sees every bucket. */
-    if (timer_before(w->now + TIMER_BUCKETS, now))
-        w->now = now - TIMER_BUCKETS;
-    while (timer_before(w->now, now)) {
-        w->now++;
-        const int32_t *head = &w->bucket[w->now % TIMER_BUCKETS];
-        while (*head >= 0) { /* expire() may link and unlink at will, but never into this bucket */
-            int fd = *head;
-            struct slot *s = slot_get(w->slots, fd);
-            timer_unlink(w, s);
-            if (timer_before(w->now, s->deadline)) {
-                timer_link(w, fd, s); /* has been moved later since it was linked */
-                continue;
-            }
-            enum timer_kind kind = s->timer_kind;
-            s->timer_kind = TIMER_NONE;
-            n++;
-            expire(arg, fd, kind);
+        next = s->timer_next;
+        if ((int32_t)(s->timer_at - w->now) > 0)
+            continue;
+        timer_unlink(w, s);
+        if ((int32_t)(s->deadline - w->now) <= 0)
+            timer_link(w, s, TIMER_DUE);
+        else
+            timer_link_deadline(w, s);
+    }
+}
+
+unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
+                      void (*expire)(void *arg, int fd, enum timer_kind kind), void *arg)
+{
+    uint32_t from = w->now, to = (uint32_t)((now_ms - w->base_ms) / TIMER_TICK_MS);
+    unsigned n = 0;
+    int fd;
+
+    if (likely((int32_t)(to - from) <= 0))
+        return 0;
+    assert(w->bucket[TIMER_DUE] < 0); /* not from within the callback */
+    w->now = to;                      /* what the callback sets is later than that */
+    if (w->armed == 0)
+        return 0;
+    uint32_t ticks = MIN(to - from, (uint32_t)TIMER_BUCKETS);
+    for (uint32_t i = 1; i <= ticks; i++)
+        timer_visit(w, (to - ticks + i) & TIMER_MASK);
+
+    while ((fd = w->bucket[TIMER_DUE]) >= 0) {
+        struct slot *s = slot_get(w->slots, fd);
+
+        timer_unlink(w, s);
+        if ((int32_t)(s->deadline - to) > 0) { /* moved by a callback before */
+            timer_link_deadline(w, s);
+            continue;
         }
+        enum timer_kind kind = s->timer_kind;
+        s->timer_kind = TIMER_NONE;
+        w->armed--;
+        n++;
+        expire(arg, fd, kind);
     }
     return n;
 }
 
+/* Ticks from w->now to the first bucket in use: 1..TIMER_BUCKETS. Something is armed. */
+static uint32_t timer_distance(const struct timer_wheel *w)
+{
+    const uint32_t words = TIMER_BUCKETS / 64;
+    uint32_t first = (w->now + 1) & TIMER_MASK, word = first / 64;
+    uint64_t bits = w->occupied[word] & (UINT64_MAX << first % 64);
+
+    for (uint32_t i = 0; i < words && !bits;
+         i++) { /* the first word comes again at the end, whole */
+        word = (word + 1) % words;
+        bits = w->occupied[word];
+    }
+    assert(bits);
+    uint32_t b = word * 64 + (uint32_t)__builtin_ctzll(bits);
+    return ((b - first) & TIMER_MASK) + 1;
+}
+
 int64_t timer_next_ms(const struct timer_wheel *w, uint64_t now_ms)
 {
-    if (!w->armed)
+    if (w->armed == 0)
         return -1;
-    for (uint32_t tick = w->now + 1; tick != w->now + 1 + TIMER_BUCKETS; tick++) {
-        if (w->bucket[tick % TIMER_BUCKETS] < 0)
-            continue;
-        uint64_t at_ms = w->base_ms + (uint64_t)tick * TIMER_TICK_MS;
-        return at_ms > now_ms ? (int64_t)(at_ms - now_ms) : 0;
-    }
-    return TIMER_TICK_MS;
+    uint64_t tick = (now_ms - w->base_ms) / TIMER_TICK_MS;
+    /* w->now in 64 bits: it is at most `tick`, and less only by what has passed since the last
+     * timer_expire(). */
+    uint64_t due = tick - (uint32_t)((uint32_t)tick - w->now) + timer_distance(w);
+    int64_t ms = (int64_t)(due * TIMER_TICK_MS - (now_ms - w->base_ms));
+    return MAX(ms, 0);
 }
