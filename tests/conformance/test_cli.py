@@ -369,7 +369,7 @@ def test_auto_says_which(tmp_path):
 
 
 def test_log_goes_to_stderr(engine):
-    p = subprocess.Popen([wire.binary(), "--backend", engine, "--listen", "127.0.0.1:0"] + wire.ROOT_ARGS,
+    p = subprocess.Popen([wire.binary(), "--backend", engine, "--listen", "127.0.0.1:0"] + wire.ALWAYS,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         line = p.stderr.readline()

@@ -198,9 +198,14 @@ def complaints(response, now=None):
 # The server under test
 # ---------------------------------------------------------------------------------------------
 
-# Options for every start: root has to insist on serving as root, and may then read /proc of the
-# server; WIRE_ARGS adds what else is needed where the tests run.
-ROOT_ARGS = (["--allow-root"] if os.geteuid() == 0 else []) + os.environ.get("WIRE_ARGS", "").split()
+# Options for every start: the dataset of the source tree, since nothing need be installed; root has
+# to insist on serving as root, and may then read /proc of the server; WIRE_ARGS adds what else is
+# needed where the tests run.
+DATASET = os.path.join(os.environ.get("SRCDIR") or
+                       os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."),
+                       "data", "dataset.json")
+ALWAYS = ["--dataset", os.path.abspath(DATASET)]
+ALWAYS += (["--allow-root"] if os.geteuid() == 0 else []) + os.environ.get("WIRE_ARGS", "").split()
 
 def binary():
     path = os.environ.get("BIVALVE")
@@ -209,9 +214,9 @@ def binary():
     return os.path.abspath(path)
 
 
-def run(*args, timeout=30, **kwargs):
+def run(*args, timeout=30, always=True, **kwargs):
     """Run the server as a command; return its CompletedProcess with text output."""
-    return subprocess.run([binary()] + ROOT_ARGS + [str(a) for a in args], stdin=subprocess.DEVNULL,
+    return subprocess.run([binary()] + (ALWAYS if always else []) + [str(a) for a in args], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           errors="replace", timeout=timeout, **kwargs)
 
@@ -285,7 +290,7 @@ class Server:
             argv += ["--listen", where]
         if workers is not None:
             argv += ["--workers", str(workers)]
-        argv += ROOT_ARGS + [str(o) for o in options]
+        argv += ALWAYS + [str(o) for o in options]
         self.argv = argv
         self._log = tempfile.NamedTemporaryFile(prefix="bivalve-log-", dir=TMP, delete=False)
         self.log_path = self._log.name

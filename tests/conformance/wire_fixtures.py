@@ -62,12 +62,19 @@ class Servers:
 
     def __init__(self):
         self._running = {}
+        self._failed = {}
 
     def get(self, engine, *options, **kwargs):
         key = (engine, options, tuple(sorted(kwargs.items())))
         server = self._running.get(key)
         if server is None or server.proc.poll() is not None:
-            server = self._running[key] = wire.Server(engine, *options, **kwargs)
+            if key in self._failed:
+                raise self._failed[key]
+            try:
+                server = self._running[key] = wire.Server(engine, *options, **kwargs)
+            except wire.StartError as e:
+                self._failed[key] = e
+                raise
         return server
 
     def stop_all(self):
