@@ -17,7 +17,8 @@
 #include "log.h"
 
 static struct sockaddr_un notify_addr = {.sun_family = AF_UNIX};
-static socklen_t notify_addr_len; /* 0: nobody to tell */
+static socklen_t notify_addr_len;
+static int notify_fd = -1; /* open from the start: later the system call filter allows no new sockets. -1: nobody to tell */
 
 void notify_init(void)
 {
@@ -29,17 +30,22 @@ void notify_init(void)
         if (path[0] == '@') /* the abstract name space */
             notify_addr.sun_path[0] = '\0';
         notify_addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+        notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     }
     unsetenv("NOTIFY_SOCKET");
 }
 
 void notify_send(const char *state)
 {
-    if (!notify_addr_len)
+    if (notify_fd < 0)
         return;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&notify_addr, notify_addr_len) < 0)
+    if (sendto(notify_fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&notify_addr, notify_addr_len) < 0)
         log_debug("cannot notify the service manager: %s", strerror(errno));
-    if (fd >= 0)
-        close(fd);
+}
+
+void notify_close(void)
+{
+    if (notify_fd >= 0)
+        close(notify_fd);
+    notify_fd = -1;
 }

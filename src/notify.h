@@ -11,4 +11,7 @@ void notify_init(void);
 /* Send `state`, such as "READY=1"; does nothing when nobody asked to be told. Failure is not an error: it is logged at debug level. */
 void notify_send(const char *state);
 
+/* Nothing more to tell: in a worker, and at the end. */
+void notify_close(void);
+
 #endif

@@ -45,7 +45,7 @@ static const int sandbox_calls[] = {
     SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getpid), SCMP_SYS(gettid),
     /* what a libc does on its own */
     SCMP_SYS(fstat), SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(lseek), SCMP_SYS(newfstatat),
-    SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_yield), SCMP_SYS(uname),
 };
 
 static const int sandbox_calls_libev[] = {

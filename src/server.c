@@ -258,20 +258,21 @@ static void server_report(void *arg)
 
     for (unsigned k = 0; k < MAX(s->workers, 1); k++) {
         stats_format(text, sizeof(text), &s->stats[k], 0);
-        log_write(LOG_LEVEL_ERROR, "stats worker=%u %s", k, text);
+        log_notice("stats worker=%u %s", k, text);
         stats_add(&all, &s->stats[k]);
     }
     stats_format(text, sizeof(text), &all, 0);
-    log_write(LOG_LEVEL_ERROR, "stats worker=all %s", text);
+    log_notice("stats worker=all %s", text);
 }
 
 /* ---- serving ---- */
 
-static bool server_wants_sandbox(const struct options *o)
+/* One process is for debuggers and profilers, which want to do things in it that no worker does: there only when asked for. */
+static bool server_wants_sandbox(const struct server *s)
 {
-    if (o->sandbox == OPTIONS_SANDBOX_TRY)
-        return sandbox_available() && !SERVER_SANITIZED;
-    return o->sandbox == OPTIONS_SANDBOX_ON;
+    if (s->o->sandbox == OPTIONS_SANDBOX_TRY)
+        return sandbox_available() && !SERVER_SANITIZED && s->workers > 0;
+    return s->o->sandbox == OPTIONS_SANDBOX_ON;
 }
 
 /* --workers 0. The exit status. */
@@ -295,7 +296,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .listeners = listeners,
             .listener_count = s->listener_count,
             .alone = true,
-            .sandbox = server_wants_sandbox(s->o),
+            .sandbox = server_wants_sandbox(s),
             .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
             .mask = mask,
             .ready = server_ready_alone,
@@ -348,7 +349,7 @@ static int server_serve(struct server *s)
         .workers = s->workers,
         .cpus = s->o->pin ? s->cpus : NULL,
         .cpu_count = s->cpu_count,
-        .sandbox = server_wants_sandbox(s->o),
+        .sandbox = server_wants_sandbox(s),
         .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
         .ops = s->engine.ops,
         .variant = s->engine.variant,
@@ -409,6 +410,7 @@ static void server_clean_up(struct server *s)
             log_info("cannot remove %s: %s (it is replaced at the next start)", s->listeners[i].addr.text, strerror(-rc));
         listener_destroy(&s->listeners[i]);
     }
+    notify_close();
     dataset_free(&s->data);
     if (s->stats)
         stats_unmap(s->stats, MAX(s->workers, 1));

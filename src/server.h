@@ -13,8 +13,8 @@
 int server_test(const struct options *o);
 
 /*
- * Serve until told to end. The exit status: 0 after an orderly end, 1 when the start or the end failed (logged), 2 for a --backend that
- * nobody knows, 128 + signal after a second signal. Worker processes do not return from it.
+ * Serve until told to end. The exit status: 0 after an orderly end, or at once after a second signal; 1 when the start or the end failed
+ * (logged); 2 for a --backend that nobody knows. Worker processes do not return from it.
  */
 int server_run(const struct options *o);
 

@@ -109,6 +109,7 @@ static void supervisor_pin(const struct supervisor_config *cfg, unsigned k)
 static void supervisor_close_others(struct supervisor *s, unsigned k)
 {
     close(s->signal_fd);
+    notify_close();
     for (unsigned i = 0; i < s->cfg->workers; i++)
         if (s->worker[i].report_fd >= 0)
             close(s->worker[i].report_fd);
@@ -414,8 +415,8 @@ static void supervisor_drain(struct supervisor *s)
     supervisor_kill_all(s, SIGTERM);
 }
 
-/* Handle what the signalfd has. The exit status when that is to leave at once, else -1. */
-static int supervisor_on_signal(struct supervisor *s)
+/* Handle what the signalfd has. True when that is to leave at once. */
+static bool supervisor_on_signal(struct supervisor *s)
 {
     struct signalfd_siginfo info;
 
@@ -432,14 +433,14 @@ static int supervisor_on_signal(struct supervisor *s)
             break;
         default: /* SIGTERM, SIGINT */
             if (s->state == SUPERVISOR_DRAINING) {
-                log_warn("a second signal: leaving at once");
-                return 128 + (int)info.ssi_signo;
+                log_warn("a second signal: leaving at once, what is being answered is cut off");
+                return true;
             }
             log_info("%s: draining", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
             supervisor_drain(s);
         }
     }
-    return -1;
+    return false;
 }
 
 /* ---- the loop ---- */
@@ -508,9 +509,8 @@ static int supervisor_loop(struct supervisor *s)
         for (unsigned k = 0; k < s->cfg->workers && n > 0; k++)
             if (s->poll[k + 1].revents && s->worker[k].report_fd >= 0)
                 supervisor_on_report(s, k);
-        int status = n > 0 && s->poll[0].revents ? supervisor_on_signal(s) : -1;
-        if (status >= 0)
-            return status;
+        if (n > 0 && s->poll[0].revents && supervisor_on_signal(s))
+            return 0;
         supervisor_on_time(s);
     }
     if (s->trouble[0]) {

@@ -38,7 +38,7 @@ struct supervisor_config {
 /*
  * Start the workers and look after them until SIGTERM or SIGINT; then drain and return the exit status of the server:
  * 0 after an orderly end; 1, having logged why, when the start failed or a worker had to be killed or crashed during the drain;
- * 128 + signal after a second signal. SIGCHLD, SIGHUP, SIGINT, SIGTERM and SIGUSR1 must be blocked; `mask` is what was so before. Closes the
+ * 0 as well after a second signal, which ends it at once. SIGCHLD, SIGHUP, SIGINT, SIGTERM and SIGUSR1 must be blocked; `mask` is what was so before. Closes the
  * listeners. Workers leave this function by exit(3).
  */
 int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask);

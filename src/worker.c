@@ -23,31 +23,45 @@
 #define WORKER_ABORT_MS 2000 /* how long an engine may take to let go of what was aborted */
 
 /* What the signal handlers touch. */
-static struct backend *volatile worker_engine;
+static struct core *volatile worker_core;
 static volatile sig_atomic_t worker_stop;
 static volatile sig_atomic_t worker_report;
 
-static void worker_on_stop(int number)
-{
-    if (worker_stop) /* alone, and told a second time */
-        _exit(128 + number);
-    worker_stop = 1;
-    worker_engine->ops->wake(worker_engine);
-}
-
-/* Under a supervisor SIGTERM may come twice, from it and from whoever signals the whole group: the second says nothing new. */
+/*
+ * To end, in order. From here on every answer says `Connection: close`, also those of the turn that the signal came into: a client that has
+ * been told does not lose its next request to the close.
+ */
 static void worker_on_drain(int number)
 {
+    struct core *c = worker_core;
+
     (void)number;
     worker_stop = 1;
-    worker_engine->ops->wake(worker_engine);
+    *(volatile bool *)&c->draining = true;
+    c->be->ops->wake(c->be);
+}
+
+/*
+ * The same when alone, where a second signal means at once, and a third does not even wait for the end of the turn. Under a
+ * supervisor a second one says nothing new: it comes from whoever signals the whole group.
+ */
+static void worker_on_stop(int number)
+{
+    int stop = worker_stop + 1;
+
+    if (stop > 2)
+        _exit(1);
+    worker_on_drain(number);
+    worker_stop = stop;
 }
 
 static void worker_on_report(int number)
 {
+    struct core *c = worker_core;
+
     (void)number;
     worker_report = 1;
-    worker_engine->ops->wake(worker_engine);
+    c->be->ops->wake(c->be);
 }
 
 static void worker_handle(int number, void (*handler)(int))
@@ -58,9 +72,9 @@ static void worker_handle(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
-static void worker_signals(const struct worker_config *cfg, struct backend *be)
+static void worker_signals(const struct worker_config *cfg, struct core *c)
 {
-    worker_engine = be;
+    worker_core = c;
     worker_stop = worker_report = 0;
     worker_handle(SIGTERM, cfg->alone ? worker_on_stop : worker_on_drain);
     /* Ctrl-C reaches the whole group: the supervisor decides what it means. */
@@ -99,10 +113,10 @@ static bool worker_drained(const struct core *c)
     return true;
 }
 
-/* Turns until drained or until `until_ms` (0: no limit). 0, or -errno when the engine is broken. */
+/* Turns until drained, until `until_ms` (0: no limit), or a second signal. 0, or -errno when the engine is broken. */
 static int worker_turns(struct core *c, uint64_t until_ms)
 {
-    while (!worker_drained(c)) {
+    while (!worker_drained(c) && worker_stop < 2) {
         uint64_t now_ms = until_ms ? clock_monotonic_ms() : 0;
         if (until_ms && now_ms >= until_ms)
             break;
@@ -122,6 +136,10 @@ static int worker_drain(const struct worker_config *cfg, struct core *c, char *e
 
     conn_drain(c);
     int rc = worker_turns(c, limit_ms ? clock_monotonic_ms() + limit_ms : 0);
+    if (worker_stop >= 2) {
+        log_warn("a second signal: leaving at once, %u connections are cut off", c->slots.used);
+        return 0;
+    }
     if (rc == 0 && !worker_drained(c)) {
         forced = c->slots.used;
         conn_abort_all(c);
@@ -186,7 +204,7 @@ int worker_run(const struct worker_config *cfg, char *error)
         rc = worker_sandbox(cfg, error);
     if (rc == 0) {
         core.be->ops->describe(core.be, features, sizeof(features));
-        worker_signals(cfg, core.be);
+        worker_signals(cfg, &core);
         cfg->ready(cfg->arg, features);
         rc = worker_serve(cfg, &core, error);
     }
