@@ -29,6 +29,7 @@
 
 #define CONN_TRIM_MS 1000       /* how often emptied pages are looked for, while there may be any */
 #define CONN_RESUME_MS 500      /* accepting paused for want of fds is tried again after so long */
+#define CONN_DRAIN_GRACE_MS 500 /* at the drain an idle client may send one more request, and learn of the end */
 #define CONN_ACCEPT_BURST 64    /* accepts of one turn on a worker's own listener */
 #define CONN_ACCEPT_SHARED 4    /* ... on one that other workers accept from as well */
 
@@ -112,6 +113,7 @@ static void conn_open(struct core *c, unsigned index, int fd)
         close(fd);
         return;
     }
+    c->told_fds = false;
     s->state = SLOT_OPEN;
     s->flags = SLOT_FRESH | (c->listeners[index].unix_socket ? SLOT_UNIX : 0);
     http_parser_init(&s->parser);
@@ -129,8 +131,6 @@ static void conn_open(struct core *c, unsigned index, int fd)
         log_limited(LOG_LEVEL_WARN, "%u connections open (--max-connections): accepting pauses", c->slots.used);
         conn_accept_pause(c, &c->paused_full);
     }
-    if (unlikely(c->draining))
-        conn_close_idle(c, fd);
 }
 
 void conn_on_open(struct core *c, unsigned index, int fd)
@@ -145,9 +145,11 @@ void conn_on_accept_error(struct core *c, unsigned index, int err, bool stopped)
     c->stats->accept_errors++;
     if (!stopped && err != EMFILE && err != ENFILE && err != ENOMEM && err != ENOBUFS)
         return;
-    log_limited(LOG_LEVEL_WARN, "accept: %s: accepting pauses for %d ms or until a connection ends%s", strerror(err),
-                CONN_RESUME_MS, err == EMFILE ? " (raise the fd limit or lower --max-connections)" : "");
-    (void)index;
+    if (!c->told_fds) /* once, until accepting works again */
+        log_limited(LOG_LEVEL_WARN, "listener %u: accept: %s: accepting pauses, and is tried again every %d ms or when a connection ends%s",
+                    index, strerror(err), CONN_RESUME_MS,
+                    err == EMFILE ? " (raise the fd limit or lower --max-connections)" : "");
+    c->told_fds = true;
     c->resume_ms = c->clock.now_ms + CONN_RESUME_MS;
     conn_accept_pause(c, &c->paused_fds);
 }
@@ -374,6 +376,8 @@ void conn_arm_timer(struct core *c, int fd)
     } else {
         kind = TIMER_IDLE;
         delay_ms = set->idle_timeout_ms;
+        if (unlikely(c->draining) && (!delay_ms || delay_ms > CONN_DRAIN_GRACE_MS))
+            delay_ms = CONN_DRAIN_GRACE_MS;
     }
     timer_set(&c->timers, fd, kind, c->clock.now_ms, delay_ms);
 }
@@ -402,7 +406,7 @@ static void conn_expire(void *arg, int fd, enum timer_kind kind)
         conn_serve_timeout(c, fd);
         break;
     case TIMER_IDLE:
-        c->stats->timeout_idle++;
+        c->stats->timeout_idle += !c->draining;
         conn_close_idle(c, fd);
         break;
     case TIMER_WRITE:
@@ -518,10 +522,14 @@ static void conn_each(struct core *c, void (*f)(struct core *c, int fd))
     }
 }
 
+/*
+ * A connection that idles. Closing it now would fail the request that its client may just be sending; so it is given
+ * a moment to send one, whose answer says close. conn_expire() closes it otherwise.
+ */
 static void conn_drain_one(struct core *c, int fd)
 {
     if (conn_is_idle(slot_get(&c->slots, fd)))
-        conn_close_idle(c, fd);
+        conn_arm_timer(c, fd);
 }
 
 /* Take what the kernel has queued on a listener: those clients believe they are connected. */

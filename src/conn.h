@@ -28,8 +28,14 @@ bool conn_run(struct core *c);
 int64_t conn_tick(struct core *c);
 
 /*
- * Graceful end: accept what is queued, close the listeners, say `Connection: close` from now on, close idle connections once no byte of a
- * request has been read. Done when core.slots.used is 0.
+ * The graceful end's first part, for a moment before conn_drain(): accept what is queued, close the listeners, and say
+ * `Connection: close` from now on. Clients that are busy learn of the end by an answer and lose nothing to it.
+ */
+void conn_drain_begin(struct core *c);
+
+/*
+ * Graceful end: accept what is queued, close the listeners, say `Connection: close` from now on, close idle
+ * connections after a moment's grace, and no connection of whose request a byte has been read. Done when core.slots.used is 0.
  */
 void conn_drain(struct core *c);
 

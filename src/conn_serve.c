@@ -104,6 +104,7 @@ static enum conn_stop conn_request_refuse(struct core *c, struct slot *s)
             c->stats->limit_header++;
         break;
     default:
+        c->stats->limit_chunk_ext += e == HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
         break;
     }
     if (s->flags & SLOT_DISCARD) /* answered before its body went wrong */

@@ -87,7 +87,7 @@ static enum http_error chunk_ext_byte(struct http_parser *p, const struct settin
     bool token = http_is(c, HTTP_C_TOKEN), ok = true;
 
     if (++p->pos > set->max_chunk_ext_bytes || ++p->mark > CHUNK_EXT_MESSAGE * set->max_chunk_ext_bytes)
-        return HTTP_ERROR_CHUNK_EXTENSION;
+        return HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
     switch (p->state) {
     case C_EXT_NAME_FIRST:
         ok = token;

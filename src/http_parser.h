@@ -60,7 +60,8 @@ enum http_method {
     X(EXPECT_UNKNOWN, 417, "expectation cannot be met")                                            \
     X(BODY_TOO_LARGE, 413, "body too large")                                                       \
     X(CHUNK_SIZE, 400, "malformed chunk size")                                                     \
-    X(CHUNK_EXTENSION, 400, "malformed or too long chunk extension")                               \
+    X(CHUNK_EXTENSION, 400, "malformed chunk extension")                                           \
+    X(CHUNK_EXTENSION_TOO_LONG, 400, "chunk extensions too long")                                  \
     X(CHUNK_END, 400, "missing CRLF after chunk data")                                             \
     X(TRAILER_SYNTAX, 400, "malformed trailer field")                                              \
     X(TRAILER_TOO_LARGE, 431, "trailer section too large")
