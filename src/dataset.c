@@ -163,9 +163,13 @@ static int dataset_fail_syntax(struct dataset_loader *l, const char *text, size_
     char key[2][DATASET_FIELD_SHOWN], field[2 * DATASET_FIELD_SHOWN + 2] = "";
     char why[JSON_ERROR_TEXT_LENGTH];
     struct dataset_place at;
-    /* jansson tells where it stopped reading: behind what it complains about */
     size_t stop = e->position > 0 ? MIN((size_t)e->position, len) : 0;
 
+    if (json_error_code(e) == json_error_out_of_memory)
+        return dataset_fail_file(l, ENOMEM, "no memory to parse %zu bytes", len);
+    /* jansson stopped behind what it complains about: if that is a bracket, it is not to count */
+    if (stop > 0 && json_error_code(e) != json_error_premature_end_of_input)
+        stop--;
     dataset_locate(&at, text, stop);
     if (at.key[0])
         snprintf(field, sizeof(field),
@@ -173,11 +177,12 @@ static int dataset_fail_syntax(struct dataset_loader *l, const char *text, size_
                  at.key[1] ? "." : "",
                  at.key[1] ? log_escape(key[1], sizeof(key[1]), at.key[1], at.key_len[1]) : "");
     log_escape(why, sizeof(why), e->text, strlen(e->text));
-    if (!at.records)
+    if (!at.records || !at.depth)
         return dataset_fail_file(l, EINVAL, "line %d, column %d, byte %d: %s", e->line, e->column,
                                  e->position, why);
-    return dataset_fail_file(l, EINVAL, "record %zu: %sline %d, column %d, byte %d: %s", at.records,
-                             field, e->line, e->column, e->position, why);
+    return dataset_fail_file(l, EINVAL, "%srecord %zu: %sline %d, column %d, byte %d: %s",
+                             at.depth == 1 ? "after " : "", at.records, field, e->line, e->column,
+                             e->position, why);
 }
 
 /* ---- checks ---- */
@@ -300,7 +305,7 @@ static size_t dataset_escape(char *out, const char *in, size_t len)
         } else if (c < 0x20) {
             memcpy(p, "\\u00", 4);
             p[4] = "01"[c >> 4];
-            p[5] = "0123456789abcdef"[c & 15];
+            p[5] = "0123456789ABCDEF"[c & 15];
             p += 6;
         } else {
             *p++ = (char)c;

@@ -124,6 +124,7 @@ static inline char *response_put_head(char *p, const struct clock_cache *clock,
     else if (h->type == RESPONSE_JSON)
         RESPONSE_PUT(p, "\r\nContent-Type: application/json");
     if (likely(h->has_length)) {
+        assert(h->length <= INT64_MAX);
         RESPONSE_PUT(p, "\r\nContent-Length: ");
         p = integer_put(p, (int64_t)h->length);
     }
