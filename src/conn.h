@@ -28,12 +28,6 @@ bool conn_run(struct core *c);
 int64_t conn_tick(struct core *c);
 
 /*
- * The graceful end's first part, for a moment before conn_drain(): accept what is queued, close the listeners, and say
- * `Connection: close` from now on. Clients that are busy learn of the end by an answer and lose nothing to it.
- */
-void conn_drain_begin(struct core *c);
-
-/*
  * Graceful end: accept what is queued, close the listeners, say `Connection: close` from now on, close idle
  * connections after a moment's grace, and no connection of whose request a byte has been read. Done when core.slots.used is 0.
  */
