@@ -394,7 +394,7 @@ def test_user_data_is_not_logged_raw(engine):
 
 def test_a_flood_of_bad_requests_does_not_flood_the_log(engine):
     with wire.Server(engine, "--log-level", "info") as s:
-        exchanges = [wire.Exchange(b"BAD %d\r\n\r\n" % i) for i in range(2000)]
+        exchanges = [wire.Exchange(request("GET /%d#\x7f HTTP/1.1" % i)) for i in range(2000)]
         wire.drive(s.addr, exchanges)
-        assert all([r.status for r in e.finals] == [400] for e in exchanges)
+        assert set(tuple(r.status for r in e.finals) for e in exchanges) == {(400,)}
         assert len(s.log().splitlines()) < 200

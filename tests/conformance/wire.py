@@ -304,6 +304,7 @@ class Server:
                                      start_new_session=True)
         self.pid = self.proc.pid
         self._stopped = False
+        self._told = False        # to end; a second time would mean: at once
         try:
             self._await_start()
         except BaseException:
@@ -389,6 +390,7 @@ class Server:
     # -- ending it ----------------------------------------------------------------------------
 
     def signal(self, number):
+        self._told = self._told or number in (signal.SIGTERM, signal.SIGINT)
         os.kill(self.pid, number)
 
     def wait(self, timeout=HANG_S * 2):
@@ -404,7 +406,7 @@ class Server:
             return self.log()
         self._stopped = True
         try:
-            if self.proc.poll() is None:
+            if self.proc.poll() is None and not self._told:
                 self.signal(signal.SIGTERM)
             status = self.wait()
         except BaseException:
