@@ -83,7 +83,6 @@ static struct buf *bufpool_carve(struct bufpool *p, struct buf_slab *s)
 
     s->carved++;
     s->used++;
-    s->idle = 0;
     p->used++;
     b->next = NULL;
     b->slab = s;
@@ -134,7 +133,7 @@ size_t bufpool_trim(struct bufpool *p)
     /* First out of the list to take from; every free slab is in it. */
     for (struct buf_slab **link = &p->open; *link;) {
         struct buf_slab *s = *link;
-        if (s->idle < BUFPOOL_IDLE_TRIMS || s->used || bytes >= BUFPOOL_TRIM_MAX) {
+        if (s->idle < BUFPOOL_IDLE_TRIMS || bytes >= BUFPOOL_TRIM_MAX) {
             link = &s->next_open;
             continue;
         }

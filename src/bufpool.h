@@ -56,7 +56,7 @@ struct buf_slab {
     uint32_t used;              /* blocks lent */
     uint32_t carved;            /* blocks that have ever been lent; the others are untouched */
     bool open;    /* in bufpool.open: has a block to lend, or was the last to lend one */
-    uint8_t idle; /* trims seen while `used` was 0, since a block was last taken */
+    uint8_t idle; /* trims seen while `used` was 0; a block taken makes it 0 again */
 };
 
 struct bufpool {
