@@ -121,6 +121,7 @@ static enum conn_stop conn_request_begin(struct core *c, struct slot *s, const c
 {
     struct http_parser *p = &s->parser;
 
+    c->more_input = rest;
     s->requests++;
     s->body_credit_ms = 0;
     if (s->timer_kind == TIMER_HEADER || s->timer_kind == TIMER_BODY)
@@ -170,8 +171,11 @@ static enum conn_stop conn_request_body(struct core *c, struct slot *s, const ch
     const char *piece;
     size_t piece_len;
 
+    enum http_result r = http_parse_body(&s->parser, c->set, data, len, used, &piece, &piece_len);
+
     *more = false;
-    switch (http_parse_body(&s->parser, c->set, data, len, used, &piece, &piece_len)) {
+    c->more_input = *used < len;
+    switch (r) {
     case HTTP_READY:
         if (!(s->flags & SLOT_DISCARD)) {
             const struct route *r = route_get(s->route);

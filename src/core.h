@@ -49,7 +49,8 @@ struct core {
     bool paused_fds;            /* accepting is paused: the kernel has no fds or memory */
     bool told_fds;              /* ... and the log has said so */
     uint64_t resume_ms;         /* when to try again after paused_fds */
-    bool draining;              /* SIGTERM seen: every response says close */
+    bool draining;              /* SIGTERM seen: the last response to what has arrived says close */
+    bool more_input;            /* of conn_serve.c: bytes behind the request being answered are here already */
 
     bool in_wait;               /* upcalls are allowed: asserted on both sides of the seam */
     bool clock_stale;           /* the next upcall reads the clock first */

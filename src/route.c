@@ -84,7 +84,8 @@ void route_head_init(const struct core *c, struct slot *s, struct response_head 
 {
     const struct http_parser *p = &s->parser;
 
-    if (unlikely(c->draining || (s->flags & (SLOT_EOF | SLOT_RD_SHUT))))
+    /* At the end everything that has arrived is answered, and the last answer says close. */
+    if (unlikely(c->draining || (s->flags & (SLOT_EOF | SLOT_RD_SHUT))) && !c->more_input)
         s->flags &= (uint16_t)~SLOT_KEEP;
     /*
      * An answer given before the body was read: what is left of it is dropped if that is little and certain to come;
