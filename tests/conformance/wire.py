@@ -481,8 +481,15 @@ class Server:
         return e
 
 
+class Counters(dict):
+    """The counters of a log line.  Those that are zero may be left out of it."""
+
+    def __missing__(self, key):
+        return 0
+
+
 def stats_of(line):
-    out = {}
+    out = Counters()
     for key, value in re.findall(r"([A-Za-z_][\w.]*)=(\S+)", line):
         out[key] = int(value) if re.match(r"-?\d+\Z", value) else value
     return out

@@ -28,11 +28,12 @@ PARALLEL = 48
 
 # Valid beginnings, whole requests of the conformance table (short ones), and pieces to build from.
 CORPUS = sorted({c.data for c in table.CASES if len(c.data) < 1500})
-METHODS = ["GET"] * 8 + ["POST"] * 6 + ["HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "CONNECT", "FOO", "get"]
-TARGETS = ["/pipeline", "/baseline11?a=13&b=42", "/baseline11", "/baseline11?a=x", "/json/3?m=2", "/json/0",
+METHODS = ["GET"] * 24 + ["POST"] * 20 + ["HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "CONNECT", "FOO", "get"]
+TARGETS = ["/pipeline", "/baseline11?a=13&b=42", "/baseline11", "/json/3?m=2", "/json/7"] * 6 + [
+           "/pipeline", "/baseline11?a=13&b=42", "/baseline11", "/baseline11?a=x", "/json/3?m=2", "/json/0",
            "/json/50", "/json/51", "/nosuch", "*", "http://h/pipeline", "/%70ipeline", "/baseline11?a=-5&b=%31",
            "/baseline11?a=9223372036854775807&b=1", "/pipeline#x", "//", "/json/5?m=9223372036854775807"]
-VERSIONS = ["HTTP/1.1"] * 12 + ["HTTP/1.0", "HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "HTTP/1", "http/1.1"]
+VERSIONS = ["HTTP/1.1"] * 60 + ["HTTP/1.0", "HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "HTTP/1", "http/1.1"]
 FIELDS = ["Connection: close", "Connection: keep-alive", "Connection: foo, close", "X: y", "X:", "X : y",
           "Accept: */*", "Expect: 100-continue", "Host: second", "Content-Length: 2", "Content-Length: 0",
           "Content-Length: 5, 5", "Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked",
@@ -45,14 +46,14 @@ CHUNK_SIZES = ["%x", "%X", "0%x", "%x;a=b", "%x;a=\"b c\"", "%x ;x", "%x "]
 
 def one_request(rng):
     """A request, mostly right."""
-    if rng.random() < 0.15:
+    if rng.random() < 0.08:
         return rng.choice(CORPUS)
     method = rng.choice(METHODS)
     lines = ["%s %s %s" % (method, rng.choice(TARGETS), rng.choice(VERSIONS))]
-    if rng.random() < 0.96:
+    if rng.random() < 0.99:
         lines.append("Host: localhost")
     for _ in range(rng.choice([0, 0, 0, 1, 1, 2, 5])):
-        if rng.random() < 0.3:
+        if rng.random() < 0.15:
             lines.append(rng.choice(FIELDS))
         else:
             lines.append("X-%d: %s" % (rng.randrange(100), "v" * rng.randrange(40)))
@@ -67,7 +68,7 @@ def one_request(rng):
             out = []
             while text:
                 n = rng.randint(1, len(text))
-                size = rng.choice(CHUNK_SIZES[:2] if rng.random() < 0.9 else CHUNK_SIZES) % n
+                size = rng.choice(CHUNK_SIZES[:2] if rng.random() < 0.95 else CHUNK_SIZES) % n
                 out.append("%s\r\n%s\r\n" % (size, text[:n]))
                 text = text[n:]
             out.append("0\r\n" + ("T: z\r\n" if rng.random() < 0.2 else "") + "\r\n")
@@ -111,7 +112,7 @@ def stream(seed, number):
         data = bytes(rng.randrange(256) for _ in range(rng.randrange(0, 400)))
     else:
         data = b"".join(one_request(rng) for _ in range(rng.choice([1, 1, 1, 2, 3, 4, 8])))
-        if kind < 0.40:
+        if kind < 0.35:
             data = mutate(rng, data)
         if kind > 0.95:
             data = data[:rng.randrange(len(data) + 1)]
