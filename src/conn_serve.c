@@ -170,18 +170,14 @@ static enum conn_stop conn_request_body(struct core *c, struct slot *s, const ch
 {
     const char *piece;
     size_t piece_len;
-
-    enum http_result r = http_parse_body(&s->parser, c->set, data, len, used, &piece, &piece_len);
+    enum http_result result = http_parse_body(&s->parser, c->set, data, len, used, &piece, &piece_len);
 
     *more = false;
     c->more_input = *used < len;
-    switch (r) {
+    switch (result) {
     case HTTP_READY:
-        if (!(s->flags & SLOT_DISCARD)) {
-            const struct route *r = route_get(s->route);
-            if (r->body)
-                r->body(s, piece, piece_len);
-        }
+        if (!(s->flags & SLOT_DISCARD) && route_get(s->route)->body)
+            route_get(s->route)->body(s, piece, piece_len);
         return CONN_NEED_INPUT;
     case HTTP_DONE:
         return conn_request_finish(c, s);
