@@ -27,6 +27,24 @@ static inline bool http_is(char c, unsigned classes)
     return http_class[(unsigned char)c] & classes;
 }
 
+/* First byte at or after `s`, before `end`, that is in none of `classes`; or `end`. */
+static inline const char *http_run(const char *s, const char *end, unsigned classes)
+{
+    for (; end - s >= 4; s += 4) {
+        if (!http_is(s[0], classes))
+            return s;
+        if (!http_is(s[1], classes))
+            return s + 1;
+        if (!http_is(s[2], classes))
+            return s + 2;
+        if (!http_is(s[3], classes))
+            return s + 3;
+    }
+    while (s < end && http_is(*s, classes))
+        s++;
+    return s;
+}
+
 /* Does s[0..len) equal `lower` (letters in lower case, '-') but for the case of its letters? */
 static inline bool http_lower_equals(const char *s, const char *lower, size_t len)
 {
