@@ -4,15 +4,16 @@
  *
  * A struct integer_sum lives in two shapes, told apart by the phase in the top byte of term[1]:
  *
- *   phase LEAD: the query's terms are being added, or white space before the body's digits is being
- *   skipped. sum[0], sum[1] and term[0] are one signed number of 192 bits. A term is below 10^36 <
- * 2^120, so 2^71 terms would have to come to overflow it; a request target carries a few thousand.
+ * - LEAD: the query's terms are being added, or white space before the body's digits is being
+ *   skipped. sum[0], sum[1] and term[0] are one signed number of 192 bits. A term is below 10^36,
+ *   which is less than 2^120, so 2^71 of them would have to come to overflow it; a request target
+ *   carries a few thousand.
  *
- *   any other phase: the body's term is being read. term[0] and the low 56 bits of term[1] are its
- *   magnitude, 120 bits; sum[] is a signed number of 128 bits. On the way here
- * (integer_sum_narrow()) a sum beyond 2^126 is clamped to it: a body's one term, below 2^120,
- * cannot bring it back into the range of 64 bits, so "out of range" is certain already, whatever
- * follows. The last addition, 2^126 + 2^120, does not overflow 128 bits either.
+ * - Any other: the body's term is being read. term[0] and the low 56 bits of term[1] are its
+ *   magnitude, 120 bits; sum[] is a signed number of 128 bits. On the way here a sum beyond 2^126
+ *   is clamped to it (integer_sum_narrow()): a body's one term, below 2^120, cannot bring it back
+ *   into the range of 64 bits, so "out of range" is certain already, whatever follows. The last
+ *   addition is made in 192 bits again.
  */
 #include "config.h"
 
@@ -123,7 +124,7 @@ static void integer_sum_narrow(struct integer_sum *s)
     if (likely(high == (mid < 0 ? -1 : 0) && mid >= -limit && mid < limit))
         return;
     s->sum[0] = 0;
-    s->sum[1] = (uint64_t)(high < 0 ? -limit : limit);
+    s->sum[1] = (uint64_t)limit; /* of whatever sign: out of range is all that is left to say */
 }
 
 /* The first byte of the body that is no white space. Returns the state that follows. */

@@ -155,6 +155,8 @@ static const struct refusal refusals[] = {
      "record 3 (id 7): id: is the id of record 1 already", NULL},
     {"[" GOOD("9") "," GOOD("7") "," GOOD("7") "," GOOD("9") "," GOOD("7") "]",
      "record 3 (id 7): id: is the id of record 2 already", NULL},
+    {"[" GOOD("9") "," GOOD("9") "," GOOD("7") "," GOOD("7") "]",
+     "record 2 (id 9): id: is the id of record 1 already", NULL},
     {"[" GOOD("0") "," GOOD("-0") "]", "record 2 (id 0): id: is the id of record 1 already", NULL},
 
     /* UTF-8 and escapes */
@@ -169,6 +171,8 @@ static const struct refusal refusals[] = {
     {"[{\"id\":2,\"name\":\"a\x01\"}]", "record 1: name: *", "control character"},
     {"[{\"id\":2,\n\"rating\":{\"score\":1,\"count\":}}]", "record 1: rating.count: line 2, *",
      "'}'"},
+    {"[{\"id\":2," RATING ",\"name\":\"\xff\"}]", "record 1: name: *", "0xff"},
+    {"[{\"id\":2,\"name\":\"\\\"[{\",\"price\":x}]", "record 1: price: *", "'x'"},
     {"[{\"id\":2,\"price\":5,\"name\"}]", "record 1: *", "'}'"},
 
     /* range */

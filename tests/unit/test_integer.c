@@ -207,6 +207,9 @@ static void test_sum_edges(void **state)
         {{"0"}, "1" NINES36, INTEGER_RANGE, 0},
         {{MAX_TEXT, MAX_TEXT, "2"}, NULL, INTEGER_RANGE, 0}, /* 2^64 */
         {{MAX_TEXT, MAX_TEXT, "2"}, "1", INTEGER_RANGE, 0},
+        /* one digit too many is refused even where another term would cancel it */
+        {{"1" ZEROS36, "-1" ZEROS36}, NULL, INTEGER_RANGE, 0},
+        {{"-" NINES36}, NINES36 "9", INTEGER_RANGE, 0},
         {{"x"}, NULL, INTEGER_SYNTAX, 0},
         {{""}, NULL, INTEGER_EMPTY, 0},
     };

@@ -141,6 +141,13 @@ static enum integer_status sum_text(const char *query, int64_t *value, struct qu
 
 #define NINES18 "999999999999999999"
 #define ZEROS18 "000000000000000000"
+/* Ten pairs, more than 64 bits together, each of which is short enough for the fast path. */
+#define TEN                                                                             \
+    "&a=" NINES18 "&b=" NINES18 "&c=" NINES18 "&d=" NINES18 "&e=" NINES18 "&f=" NINES18 \
+    "&g=" NINES18 "&h=" NINES18 "&i=" NINES18 "&j=" NINES18
+#define MINUS_TEN                                                                             \
+    "&a=-" NINES18 "&b=-" NINES18 "&c=-" NINES18 "&d=-" NINES18 "&e=-" NINES18 "&f=-" NINES18 \
+    "&g=-" NINES18 "&h=-" NINES18 "&i=-" NINES18 "&j=-" NINES18
 
 static void test_sum(void **state)
 {
@@ -166,6 +173,9 @@ static void test_sum(void **state)
         {"a=-9223372036854775808", INTEGER_OK, INT64_MIN, NULL},
         {"a=9223372036854775808", INTEGER_RANGE, 0, NULL},
         {"a=9223372036854775808&b=-1", INTEGER_OK, INT64_MAX, NULL},
+        {"a=5&" TEN "&" TEN "&" TEN "&" MINUS_TEN "&" MINUS_TEN "&" MINUS_TEN, INTEGER_OK, 5, NULL},
+        {MINUS_TEN "&a=-3&" MINUS_TEN "&" TEN "&" TEN, INTEGER_OK, -3, NULL},
+        {TEN "&a=1", INTEGER_RANGE, 0, NULL},
         {"a=" NINES18 NINES18 "&b=-" NINES18 NINES18, INTEGER_OK, 0, NULL},
         {"a=1&b=1" NINES18 NINES18, INTEGER_RANGE, 0, "1" NINES18 NINES18},
         {"a=1&b=%30" ZEROS18 "1" NINES18 NINES18 "&c=x", INTEGER_RANGE, 0,

@@ -203,6 +203,32 @@ static void test_in_a_row(void **state)
     bufpool_destroy(&p);
 }
 
+/* A body is read as far as it reaches and no further: a sanitizer would see it. */
+static void test_body_bounds(void **state)
+{
+    struct bufpool p;
+    struct out o = {0};
+    char got[1024], head[RESPONSE_HEAD_MAX];
+
+    (void)state;
+    bufpool_init(&p, 2048, 0);
+    for (size_t len = 0; len < 64; len++) {
+        struct response_head h = {
+            .status = 200, .type = RESPONSE_TEXT, .has_length = true, .length = len};
+        char *body = malloc(len ? len : 1);
+        for (size_t i = 0; i < len; i++)
+            body[i] = (char)('A' + i);
+        assert_int_equal(response_small(&o, &p, &at, &h, body, len, false), 0);
+        size_t n = take(&o, &p, got, sizeof(got));
+        expect_head(head, "OK", &h);
+        assert_int_equal(n, strlen(head) + len);
+        assert_memory_equal(got, head, strlen(head));
+        assert_memory_equal(got + strlen(head), body, len);
+        free(body);
+    }
+    bufpool_destroy(&p);
+}
+
 static void test_no_memory(void **state)
 {
     struct bufpool p;
@@ -224,9 +250,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_head),
-        cmocka_unit_test(test_literally),
-        cmocka_unit_test(test_in_a_row),
+        cmocka_unit_test(test_every_head), cmocka_unit_test(test_literally),
+        cmocka_unit_test(test_in_a_row),   cmocka_unit_test(test_body_bounds),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
