@@ -24,12 +24,13 @@ struct registry_choice {
 };
 
 /*
- * Resolve `auto`, `NAME` or `NAME:VARIANT`. Probes in this process; the supervisor calls it in a throw-away child.
- * 0, -EINVAL (unknown or not compiled in; `why` lists what is), -ENOTSUP (known, but does not run here: `why` has the cause and the way out).
+ * Resolve `auto`, `NAME` or `NAME:VARIANT`. Probes in this process; the supervisor calls it in a
+ * throw-away child. 0, -EINVAL (unknown or not compiled in; `why` lists what is), -ENOTSUP (known,
+ * but does not run here: `why` has the cause and the way out).
  */
 int registry_choose(const char *spec, struct registry_choice *choice);
 
-/* The next best usable engine after `failed`, for `auto` when a worker's engine fails to open. NULL: none. */
+/* For `auto`, when a worker's engine fails to open: the best usable one after it, or NULL. */
 const struct backend_ops *registry_fallback(const struct backend_ops *failed);
 
 /* Print what `bivalve --probe` prints. Returns 0 when at least one engine runs, else 1. */

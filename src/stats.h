@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stats.h - the counters of a worker. One block a worker, cache-aligned, in a mapping shared with the supervisor: the
- * worker alone writes its block, with plain stores; readers see values that are each correct, not a snapshot.
+ * stats.h - the counters of a worker. One block a worker, cache-aligned, in a mapping shared with
+ * the supervisor: the worker alone writes its block, with plain stores; readers see values that are
+ * each correct, not a snapshot.
  *
- * A counter is added by adding a line to STATS_COUNTERS: it is then printed, summed and tested by name.
+ * To add a counter, add a line to STATS_COUNTERS: it is then printed, summed and tested by name.
  */
 #ifndef BIVALVE_STATS_H
 #define BIVALVE_STATS_H
@@ -85,8 +86,8 @@ struct stats {
 } __attribute__((aligned(CACHE_LINE)));
 
 /*
- * Map `n` zeroed blocks shared between this process and its future children. NULL and errno on failure.
- * stats_unmap() takes the same `n`.
+ * Map `n` zeroed blocks shared between this process and its future children. NULL and errno on
+ * failure. stats_unmap() takes the same `n`.
  */
 struct stats *stats_map(unsigned n);
 void stats_unmap(struct stats *s, unsigned n);
@@ -95,8 +96,9 @@ void stats_unmap(struct stats *s, unsigned n);
 void stats_add(struct stats *sum, const struct stats *s);
 
 /*
- * Write "name=value name=value ..." of every counter and gauge into `out`, NUL-terminated; zero counters are left out
- * unless `zeros`. Returns the length, as snprintf(3) would. STATS_TEXT_MAX bytes always suffice.
+ * Write "name=value name=value ..." of every counter and gauge into `out`, NUL-terminated; those
+ * that are 0 are left out unless `zeros`. Returns the length, as snprintf(3) would. STATS_TEXT_MAX
+ * bytes always suffice.
  */
 #define STATS_TEXT_MAX 4096
 size_t stats_format(char *out, size_t out_size, const struct stats *s, int zeros);
