@@ -83,6 +83,7 @@ def test_the_backlog_is_answered(engine):
         r = c.response()
         assert (r.status, r.body) == (200, b"%d" % i) and r.closes
         c.expect_eof()
+        c.close()
     assert s.wait() == 0
     s.stop()
 
@@ -256,6 +257,7 @@ def test_no_request_read_is_dropped_at_the_drain(engine, how):
                 assert (r.status, r.body) == (200, b"%d" % (100 * i + k))
             assert r.closes, "the last answer does not announce the close"
             c.expect_eof()
+            c.close()
         except (EOFError, ConnectionResetError) as e:
             raise AssertionError("connection %d lost its request: %r" % (i, e))
     assert s.wait() == 0

@@ -628,6 +628,7 @@ class Exchange:
         self.eof = self.reset = self.early = self.probed = self.hung = False
         self.early_finals = 0     # final responses seen while bytes were still to be sent
         self.error = None         # what was wrong with the responses
+        self.finished = None      # the time of day
         self.got = bytearray()
 
     @property
@@ -770,6 +771,7 @@ def drive(addr, exchanges, parallel=64):
                 e.hung = True
                 e.done = True
             if e.done:
+                e.ended = time.time()
                 poller.unregister(fd)
                 del active[fd]
                 e.sock.close()
