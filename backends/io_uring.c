@@ -189,8 +189,6 @@ static void uring_recv_arm(struct uring_backend *b, int fd, struct uring_conn *c
         io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
     else
         io_uring_prep_recv(sqe, fd, NULL, 0, 0);
-    if (b->options.poll_first)
-        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = URING_BUFFER_GROUP;
     sqe->user_data = uring_user_data(URING_OP_RECV, uring_gen(b, fd), fd);
@@ -820,8 +818,7 @@ static void uring_describe(struct backend *be, char *out, size_t out_size)
         n += uring_ring_describe(&b->r, out + n, out_size - (size_t)n);
     uring_version(version, sizeof(version));
     if (n > 0 && (size_t)n < out_size)
-        snprintf(out + n, out_size - (size_t)n, ", send %s%s, %s", b->options.send_try ? "first" : "queued",
-                 b->options.poll_first ? ", poll first" : "", version);
+        snprintf(out + n, out_size - (size_t)n, ", send %s, %s", b->options.send_try ? "first" : "queued", version);
 }
 
 static int uring_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst)

@@ -110,16 +110,14 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
     }
 
     bool inc = uring_word(key, key_len, "inc"), ring_fd = uring_word(key, key_len, "ring-fd");
-    if (!inc && !ring_fd && !uring_word(key, key_len, "poll-first"))
+    if (!inc && !ring_fd)
         return "";
     if (!uring_number(value, len, 0, 1, &n))
         return "0 or 1";
     if (inc)
         o->inc = (int)n;
-    else if (ring_fd)
-        o->ring_fd = (int)n;
     else
-        o->poll_first = n;
+        o->ring_fd = (int)n;
     return NULL;
 }
 
@@ -136,7 +134,7 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
             uring_reason(why, *want ? "io_uring option \"%.*s\": must be %s" : "io_uring has no option like \"%.*s\"",
                          (int)MIN(len, 60), variant, want);
             snprintf(why->hint, sizeof(why->hint),
-                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc, ring-fd, send and poll-first, each as KEY=VALUE");
+                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc, ring-fd and send, each as KEY=VALUE");
             return -EINVAL;
         }
         variant += len;

@@ -41,7 +41,6 @@ enum uring_taskrun {
  *   inc=0|1          buffers consumed piece by piece: never, or fail without (default: if there)
  *   ring-fd=0|1      the ring registered with itself: never, or fail without (default: if there)
  *   send=sqe|try     a send is queued, or send(2) is tried before it is queued
- *   poll-first=0|1   a new receive waits for data before it tries
  */
 struct uring_options {
     unsigned entries;
@@ -52,7 +51,6 @@ struct uring_options {
     int inc;     /* -1: if there */
     int ring_fd; /* -1: if there */
     bool send_try;
-    bool poll_first;
 };
 
 /* Buffers that receives take from; given back one by one, used in the order given. */
