@@ -354,7 +354,7 @@ static int dataset_take_tags(struct dataset_loader *l, struct dataset_record *r,
     r->tags = l->tag_next;
     for (size_t i = 0; i < count; i++) {
         const json_t *tag = json_array_get(v, i);
-        struct dataset_text unused, *t = l->tag_next ? l->tag_next++ : &unused;
+        struct dataset_text unused = {0}, *t = l->tag_next ? l->tag_next++ : &unused;
         char label[32];
         if (!json_is_string(tag)) {
             snprintf(label, sizeof(label), "%s[%zu]", f->label, i);
