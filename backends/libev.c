@@ -36,6 +36,12 @@ struct libev_conn {
 
 static_assert(sizeof(struct libev_conn) % 16 == 0, "slot_priv_size is a multiple of 16");
 
+/*
+ * What epoll refuses (ENOMEM, ENOSPC) libev reports as an event, but one that it makes only after it has waited. So the
+ * wait after a change of interest is not longer than this.
+ */
+#define LIBEV_CHANGED_MS 1000
+
 struct libev_listener {
     ev_io io;
     unsigned index;
@@ -47,6 +53,7 @@ struct libev_backend {
     struct ev_loop *loop;
     ev_timer timeout; /* bounds wait(); does nothing itself */
     ev_async wake;
+    bool changed;     /* interest has changed since the last wait(): see LIBEV_CHANGED_MS */
     struct libev_listener listener[CORE_LISTENERS_MAX];
     char scratch[]; /* one receive */
 };
@@ -76,8 +83,10 @@ static void libev_interest(struct libev_backend *b, ev_io *io, int events)
         return;
     ev_io_stop(b->loop, io);
     ev_io_set(io, io->fd, events);
-    if (events)
-        ev_io_start(b->loop, io);
+    if (!events)
+        return;
+    ev_io_start(b->loop, io);
+    b->changed = true;
 }
 
 static inline int libev_events(const ev_io *io)
@@ -324,6 +333,7 @@ static int libev_listen_ctl(struct backend *be, unsigned index, int lfd, bool on
     l->burst = burst;
     ev_io_set(&l->io, lfd, EV_READ);
     ev_io_start(b->loop, &l->io);
+    b->changed = true;
     return 0;
 }
 
@@ -334,6 +344,7 @@ static int libev_attach(struct backend *be, int fd)
 
     ev_io_init(&p->io, libev_on_io, fd, EV_READ);
     ev_io_start(b->loop, &p->io);
+    b->changed = true;
     return 0;
 }
 
@@ -383,6 +394,9 @@ static int libev_wait(struct backend *be, int64_t timeout_ms)
 {
     struct libev_backend *b = libev_of(be);
 
+    if (b->changed && (timeout_ms < 0 || timeout_ms > LIBEV_CHANGED_MS))
+        timeout_ms = LIBEV_CHANGED_MS;
+    b->changed = false;
     if (timeout_ms > 0) {
         b->timeout.repeat = (ev_tstamp)timeout_ms / 1000.;
         ev_timer_again(b->loop, &b->timeout);
