@@ -575,6 +575,16 @@ class Client:
         self.close()
 
 
+def readable(clients, seconds=0):
+    """Those of the clients that have something to read (or are closed)."""
+    poller = select.poll()
+    by_fd = {}
+    for c in clients:
+        by_fd[c.sock.fileno()] = c
+        poller.register(c.sock, select.POLLIN)
+    return [by_fd[fd] for fd, _ in poller.poll(seconds * 1000)]
+
+
 def request(line, *fields, body=b"", host="localhost"):
     """The bytes of a request; every text is latin-1.  host=None leaves the Host field out."""
     lines = [line]
