@@ -8,16 +8,17 @@ import os
 import random
 import time
 
-from . import idle, intervals, metrics, servers, slicerun
+from . import idle, intervals, metrics, servers, slicerun, text
 from .errors import BenchError
 from .load import Job
+from .metrics import RESTART_PAIRS
 
 WARM_S = 0.3            # of uncounted load after a start, and for each connection:
 WARM_CONN_S = 60e-6
-RESTART_PAIRS = 2       # pairs between two starts
 START_S = 0.3           # what starting and checking a server takes, for the estimate
 SLICE_MORE_S = 0.3      # what a slice takes beyond its seconds
-REDO_MAX = 3            # a disturbed slice is redone so often at most
+REDO_MAX = 3            # a disturbed slice is redone so often at most,
+BUSY_SLICES = 3         # and none any more when so many in a row stayed disturbed: the machine is simply busy
 SPOILT_MAX = 2          # a slice with errors likewise, before the cell is given up
 PAIRS_MAX = 400
 UNTIL_MIN_PAIRS = 6
@@ -117,6 +118,7 @@ def measure(lab, plan, results):
         if not deadline:
             rest = len(plan.cells) - i - 1
             lab.progress.expect(rest * plan.pairs * plan.pair_s())
+    lab.progress.forget()
 
 
 def report_cell(lab, plan, cell):
@@ -129,16 +131,8 @@ def report_cell(lab, plan, cell):
     for other in plan.names[1:]:
         for row in cell["verdicts"].get(other, []):
             if row["metric"] in ("rps", "cpu_us") and row["ratio"]:
-                parts.append(f"{row['label']} {interval_text(row)} {row['verdict']}")
+                parts.append(f"{row['label']} {text.ratio_text(row)} {row['verdict']}")
     lab.progress.line(f"{head} {cell['pairs']} pairs; " + "; ".join(parts))
-
-
-def interval_text(row):
-    if row["ratio"] is None:
-        return "-"
-    if row["low"] is None:
-        return f"{row['ratio']:.3f}"
-    return f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
 def run_cell(lab, plan, cell, profile, share_s, number):
@@ -233,9 +227,22 @@ def counted_slice(lab, plan, server, profile, conns, predicted, seconds, redo=Tr
             if spoilt > SPOILT_MAX:
                 raise
             continue
-        if redo and slicerun.disturbed(out, plan.max_foreign) and redone < REDO_MAX:
+        out["disturbed"] = slicerun.disturbed(out, plan.max_foreign)
+        limit = REDO_MAX if lab.busy_slices < BUSY_SLICES else 0
+        if redo and out["disturbed"] and redone < limit:
             redone += 1
             continue
         out["redone"], out["spoilt"] = redone, spoilt
-        out["disturbed"] = slicerun.disturbed(out, plan.max_foreign)
+        note_busy(lab, redo and out["disturbed"])
         return out
+
+
+def note_busy(lab, disturbed):
+    """Count slices that stayed disturbed in a row; say once that the machine is busy."""
+    lab.busy_slices = lab.busy_slices + 1 if disturbed else 0
+    if lab.busy_slices == BUSY_SLICES and not lab.busy_said:
+        lab.busy_said = True
+        note = ("this machine is busy with other things: slices stayed disturbed however often they were redone, and were "
+                "kept; intervals are wider for it")
+        lab.notes.append(note)
+        lab.progress.line("note: " + note)

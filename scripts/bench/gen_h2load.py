@@ -79,4 +79,4 @@ def parse(text, job, seen):
     return Load(window, len(inside), done, size, latency,
                 {"failed": failed, "errored": errored, "timeout": timeout},
                 sum(1 for _, status, _ in rows if not 200 <= status <= 299), reconnects=0,
-                own_rps=len(inside) / job.seconds)
+                own_rps=len(inside) / job.seconds, rotations=job.conns)

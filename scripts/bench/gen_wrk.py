@@ -90,4 +90,4 @@ def parse(text, job, seen):
         raise Unreadable(f"only {max(end - begin, 0):.2f} s were left of the slice once all connections stood")
     requests = sum(sent_at(marks, end) - sent_at(marks, begin) for marks in threads) * job.profile.pipeline
     return Load((begin, end), requests, s["requests"], s["bytes"], latency, errors, s["status"],
-                own_rps=s["requests"] / duration if duration else None)
+                own_rps=s["requests"] / duration if duration else None, rotations=job.threads)

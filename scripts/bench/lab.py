@@ -16,7 +16,8 @@ class Lab:
         self.progress = progress
         self.out_dir = out_dir
         self.notes = []
-        self.starts = self.slices = 0
+        self.starts = self.slices = self.busy_slices = 0
+        self.busy_said = False
         if options.cpus:
             self.server_cpus, self.load_cpus = machine.parse_split(options.cpus)
             if self.server_cpus & self.load_cpus:

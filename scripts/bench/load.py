@@ -33,7 +33,7 @@ class Load:
     """
 
     def __init__(self, window, requests, responses, size, latency_us, errors, not_2xx, reconnects=None,
-                 by_request=None, own_rps=None):
+                 by_request=None, own_rps=None, rotations=0):
         self.window, self.requests = window, requests
         self.responses, self.bytes = responses, size
         self.latency_us = latency_us        # {percent as text: microseconds}
@@ -42,6 +42,7 @@ class Load:
         self.reconnects = reconnects        # None where not told
         self.by_request = by_request        # {request name: responses}, None where the mix is even
         self.own_rps = own_rps              # requests/s as printed by the generator
+        self.rotations = rotations          # how many rotations through the mix went on at once, each broken off at the end
 
 def run_for_text(argv):
     """Output of a short command, "" when it cannot be run."""

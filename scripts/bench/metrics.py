@@ -6,6 +6,7 @@ SPEED = ("faster", "slower")
 AMOUNT = ("less", "more")
 NONE_SHOWN = "no difference shown"
 MIB = 1 << 20
+RESTART_PAIRS = 2       # pairs between two starts of the servers
 
 
 class Metric:

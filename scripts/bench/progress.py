@@ -23,6 +23,10 @@ class Progress:
     def expect(self, seconds):
         self.end = time.monotonic() + seconds
 
+    def forget(self):
+        """The time left is not known."""
+        self.end = None
+
     def left_text(self):
         return "" if self.end is None else f"  {time_text(self.end - time.monotonic())} left"
 

@@ -123,8 +123,8 @@ def detail_parts(results):
     parts = ["<h2>Every figure</h2>"]
     for cell in results["cells"]:
         parts.append(f"<details><summary>{escape(text.cell_head(cell))}</summary>")
-        parts += [html_table(*text.cell_table(cell, s["name"], first)) for s in results["servers"][1:]
-                  if cell["verdicts"].get(s["name"])]
+        tables = [text.cell_table(cell, s["name"], first) for s in results["servers"][1:]]
+        parts += [html_table(header, rows) for header, rows in tables if rows]
         parts += [list_html(text.cell_notes(cell)), "</details>"]
     return parts
 

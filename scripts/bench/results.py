@@ -33,6 +33,7 @@ def finish(results, lab, plan):
     """What is only known at the end."""
     results["ended"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     results["generator"]["version"] = lab.generator.version
+    results["notes"] = list(lab.notes)
     for entry, contender in zip(results["servers"], plan.contenders):
         entry["about"] = contender.about
     for cell in results["cells"]:

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import socket
 import time
 
@@ -11,7 +12,7 @@ from .errors import BenchError
 
 START_LIMIT_S = 20.0
 FIRST_PORT = 18080
-START_LINE = re.compile(r"bivalve (?P<version>\S+) listening on (?P<addr>.*?), workers (?P<workers>[^,]+), "
+START_LINE = re.compile(r"bivalve (?P<version>\S+) listening on (?P<addr>.*?)[,;] workers (?P<workers>[^,]+), "
                         r"engine (?P<engine>\S+)(?: \((?P<features>[^)]*)\))?(?:, kernel (?P<kernel>.*))?$", re.M)
 STATS_LINE = re.compile(r"stats worker=all (.*)$", re.M)
 
@@ -51,6 +52,8 @@ class Bivalve:
                  "--pin" if self.pin else "--no-pin", "--max-requests", "{max_requests}"]
         if self.dataset:
             words += ["--dataset", self.dataset]
+        if os.geteuid() == 0:
+            words.append("--allow-root")    # on loopback, for the length of a measurement
         return Contender(name, words + self.extra, engine)
 
 
@@ -160,6 +163,8 @@ def start(contender, lab, per_connection=0, which=0, prefix=(), limit_s=START_LI
     if lab.ports.base and not wait_port_free(port):
         raise BenchError(f"port {port} is in use: choose another with --port")
     argv = list(prefix) + contender.command(port, per_connection, lab.workers if workers is None else workers)
+    if not shutil.which(argv[0]):
+        raise BenchError(f"{contender.name}: cannot run {argv[0]}: not an executable file, nor one on the PATH")
     group = lab.groups.make()
     lab.starts += 1
     log = os.path.join(lab.log_dir, "%s-%03d" % (re.sub(r"[^A-Za-z0-9_.-]", "_", contender.name), lab.starts))
@@ -199,10 +204,16 @@ def wait_port_free(port, limit_s=2.0):
     return True
 
 
-def note_start_line(server):
-    m = START_LINE.search(server.child.stderr() or server.child.stdout())
-    if m:
-        server.contender.about = {k: v for k, v in m.groupdict().items() if k != "addr" and v}
+def note_start_line(server, limit_s=2.0):
+    """Keep what bivalve says of itself at start. It may accept a moment before it has said so."""
+    end = time.monotonic() + (limit_s if server.contender.engine else 0)
+    while True:
+        m = START_LINE.search(server.child.stderr() or server.child.stdout())
+        if m:
+            server.contender.about = {k: v for k, v in m.groupdict().items() if k != "addr" and v}
+        if m or time.monotonic() > end:
+            return
+        time.sleep(0.02)
 
 
 def stop(server, lab):

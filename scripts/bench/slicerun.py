@@ -119,6 +119,13 @@ def predicted_bytes(predicted, by_request):
     return sum(sizes[name] * n for name, n in by_request.items() if name in sizes) / total
 
 
+def rotation_edge(sizes):
+    """The most bytes by which a mix that was broken off within its rotation can be away from its mean."""
+    mean = sum(sizes) / len(sizes)
+    sums = [sum(sizes[:i]) - i * mean for i in range(len(sizes))]
+    return max(abs(x) for x in sums)
+
+
 def problems(result, out, predicted, profile):
     """What makes the slice invalid; empty when it stands."""
     found = []
@@ -131,7 +138,8 @@ def problems(result, out, predicted, profile):
         found.append(f"{result.not_2xx} answers with a status other than 2xx")
     if predicted and out["bytes_per_response"] is not None:
         want = predicted_bytes(predicted, result.by_request)
-        if abs(out["bytes_per_response"] / want - 1) > BYTES_TOLERANCE:
+        edge = rotation_edge(list(predicted["sizes"].values())) * result.rotations / result.responses
+        if abs(out["bytes_per_response"] - want) > BYTES_TOLERANCE * want + edge:
             found.append(f"{out['bytes_per_response']:.1f} bytes per response where the check predicts {want:.1f}")
     return found
 

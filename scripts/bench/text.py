@@ -34,14 +34,17 @@ def ratio_text(row):
         return "-"
     if row["low"] is None:
         return f"{row['ratio']:.3f}"
-    return f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    low = f"{row['low']:.3f}" if row["low"] >= 0.01 else "<0.01"
+    high = f"{row['high']:.3f}" if row["high"] <= 100 else ">100"
+    return f"{row['ratio']:.3f} [{low}, {high}]"
 
 
 def verdict_text(row):
     """The word, and how many more pairs would resolve 3 % where too few were run."""
     more = row["more_pairs"]
     if row["low"] is None:
-        return f"{row['verdict']} (an interval needs {intervals.MIN_PAIRS} pairs)"
+        each = metrics.RESTART_PAIRS if row.get("by_start") else 1
+        return f"{row['verdict']} (an interval needs {intervals.MIN_PAIRS * each} pairs)"
     if not more:
         return row["verdict"]
     many = f"{more:,}" if more <= MANY_PAIRS else f"over {MANY_PAIRS:,}"
@@ -67,10 +70,18 @@ def short_table(results, other, key):
 
 
 def cell_table(cell, other, first):
-    """(header, rows): every metric of one cell."""
-    header = ["metric", first, other, f"{other}/{first} [95 %]", "verdict"]
-    return header, [[v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
-                    for v in cell["verdicts"].get(other, [])]
+    """(header, rows): every metric of one cell; without whole pairs, what each side showed."""
+    rows = [[v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
+            for v in cell["verdicts"].get(other, [])]
+    if not rows:
+        rows = [[m.label.strip()] + [median_text(cell, name, m) for name in (first, other)] + ["-", "no whole pair"]
+                for m in metrics.METRICS if any(median_text(cell, n, m) != "-" for n in (first, other))]
+    return ["metric", first, other, f"{other}/{first} [95 %]", "verdict"], rows
+
+
+def median_text(cell, name, metric):
+    value = cell["medians"].get(name, {}).get(metric.key)
+    return "-" if value is None else metric.form(value)
 
 
 def cell_head(cell):
@@ -252,8 +263,8 @@ def compare_text(results):
         other = s["name"]
         for cell in results["cells"]:
             out += [cell_head(cell)]
-            if cell.get("verdicts", {}).get(other):
-                out += [table(*cell_table(cell, other, first))]
+            header, rows = cell_table(cell, other, first)
+            out += [table(header, rows)] if rows else []
             out += ["  " + n for n in cell_notes(cell)] + [""]
         if results["idle"]:
             out += [f"{results['idle']['connections']} idle connections, each answered once"]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of bivalve-bench share."""
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCRIPTS = os.path.normpath(os.path.join(HERE, "..", "..", "scripts"))
+TOOL = os.path.join(SCRIPTS, "bivalve-bench")
+TINY = os.path.join(HERE, "tiny_server.py")
+sys.path.insert(0, SCRIPTS)
+
+
+def recorded(name):
+    """The text of a recorded output."""
+    with open(os.path.join(HERE, "recorded", name), encoding="utf-8") as f:
+        return f.read()
+
+
+def tiny(*words):
+    """--server's command for the small server of these tests."""
+    return " ".join([sys.executable, TINY, "{port}", *words])
+
+
+def bench(*argv, cwd, timeout=240, env=None):
+    """Run the tool in `cwd`. Slices count however busy the machine is: nothing here depends on their speed."""
+    if argv[:1] == ("compare",):
+        argv += ("--max-foreign", "1000")
+    return subprocess.run([sys.executable, TOOL, *argv], cwd=cwd, timeout=timeout, check=False, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+
+
+def need(program, package):
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not on the PATH (Debian: apt install {package})")
+
+
+@pytest.fixture
+def wrk():
+    need("wrk", "wrk")
+    if len(os.sched_getaffinity(0)) < 2:
+        print("one CPU: server and load share it")
+
+
+@pytest.fixture(scope="session")
+def bivalve():
+    path = os.environ.get("BIVALVE")
+    if not path:
+        pytest.skip("BIVALVE does not name the server to compare (make check does)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def engines(bivalve):
+    """Engines compiled in that this machine runs."""
+    compiled = (os.environ.get("BIVALVE_ENGINES") or "libev io_uring").split()
+    probe = subprocess.run([bivalve, "--probe"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    out = [e for e in compiled if f"{e}: runs here" in probe.stdout]
+    if not out:
+        pytest.fail(f"{bivalve} runs none of {compiled}:\n{probe.stdout}")
+    return out
+
+
+@pytest.fixture
+def dataset():
+    return os.path.normpath(os.path.join(HERE, "..", "..", "data", "dataset.json"))

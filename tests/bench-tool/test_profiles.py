@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Profiles and the check that a server answers them."""
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import TINY
+
+from bench import httpclient, profiles
+from bench.errors import BenchError
+
+SMALL = "[profile]\nrequests = a\n[request a]\ntarget = /x\nexpect = y\n"
+
+
+def test_the_shipped_profiles():
+    assert set(profiles.available()) >= set(profiles.DEFAULT)
+    by_name = {p.name: p for p in profiles.load([])}
+    assert list(by_name) == list(profiles.DEFAULT)
+    assert by_name["pipelined"].pipeline == 16 and by_name["limited-conn"].per_connection == 10
+    assert [r.target for r in by_name["json"].requests] == [
+        "/json/1?m=3", "/json/5?m=7", "/json/10?m=2", "/json/15?m=5", "/json/25?m=4", "/json/40?m=8", "/json/50?m=6"]
+    chunked = by_name["baseline"].requests[2].raw()
+    assert chunked.endswith(b"Transfer-Encoding: chunked\r\n\r\n2\r\n20\r\n0\r\n\r\n")
+    assert by_name["baseline"].requests[1].raw().endswith(b"Content-Length: 2\r\n\r\n20")
+
+
+def test_what_a_fixed_rate_can_express():
+    by_name = {p.name: p for p in profiles.load([])}
+    rated, note = by_name["baseline"].for_rate()
+    assert [r.name for r in rated.requests] == ["get"] and "GET only" in note
+    rated, note = by_name["json"].for_rate()
+    assert len(rated.requests) == 7 and not note
+    assert by_name["pipelined"].for_rate()[0] is None and by_name["limited-conn"].for_rate()[0] is None
+
+
+def test_a_profile_is_added_by_dropping_a_file(tmp_path):
+    (tmp_path / "own.ini").write_text(SMALL)
+    (tmp_path / "baseline.ini").write_text(SMALL)
+    assert profiles.load(["own"], str(tmp_path))[0].requests[0].target == "/x"
+    assert len(profiles.load(["baseline"], str(tmp_path))[0].requests) == 1
+    with pytest.raises(BenchError, match="no profile nothing"):
+        profiles.load(["nothing"], str(tmp_path))
+    with pytest.raises(BenchError, match="profiles folder"):
+        profiles.load(["own"], str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("text, why", [
+    ("[profile]\nrequests = b\n" + SMALL[len("[profile]\nrequests = a\n"):], "no .request b."),
+    (SMALL.replace("expect = y\n", ""), "unchecked"),
+    (SMALL + "speed = 9\n", "unknown key speed"),
+    (SMALL.replace("requests = a", "requests = a\npipeline = 99"), "from 1 to 64"),
+    (SMALL.replace("/x", "x"), "begin with /"),
+    (SMALL + "[other]\n", "unknown section"),
+    ("nonsense", "own.ini"),
+])
+def test_a_wrong_profile_is_told_where(text, why):
+    with pytest.raises(BenchError, match=why):
+        profiles.parse(text, "own", "own.ini")
+
+
+def test_json_answers_are_checked():
+    good = b'{"items":[{"price":2,"quantity":3,"total":30}],"count":1}'
+    assert profiles.json_fault(good, 1, 5) == ""
+    assert "total 30" in profiles.json_fault(good, 1, 4)
+    assert "count" in profiles.json_fault(good, 2, 5)
+    assert profiles.json_fault(b"{}", 1, 5) and profiles.json_fault(b"no", 1, 5)
+
+
+@pytest.fixture
+def server():
+    """start(options) -> port of a tiny server."""
+    running = []
+
+    def start(*options):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        p = subprocess.Popen([sys.executable, TINY, str(port), *options])
+        running.append(p)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return port
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError("the tiny server did not start")
+    yield start
+    for p in running:
+        p.kill()
+        p.wait()
+
+
+def test_the_check_passes_right_answers_and_predicts_their_bytes(server):
+    keeps, closes = server(), server("max=10")
+    for p in profiles.load([]):
+        got = httpclient.check_profile(closes if p.per_connection else keeps, p, bool(p.per_connection))
+        assert set(got["sizes"]) == {r.name for r in p.requests}
+        mean = sum(got["sizes"].values()) / len(got["sizes"])
+        # The closing answer's header is spread over the ten.
+        extra = len("Connection: close\r\n") / 10 if p.per_connection else 0
+        assert got["bytes_per_response"] == pytest.approx(mean + extra)
+
+
+def test_the_check_rejects_wrong_answers(server):
+    base = profiles.load(["baseline"])[0]
+    with pytest.raises(httpclient.Wrong, match="b'56' where b'55'"):
+        httpclient.check_profile(server("baseline=56"), base, False)
+    piped = profiles.load(["pipelined"])[0]
+    with pytest.raises(httpclient.Wrong, match="answer 9 of 16"):
+        httpclient.check_profile(server("late=10"), piped, False)
+
+
+def test_the_check_insists_on_who_closes(server):
+    limited = profiles.load(["limited-conn"])[0]
+    with pytest.raises(httpclient.Wrong, match="keeps a connection open"):
+        httpclient.check_profile(server(), limited, True)
+    with pytest.raises(httpclient.Wrong, match="closes after 7"):
+        httpclient.check_profile(server("max=7"), limited, True)
+    httpclient.check_profile(server(), limited, False)
+
+
+def test_nobody_listening():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        with pytest.raises(httpclient.Wrong, match="cannot connect"):
+            httpclient.Client(s.getsockname()[1])
