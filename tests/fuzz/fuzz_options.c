@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz_options.c - the command line. The input is the words, each ended by a newline. What is taken is within its range
+ * and gives the same when parsed again; what is refused is refused in one printable line.
+ */
+#include "config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "options.h"
+#include "registry.h"
+
+#define FUZZ_WORDS_MAX 160
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool truth)
+{
+    if (!truth)
+        abort();
+}
+
+static void check_options(const struct options *o)
+{
+    const struct settings *s = &o->set;
+    const char *colon = strchr(o->backend, ':');
+    size_t len = colon ? (size_t)(colon - o->backend) : strlen(o->backend);
+
+    require(o->workers >= OPTIONS_AUTO && o->workers <= OPTIONS_WORKERS_MAX);
+    require(o->listen_count >= 1 && o->listen_count <= CORE_LISTENERS_MAX);
+    require(!strcmp(o->backend, "auto") || registry_find(o->backend, len));
+    require(o->dataset[0] && (!o->user || o->user[0]) && (!o->group || o->group[0]));
+    require(o->log_level >= LOG_LEVEL_ERROR && o->log_level <= LOG_LEVEL_DEBUG);
+    require(s->header_timeout_ms <= 1000000000 && s->drain_timeout_ms <= 1000000000);
+    require(s->recv_buffer_bytes >= 16 && s->max_header_bytes >= 64 && s->max_header_fields >= 1 && s->max_pipeline >= 1);
+    require(s->max_body_bytes <= INT64_MAX && s->max_output_bytes >= 1);
+    for (unsigned i = 0; i < o->listen_count; i++) {
+        struct listener_addr again;
+        char error[LISTENER_ERROR_MAX];
+        require(listener_parse(o->listen[i].text, &again, error) == 0);
+        require(!strcmp(again.text, o->listen[i].text) && again.len == o->listen[i].len);
+        require(!memcmp(&again.u, &o->listen[i].u, sizeof(again.u)));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct options o, twice;
+    char error[OPTIONS_ERROR_MAX], error_twice[OPTIONS_ERROR_MAX];
+    char *argv[FUZZ_WORDS_MAX + 2] = {(char *)"bivalve"};
+    char *text = malloc(size + 1), *next = text;
+    int argc = 1;
+
+    memcpy(text, data, size);
+    text[size] = '\0';
+    for (char *nul = text; nul < text + size; nul++)
+        if (!*nul)
+            *nul = '\n'; /* no word has a NUL */
+    while (argc <= FUZZ_WORDS_MAX && next && *next) {
+        argv[argc++] = next;
+        next = strchr(next, '\n');
+        if (next)
+            *next++ = '\0';
+    }
+    int rc = options_parse(argc, argv, &o, error);
+    require(options_parse(argc, argv, &twice, error_twice) == rc);
+    if (rc == 0) {
+        check_options(&o);
+        require(!memcmp(&o, &twice, sizeof(o)));
+    } else {
+        size_t len = strlen(error);
+        require(!strcmp(error, error_twice) && len > 10 && len < sizeof(error) - 1);
+        for (size_t i = 0; i < len; i++)
+            require(error[i] >= ' ' && error[i] <= '~');
+    }
+    free(text);
+    return 0;
+}

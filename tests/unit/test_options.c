@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_options.c - the command line: what is taken, what is refused and in which words, the edges of every range; and
+ * that --help, the defaults and the man page say the same.
+ */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "log.h"
+#include "options.h"
+#include "registry.h"
+#include "sandbox.h"
+
+static struct options o;
+static char error[OPTIONS_ERROR_MAX];
+
+/* Parse the words; NULL ends them. */
+static int parse(const char *first, ...)
+{
+    char *argv[64] = {(char *)"bivalve"};
+    int argc = 1;
+    va_list ap;
+
+    va_start(ap, first);
+    for (const char *word = first; word; word = va_arg(ap, const char *)) {
+        assert_true(argc < 63);
+        argv[argc++] = (char *)word;
+    }
+    va_end(ap);
+    strcpy(error, "nothing");
+    return options_parse(argc, argv, &o, error);
+}
+
+/* One line, printable, that ends in the way out. */
+static void check_error(const char *wanted)
+{
+    if (!strstr(error, wanted))
+        fail_msg("\"%s\" does not say \"%s\"", error, wanted);
+    for (const char *p = error; *p; p++)
+        assert_in_range(*p, ' ', '~');
+}
+
+#define refused(wanted, ...)                                                                       \
+    do {                                                                                           \
+        assert_int_equal(parse(__VA_ARGS__, NULL), -EINVAL);                                       \
+        check_error(wanted);                                                                       \
+    } while (0)
+#define taken(...)                                                                                 \
+    do {                                                                                           \
+        if (parse(__VA_ARGS__, NULL) != 0)                                                         \
+            fail_msg("refused: %s", error);                                                        \
+    } while (0)
+
+static void test_defaults(void **state)
+{
+    struct settings set;
+
+    (void)state;
+    assert_int_equal(parse(NULL), 0);
+    settings_init(&set);
+    assert_memory_equal(&o.set, &set, sizeof(set));
+    assert_int_equal(o.action, OPTIONS_SERVE);
+    assert_int_equal(o.workers, OPTIONS_AUTO);
+    assert_string_equal(o.backend, BIVALVE_DEFAULT_BACKEND);
+    assert_int_equal(o.listen_count, 1);
+    assert_string_equal(o.listen[0].text, "127.0.0.1:8080");
+    assert_true(o.pin);
+    assert_false(o.allow_root);
+    assert_null(o.user);
+    assert_null(o.group);
+    assert_int_equal(o.sandbox, OPTIONS_SANDBOX_TRY);
+    assert_int_equal(o.log_level, LOG_LEVEL_NOTICE);
+}
+
+static void test_spellings(void **state)
+{
+    (void)state;
+    taken("-w", "3");
+    assert_int_equal(o.workers, 3);
+    taken("-w4");
+    assert_int_equal(o.workers, 4);
+    taken("--workers=5");
+    assert_int_equal(o.workers, 5);
+    taken("--workers", "6");
+    assert_int_equal(o.workers, 6);
+    taken("--workers", "6", "--workers", "auto"); /* the last one counts */
+    assert_int_equal(o.workers, OPTIONS_AUTO);
+    taken("-d", "x.json", "--user", "u", "--group", "g", "--allow-root", "--no-pin");
+    assert_string_equal(o.dataset, "x.json");
+    assert_string_equal(o.user, "u");
+    assert_string_equal(o.group, "g");
+    assert_true(o.allow_root);
+    assert_false(o.pin);
+    taken("--no-pin", "--pin");
+    assert_true(o.pin);
+    taken("--log-level", "debug");
+    assert_int_equal(o.log_level, LOG_LEVEL_DEBUG);
+    taken("--");
+}
+
+static void test_actions(void **state)
+{
+    (void)state;
+    taken("-t");
+    assert_int_equal(o.action, OPTIONS_TEST);
+    taken("--probe");
+    assert_int_equal(o.action, OPTIONS_PROBE);
+    taken("-V");
+    assert_int_equal(o.action, OPTIONS_VERSION);
+    taken("--help", "--test");
+    assert_int_equal(o.action, OPTIONS_HELP);
+    refused("--workers", "--help", "--workers", "x"); /* wrong is wrong, whatever else is asked for */
+}
+
+static void test_words_that_are_none(void **state)
+{
+    (void)state;
+    refused("unknown or ambiguous option --nonsense;", "--nonsense");
+    refused("unknown or ambiguous option --nonsense=1;", "--nonsense=1");
+    refused("unknown or ambiguous option --max;", "--max");
+    refused("unknown option -Z;", "-Z");
+    refused("unknown option -Z;", "-tZ");
+    refused("\"stray\" is no option", "stray");
+    refused("\"stray\" is no option", "-t", "stray", "-V");
+    refused("\"stray\" is no option", "--", "stray");
+    refused("\"\" is no option", "");
+    refused("option --workers needs N|auto", "--workers");
+    refused("option --workers needs N|auto", "-w");
+    refused("option --pin takes no value", "--pin=yes");
+    refused("see bivalve --help", "--a\x1b[31m\n");
+    refused("unknown option -\\x1b", "-\x1b");
+}
+
+static void test_numbers(void **state)
+{
+    static const char *const bad[] = {"", " ", "x", "-1", "+1", "1x", " 1", "1 ", "0x10", "1.5", "1e3", "k", "1kk", "1g",
+                                      "18446744073709551616", "99999999999999999999999999", "\xff"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        refused("option --max-requests:", "--max-requests", bad[i]);
+        refused("is not a number from 0 to 4294967295", "--max-requests", bad[i]);
+        refused("option --max-body-bytes:", "--max-body-bytes", bad[i]);
+    }
+    refused("--max-requests", "--max-requests", "1k"); /* a count has no unit */
+    taken("--max-requests", "4294967295");
+    assert_int_equal(o.set.max_requests, UINT32_MAX);
+    refused("from 0 to 4294967295", "--max-requests", "4294967296");
+    taken("--max-requests", "00000000000000000000000000007");
+    assert_int_equal(o.set.max_requests, 7);
+    taken("--workers", "1024");
+    refused("\"1025\" is not a number from 0 to 1024 or auto", "--workers", "1025");
+    refused("from 1 to 65535", "--max-pipeline", "0");
+    taken("--max-connections", "0");
+    refused("1048576", "--max-connections", "1048577");
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    taken("--max-body-bytes", "10k");
+    assert_int_equal(o.set.max_body_bytes, 10240);
+    taken("--max-body-bytes", "3M");
+    assert_int_equal(o.set.max_body_bytes, 3 << 20);
+    taken("--max-body-bytes", "9223372036854775807");
+    assert_int_equal(o.set.max_body_bytes, INT64_MAX);
+    refused("--max-body-bytes", "--max-body-bytes", "9223372036854775808");
+    refused("--max-body-bytes", "--max-body-bytes", "9007199254740992k");
+    taken("--max-body-bytes", "9007199254740991k");
+    refused("from 64 to 1048576", "--max-header-bytes", "63");
+    taken("--max-header-bytes", "1m");
+    refused("from 64 to 1048576", "--max-header-bytes", "1025k");
+    refused("from 16 to", "--recv-buffer", "0");
+}
+
+static void test_seconds(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t ms;
+    } good[] = {{"0", 0},         {"0.0", 0},        {"1", 1000},        {"0.5", 500},        {"1.25", 1250},
+                {"0.001", 1},     {"0.0001", 1},     {"0.000000001", 1}, {"0.0010001", 2},    {"1000000", 1000000000},
+                {"3.999999", 4000}};
+    static const char *const bad[] = {"", "x", "-1", "1x", ".5", "1.", "1.x", "1.2.3", "1 ", "1000000.1", "1000001", "99999999999999999999",
+                                      "0.0000000001", "nan", "inf", "1e2", "1,5"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        taken("--idle-timeout", good[i].text);
+        if (o.set.idle_timeout_ms != good[i].ms)
+            fail_msg("%s s: %u ms", good[i].text, o.set.idle_timeout_ms);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        refused("is not a number of seconds from 0 to 1000000", "--idle-timeout", bad[i]);
+}
+
+static void test_backends(void **state)
+{
+    char spec[64];
+
+    (void)state;
+    taken("-b", "auto");
+    for (const struct backend_ops *const *e = registry_list(); *e; e++) {
+        taken("-b", (*e)->name);
+        assert_string_equal(o.backend, (*e)->name);
+        for (const char *const *v = (*e)->variants; v && *v; v++) {
+            snprintf(spec, sizeof(spec), "%s:%s", (*e)->name, *v);
+            taken("-b", spec);
+        }
+        if (!(*e)->variants)
+            continue;
+        snprintf(spec, sizeof(spec), "%s:nonsense", (*e)->name);
+        refused((*e)->name, "-b", spec);
+        snprintf(spec, sizeof(spec), "%s:", (*e)->name);
+        refused("is no engine of this build; there are auto", "-b", spec);
+    }
+    refused("is no engine of this build", "-b", "");
+    refused("is no engine of this build", "-b", "nonsense");
+    refused("is no engine of this build", "-b", "auto:epoll");
+    refused("is no engine of this build", "-b", "sim");
+}
+
+static void test_sandbox_option(void **state)
+{
+    (void)state;
+    taken("--no-seccomp");
+    assert_int_equal(o.sandbox, OPTIONS_SANDBOX_OFF);
+    if (sandbox_available()) {
+        taken("--no-seccomp", "--seccomp");
+        assert_int_equal(o.sandbox, OPTIONS_SANDBOX_ON);
+    } else {
+        refused("built without libseccomp", "--seccomp");
+    }
+}
+
+/* ---- addresses ---- */
+
+static void test_addresses(void **state)
+{
+    static const struct {
+        const char *text, *shown; /* NULL: the same */
+        int family;
+    } good[] = {
+        {"127.0.0.1:8080", NULL, AF_INET}, {"0.0.0.0:0", NULL, AF_INET},      {"255.255.255.255:65535", NULL, AF_INET},
+        {"1.2.3.4:00080", "1.2.3.4:80", AF_INET}, {"[::]:80", NULL, AF_INET6}, {"[::1]:0", NULL, AF_INET6},
+        {"[2001:DB8:0:0::1]:1", "[2001:db8::1]:1", AF_INET6}, {"[::ffff:1.2.3.4]:5", NULL, AF_INET6}, {"unix:/run/x", NULL, AF_UNIX},
+        {"unix:x", NULL, AF_UNIX}, {"unix:/a:b", NULL, AF_UNIX},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        taken("--listen", good[i].text);
+        assert_int_equal(o.listen_count, 1);
+        assert_string_equal(o.listen[0].text, good[i].shown ? good[i].shown : good[i].text);
+        assert_int_equal(o.listen[0].u.sa.sa_family, good[i].family);
+        assert_int_equal(o.listen[0].unix_socket, good[i].family == AF_UNIX);
+    }
+    taken("-l", "1.2.3.4:5", "-l", "unix:y", "-l", "[::]:6");
+    assert_int_equal(o.listen_count, 3);
+    assert_int_equal(ntohs(o.listen[0].u.in4.sin_port), 5);
+    assert_string_equal(o.listen[1].u.un.sun_path, "y");
+    assert_int_equal(ntohs(o.listen[2].u.in6.sin6_port), 6);
+}
+
+static void test_addresses_that_are_none(void **state)
+{
+    static const struct {
+        const char *text, *wanted;
+    } bad[] = {
+        {"", "is no ADDRESS:PORT"}, {"nonsense", "is no ADDRESS:PORT"}, {"127.0.0.1", "is no ADDRESS:PORT"}, {"127.0.0.1:", "does not end in a port"},
+        {"127.0.0.1:65536", "does not end in a port"}, {"127.0.0.1:-1", "does not end in a port"}, {"127.0.0.1:8o", "does not end in a port"},
+        {"127.0.0.1:123456", "does not end in a port"}, {"127.0.0.1: 80", "does not end in a port"}, {"1.2.3:80", "has no IPv4 address"}, {"256.1.1.1:80", "has no IPv4 address"},
+        {"1.2.3.4.5:80", "has no IPv4 address"}, {"localhost:80", "names are not looked up"}, {":80", "all of them are 0.0.0.0:PORT"},
+        {"::1:80", "an IPv6 address stands in brackets"}, {"[::1]", "is no ADDRESS:PORT"}, {"[::1:80", "is no ADDRESS:PORT"}, {"[::1]80", "is no ADDRESS:PORT"},
+        {"[]:80", "has no IPv6 address"}, {"[1.2.3.4]:80", "has no IPv6 address"}, {"[::1%lo]:80", "has no IPv6 address"}, {"[", "is no ADDRESS:PORT"}, {"unix:", "has no path"},
+        {"1111111111111111111111111111111111111111111111111111111111:80", "is no ADDRESS:PORT"},
+    };
+    char path[5 + 200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        refused("option --listen: \"", "-l", bad[i].text);
+        refused(bad[i].wanted, "-l", bad[i].text);
+    }
+    memcpy(path, "unix:", 5);
+    memset(path + 5, 'x', 107);
+    path[5 + 107] = '\0';
+    taken("-l", path);
+    assert_string_equal(o.listen[0].text, path);
+    strcat(path, "x");
+    refused("has no path of 1 to 107 bytes", "-l", path);
+    refused("\\x0a", "-l", "a\nb");
+}
+
+static void test_too_many_addresses(void **state)
+{
+    char *argv[2 * CORE_LISTENERS_MAX + 3] = {(char *)"bivalve"};
+
+    (void)state;
+    for (int i = 0; i <= CORE_LISTENERS_MAX; i++) {
+        argv[2 * i + 1] = (char *)"-l";
+        argv[2 * i + 2] = (char *)"127.0.0.1:0";
+    }
+    assert_int_equal(options_parse(2 * CORE_LISTENERS_MAX + 1, argv, &o, error), 0);
+    assert_int_equal(o.listen_count, CORE_LISTENERS_MAX);
+    assert_int_equal(options_parse(2 * CORE_LISTENERS_MAX + 3, argv, &o, error), -EINVAL);
+    check_error("one address too many");
+}
+
+/* ---- what is told ---- */
+
+static char *read_file(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char *text = calloc(1, 1 << 20);
+
+    assert_non_null(f);
+    assert_non_null(text);
+    assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
+    fclose(f);
+    return text;
+}
+
+/* The man page's entry of an option: from its .It line to the next. NULL: there is none. */
+static char *man_entry(const char *man, const char *name)
+{
+    char tag[80];
+
+    snprintf(tag, sizeof(tag), "Fl Fl %s", name);
+    for (const char *p = strstr(man, tag); p; p = strstr(p + 1, tag)) {
+        const char *line = p;
+        while (line > man && line[-1] != '\n')
+            line--;
+        if (strncmp(line, ".It", 3) || (p[strlen(tag)] != ' ' && p[strlen(tag)] != '\n'))
+            continue;
+        const char *end = strstr(p, "\n.It");
+        const char *list_end = strstr(p, "\n.El");
+        if (!end || (list_end && list_end < end))
+            end = list_end;
+        return end ? strndup(line, (size_t)(end - line)) : strdup(line);
+    }
+    return NULL;
+}
+
+/* --help names every option, and the man page has each of them with the same default. */
+static void test_help_and_man_page_agree(void **state)
+{
+    char *help = NULL, *save, *man = read_file(TEST_SRCDIR "/man/bivalve.8");
+    size_t len = 0;
+    unsigned options = 0, defaults = 0;
+    FILE *f = open_memstream(&help, &len);
+
+    (void)state;
+    assert_non_null(f);
+    options_print_help(f);
+    fclose(f);
+    for (char *line = strtok_r(help, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char name[64], value[64], wanted[96];
+        char *dashes = strstr(line, "--");
+        if (line[0] != ' ' || !dashes || sscanf(dashes, "--%63[a-z-]", name) != 1)
+            continue;
+        options++;
+        char *entry = man_entry(man, name);
+        if (!entry)
+            fail_msg("--%s is not in the man page", name);
+        char *bracket = strrchr(line, '[');
+        int used = 0;
+        if (bracket && sscanf(bracket, "[%63[0-9.]]%n", value, &used) == 1 && used && !bracket[used]) {
+            defaults++;
+            snprintf(wanted, sizeof(wanted), "\nDefault: %s.", value);
+            if (!strstr(entry, wanted) || (strstr(entry, wanted)[strlen(wanted)] != '\n' && strstr(entry, wanted)[strlen(wanted)] != '\0'))
+                fail_msg("--%s: the man page does not say \"Default: %s.\" but:\n%s", name, value, entry);
+        }
+        free(entry);
+    }
+    char *burn = man_entry(man, "burn-ns"); /* not for users, so not in --help */
+    assert_non_null(burn);
+    assert_true(options >= 35);
+    assert_true(defaults >= 18);
+    free(burn);
+    free(help);
+    free(man);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_spellings),
+        cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_words_that_are_none),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_seconds),
+        cmocka_unit_test(test_backends),
+        cmocka_unit_test(test_sandbox_option),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_addresses_that_are_none),
+        cmocka_unit_test(test_too_many_addresses),
+        cmocka_unit_test(test_help_and_man_page_agree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
