@@ -31,7 +31,7 @@ struct sim_conn {
     char *in;                       /* queued input */
     size_t in_len, in_off;
     char *out;                      /* what the client got */
-    size_t out_len;
+    size_t out_len, out_cap;
     const char *lent;               /* pending send */
     char *lent_copy;
     size_t lent_len;
@@ -41,6 +41,7 @@ struct sim_backend {
     struct backend base;
     const struct sim_script *script;
     bool in_upcall, listening;
+    int fd_top; /* no fd from here on has been used */
     struct sim_conn conn[SIM_FDS];
 };
 
@@ -89,6 +90,7 @@ int sim_connect(struct backend *be)
         close(p->peer);
     memset(p, 0, sizeof(*p));
     p->peer = peer;
+    b->fd_top = MAX(b->fd_top, pair[0] + 1);
     return pair[0];
 }
 
@@ -146,7 +148,7 @@ bool sim_is_half_closed(struct backend *be, int fd)
 unsigned sim_in_flight(struct backend *be)
 {
     unsigned n = 0;
-    for (int fd = 0; fd < SIM_FDS; fd++)
+    for (int fd = 0; fd < sim_of(be)->fd_top; fd++)
         n += sim_of(be)->conn[fd].attached;
     return n;
 }
@@ -184,10 +186,12 @@ static void sim_close(struct backend *be)
 {
     struct sim_backend *b = sim_of(be);
 
-    for (int fd = 0; fd < SIM_FDS; fd++) {
+    for (int fd = 0; fd < b->fd_top; fd++) {
         struct sim_conn *p = &b->conn[fd];
         if (p->peer > 0)
             close(p->peer);
+        if (p->peer > 0 && !p->announced)
+            close(fd); /* the core never had it */
         free(p->in);
         free(p->out);
         free(p->lent_copy);
@@ -235,8 +239,11 @@ static void sim_recv_ctl(struct backend *be, int fd, bool on)
 
 static void sim_deliver(struct sim_conn *p, const char *data, size_t len)
 {
-    p->out = realloc(p->out, p->out_len + len + 1);
-    assert(p->out);
+    if (p->out_len + len > p->out_cap) {
+        p->out_cap = 2 * (p->out_len + len);
+        p->out = realloc(p->out, p->out_cap);
+        assert(p->out);
+    }
     memcpy(p->out + p->out_len, data, len);
     p->out_len += len;
 }
@@ -369,7 +376,7 @@ static int sim_wait(struct backend *be, int64_t timeout_ms)
     (void)timeout_ms;
     assert(!b->in_upcall);
     b->in_upcall = true;
-    for (int fd = 0; fd < SIM_FDS; fd++)
+    for (int fd = 0; fd < b->fd_top; fd++)
         sim_step(b, fd);
     b->in_upcall = false;
     return 0;

@@ -471,6 +471,12 @@ static int64_t conn_earlier(int64_t a_ms, int64_t b_ms)
     return a_ms < 0 || b_ms < a_ms ? b_ms : a_ms;
 }
 
+/* More than one slab, and a slab's worth of it free? */
+static inline bool conn_pool_slack(const struct bufpool *p)
+{
+    return p->mapped > p->slab_bytes && bufpool_trimmable(p);
+}
+
 static void conn_trim(struct core *c)
 {
     bool pending = false;
@@ -479,7 +485,7 @@ static void conn_trim(struct core *c)
     bytes += bufpool_trim(&c->in_pool);
     bytes += bufpool_trim(&c->out_pool);
     c->stats->pages_returned += bytes;
-    c->trim_pending = pending;
+    c->trim_pending = pending || bufpool_trimmable(&c->in_pool) || bufpool_trimmable(&c->out_pool);
     c->trim_ms = c->clock.now_ms + CONN_TRIM_MS;
 }
 
@@ -491,6 +497,9 @@ int64_t conn_tick(struct core *c)
     timer_expire(&c->timers, c->clock.now_ms, conn_expire, c);
     if (c->paused_fds && c->clock.now_ms >= c->resume_ms)
         conn_accept_resume(c, &c->paused_fds);
+    /* Connections that stay open can have needed many blocks at once. */
+    if (unlikely(conn_pool_slack(&c->in_pool) || conn_pool_slack(&c->out_pool)))
+        c->trim_pending = true;
     if (c->trim_pending && c->clock.now_ms >= c->trim_ms)
         conn_trim(c);
 

@@ -6,6 +6,7 @@
 #ifndef BIVALVE_SIM_FIXTURE_H
 #define BIVALVE_SIM_FIXTURE_H
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,8 +45,10 @@ static inline void sim_fixture_turns(struct sim_fixture *f, int n)
 /* End every connection and check that everything has come back. Returns 0 when it has. */
 static inline int sim_fixture_close(struct sim_fixture *f)
 {
-    f->core.listeners[0].fd = -1;
     sim_set_script(f->core.be, &sim_script_plain);
+    f->core.listeners[0].fd = 0;
+    conn_accept_stop(&f->core);
+    f->core.listeners[0].fd = -1;
     conn_abort_all(&f->core);
     for (int i = 0; i < 64 && f->core.slots.used; i++)
         core_turn(&f->core, 0);
@@ -53,6 +56,11 @@ static inline int sim_fixture_close(struct sim_fixture *f)
     int leaked = f->core.slots.used != 0 || f->core.in_pool.used != 0 || f->core.out_pool.used != 0 ||
                  sim_in_flight(f->core.be) != 0 || f->core.timers.armed != 0 ||
                  f->stats.accepted != f->stats.closed + f->stats.rejected;
+    if (leaked)
+        fprintf(stderr, "not given back: slots %u, input blocks %zu, output blocks %zu, engine %u, timers %u; accepted %llu, closed %llu, rejected %llu\n",
+                f->core.slots.used, f->core.in_pool.used, f->core.out_pool.used, sim_in_flight(f->core.be),
+                f->core.timers.armed, (unsigned long long)f->stats.accepted, (unsigned long long)f->stats.closed,
+                (unsigned long long)f->stats.rejected);
     core_destroy(&f->core);
     return leaked;
 }
