@@ -4,7 +4,7 @@
  *
  * Nothing is kept but where the machine stands. In the chunked decoder parser.pos counts what the present part may have at
  * most: digits of a size, bytes of a chunk's extensions, bytes of the trailer section; parser.mark counts the bytes of all
- * extensions of the message.
+ * extensions of the message, then those of a trailer field's name; parser.header is the set of names it may still become.
  */
 #include "config.h"
 
@@ -17,6 +17,7 @@
 
 enum {
     B_LENGTH,
+    B_CHUNKED, /* not a byte of it yet: the target is still there, where body_total will be */
     C_SIZE_FIRST,
     C_SIZE,
     C_EXT_NAME_FIRST,
@@ -39,7 +40,7 @@ enum {
 
 void http_body_begin(struct http_parser *p)
 {
-    p->state = p->flags & HTTP_F_CHUNKED ? C_SIZE_FIRST : B_LENGTH;
+    p->state = p->flags & HTTP_F_CHUNKED ? B_CHUNKED : B_LENGTH;
     p->pos = p->mark = 0;
     p->fields = 0;
 }
@@ -49,7 +50,14 @@ static unsigned hex_value(char c)
     return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
 }
 
-static enum http_error chunk_size_byte(struct http_parser *p, char c)
+/* One more byte of extensions; their CRLF is not counted. */
+static bool chunk_ext_count(struct http_parser *p, const struct settings *set)
+{
+    return ++p->pos <= set->max_chunk_ext_bytes &&
+           ++p->mark <= CHUNK_EXT_MESSAGE * set->max_chunk_ext_bytes;
+}
+
+static enum http_error chunk_size_byte(struct http_parser *p, const struct settings *set, char c)
 {
     if (p->state == C_SIZE_FIRST) {
         p->left = 0;
@@ -65,7 +73,12 @@ static enum http_error chunk_size_byte(struct http_parser *p, char c)
     if (p->state == C_SIZE_FIRST || (c != '\r' && c != ';'))
         return HTTP_ERROR_CHUNK_SIZE;
     p->pos = 0;
-    p->state = c == ';' ? C_EXT_NAME_FIRST : C_SIZE_LF;
+    p->state = C_SIZE_LF;
+    if (c == ';') {
+        p->state = C_EXT_NAME_FIRST;
+        if (!chunk_ext_count(p, set))
+            return HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
+    }
     return HTTP_ERROR_NONE;
 }
 
@@ -86,7 +99,7 @@ static enum http_error chunk_ext_byte(struct http_parser *p, const struct settin
 {
     bool token = http_is(c, HTTP_C_TOKEN), ok = true;
 
-    if (++p->pos > set->max_chunk_ext_bytes || ++p->mark > CHUNK_EXT_MESSAGE * set->max_chunk_ext_bytes)
+    if (c != '\r' && !chunk_ext_count(p, set))
         return HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
     switch (p->state) {
     case C_EXT_NAME_FIRST:
@@ -142,6 +155,32 @@ static enum http_error chunk_begin(struct http_parser *p, const struct settings 
     return HTTP_ERROR_NONE;
 }
 
+/*
+ * Fields that say where a message ends or whose it is must not come after it (RFC 9110 section 6.5.1). Ignoring them would
+ * do for this server, but somebody in front of it may have merged them into the head: refused.
+ */
+static const char *const trailer_forbidden[] = {"host", "content-length", "transfer-encoding"};
+
+/* Byte p->mark of a trailer field's name: which of the forbidden ones can it still be? */
+static void trailer_name_byte(struct http_parser *p, char c)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(trailer_forbidden); i++) {
+        const char *name = trailer_forbidden[i];
+        if ((p->header & 1u << i) && (p->mark >= strlen(name) || (c | 0x20) != name[p->mark]))
+            p->header &= (uint8_t)~(1u << i);
+    }
+    p->mark++;
+}
+
+/* A trailer field's name is complete. */
+static bool trailer_name_forbidden(const struct http_parser *p)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(trailer_forbidden); i++)
+        if ((p->header & 1u << i) && p->mark == strlen(trailer_forbidden[i]))
+            return true;
+    return false;
+}
+
 /* A trailer section is checked like a header section and then forgotten: no field of it means anything here. */
 static enum http_error trailer_byte(struct http_parser *p, const struct settings *set, char c)
 {
@@ -158,14 +197,18 @@ static enum http_error trailer_byte(struct http_parser *p, const struct settings
         if (p->fields == set->max_header_fields)
             return HTTP_ERROR_TRAILER_TOO_LARGE;
         p->fields++;
+        p->header = (1u << ARRAY_LEN(trailer_forbidden)) - 1;
+        p->mark = 0;
+        trailer_name_byte(p, c);
         p->state = T_NAME;
         return HTTP_ERROR_NONE;
     case T_NAME:
-        if (c == ':')
+        if (c == ':') {
             p->state = T_VALUE;
-        else if (!http_is(c, HTTP_C_TOKEN))
-            return HTTP_ERROR_TRAILER_SYNTAX;
-        return HTTP_ERROR_NONE;
+            return trailer_name_forbidden(p) ? HTTP_ERROR_TRAILER_FORBIDDEN : HTTP_ERROR_NONE;
+        }
+        trailer_name_byte(p, c);
+        return http_is(c, HTTP_C_TOKEN) ? HTTP_ERROR_NONE : HTTP_ERROR_TRAILER_SYNTAX;
     case T_VALUE:
         if (c == '\r')
             p->state = T_VALUE_LF;
@@ -196,6 +239,10 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
         *consumed = 0;
         return HTTP_DONE;
     }
+    if (p->state == B_CHUNKED) {
+        p->body_total = 0;
+        p->state = C_SIZE_FIRST;
+    }
     while (i < len) {
         enum http_error e = HTTP_ERROR_NONE;
         char c = buf[i];
@@ -211,7 +258,7 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
             return HTTP_READY;
         case C_SIZE_FIRST:
         case C_SIZE:
-            e = chunk_size_byte(p, c);
+            e = chunk_size_byte(p, set, c);
             break;
         case C_SIZE_LF:
             e = chunk_begin(p, set, c);
@@ -232,9 +279,12 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
             break;
         case T_END_LF:
             *consumed = i + 1;
-            if (c == '\n')
+            if (++p->pos > set->max_header_bytes)
+                e = HTTP_ERROR_TRAILER_TOO_LARGE;
+            else if (c == '\n')
                 return HTTP_DONE;
-            e = HTTP_ERROR_LINE_END;
+            else
+                e = HTTP_ERROR_LINE_END;
             break;
         default:
             e = chunk_ext_byte(p, set, c);

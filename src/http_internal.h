@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "http_parser.h"
 
@@ -18,6 +19,7 @@ enum {
     HTTP_C_NAME = 4,
     HTTP_C_HEX = 8,
     HTTP_C_VALUE = 16,
+    HTTP_C_DIGIT = 32,
 };
 
 extern const uint8_t http_class[256];
@@ -45,13 +47,26 @@ static inline const char *http_run(const char *s, const char *end, unsigned clas
     return s;
 }
 
-/* Does s[0..len) equal `lower` (letters in lower case, '-') but for the case of its letters? */
+/* Does s[0..len), len >= 4, equal `lower` (letters in lower case, '-') but for the case of its letters? No controls. */
 static inline bool http_lower_equals(const char *s, const char *lower, size_t len)
 {
-    unsigned differ = 0;
+    uint64_t differ = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < len; i++)
-        differ |= (unsigned char)(s[i] | 0x20) ^ (unsigned char)lower[i];
+    for (; len - i >= 8; i += 8) {
+        uint64_t a, b;
+        memcpy(&a, s + i, 8);
+        memcpy(&b, lower + i, 8);
+        differ |= (a | 0x2020202020202020) ^ b;
+    }
+    for (; i < len; i += 4) {
+        uint32_t a, b;
+        if (len - i < 4)
+            i = len - 4; /* some bytes twice */
+        memcpy(&a, s + i, 4);
+        memcpy(&b, lower + i, 4);
+        differ |= (a | 0x20202020) ^ b;
+    }
     return !differ;
 }
 

@@ -73,7 +73,7 @@ const uint8_t http_class[256] = {
     ['-'] = T | G | N | V,
     ['.'] = T | G | N | V,
     ['/'] = G | V,
-    ['0' ... '9'] = T | G | N | H | V,
+    ['0' ... '9'] = T | G | N | H | V | HTTP_C_DIGIT,
     [':'] = G | V,
     [';'] = G | N | V,
     ['<'] = V,
@@ -144,10 +144,22 @@ void http_parser_init(struct http_parser *p)
 
 static int http_method_find(const char *s, size_t len)
 {
-    for (int m = 0; m < HTTP_METHODS; m++)
-        if (strlen(http_methods[m]) == len && !memcmp(http_methods[m], s, len))
-            return m;
-    return -1;
+    switch (len) {
+    case 3:
+        return !memcmp(s, "GET", 3) ? HTTP_GET : !memcmp(s, "PUT", 3) ? HTTP_PUT : -1;
+    case 4:
+        return !memcmp(s, "POST", 4) ? HTTP_POST : !memcmp(s, "HEAD", 4) ? HTTP_HEAD : -1;
+    case 5:
+        return !memcmp(s, "TRACE", 5) ? HTTP_TRACE : !memcmp(s, "PATCH", 5) ? HTTP_PATCH : -1;
+    case 6:
+        return !memcmp(s, "DELETE", 6) ? HTTP_DELETE : -1;
+    case 7:
+        return !memcmp(s, "OPTIONS", 7)   ? HTTP_OPTIONS
+               : !memcmp(s, "CONNECT", 7) ? HTTP_CONNECT
+                                          : -1;
+    default:
+        return -1;
+    }
 }
 
 /* uri-host [":" port], RFC 9110 section 7.2; `port`: a port must be there (authority-form). No userinfo. */
@@ -168,6 +180,7 @@ static bool http_host_valid(const char *s, size_t len, bool port)
             return false;
         i = n + 2;
     } else {
+        i = (size_t)(http_run(s, s + len, HTTP_C_NAME) - s);
         for (; i < len && s[i] != ':'; i++) {
             if (s[i] == '%') {
                 if (len - i < 3 || !http_is(s[i + 1], HTTP_C_HEX) || !http_is(s[i + 2], HTTP_C_HEX))
@@ -184,10 +197,7 @@ static bool http_host_valid(const char *s, size_t len, bool port)
         return !port;
     if (s[i++] != ':' || (port && i == len))
         return false;
-    for (; i < len; i++)
-        if (s[i] < '0' || s[i] > '9')
-            return false;
-    return true;
+    return http_run(s + i, s + len, HTTP_C_DIGIT) == s + len;
 }
 
 /* http://authority/path?query: leaves the path and query in target_off, target_len. */
@@ -206,6 +216,8 @@ static enum http_error http_target_absolute(struct http_parser *p, const char *s
         i++;
     if (!http_host_valid(s + start, i - start, false))
         return HTTP_ERROR_TARGET_SYNTAX;
+    if (memchr(s + i, '[', len - i) || memchr(s + i, ']', len - i))
+        return HTTP_ERROR_TARGET_SYNTAX; /* the machine let them pass for the authority's sake */
     p->flags |= HTTP_F_ABSOLUTE;
     p->target_off = off + (uint32_t)i;
     p->target_len = (uint32_t)(len - i);
@@ -305,6 +317,10 @@ static enum http_error http_take_coding(struct http_parser *p, const char *s, si
     const char *end = s + len, *item;
     size_t n;
 
+    if (likely(len == 7 && !(p->flags & HTTP_F_CODING) && http_lower_equals(s, "chunked", 7))) {
+        p->flags |= HTTP_F_CODING | HTTP_F_CHUNKED;
+        return HTTP_ERROR_NONE;
+    }
     p->flags |= HTTP_F_CODING;
     while (http_list_next(&s, end, &item, &n)) {
         size_t name = 0;
@@ -400,230 +416,356 @@ static enum http_error http_head_end(struct http_parser *p, const struct setting
     return HTTP_ERROR_NONE;
 }
 
-/* First byte at or after `s` that ends a run of field value bytes. */
-static const char *http_value_run(const char *s, const char *end)
-{
+/* ---- the machine ---- */
+
 #ifdef __SSE2__
-    const __m128i control = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
-    while (end - s >= 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
-        __m128i low = _mm_andnot_si128(_mm_cmpeq_epi8(x, tab), _mm_cmpeq_epi8(_mm_min_epu8(x, control), x));
-        int stop = _mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(x, del)));
-        if (stop)
-            return s + __builtin_ctz((unsigned)stop);
-        s += 16;
-    }
-#endif
-    while (s < end && http_is(*s, HTTP_C_VALUE))
-        s++;
-    return s;
-}
+#define BYTES(c) _mm_set1_epi8((char)(c))
 
-/* Where the header section must have ended, or the end of the input if that comes first. */
-static const char *http_section_stop(const struct http_parser *p, const struct settings *set, const char *buf,
-                                     const char *end)
+/* Which of 16 bytes cannot be in a field value, as bits: controls but HTAB, and DEL. */
+static inline unsigned http_not_value(const char *s)
 {
-    size_t limit = (size_t)p->target_off + p->target_len + HTTP_LINE_REST + set->max_header_bytes;
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(x, BYTES(0x1f)), x);
+    __m128i stop = _mm_andnot_si128(_mm_cmpeq_epi8(x, BYTES('\t')), control);
 
-    return (size_t)(end - buf) > limit ? buf + limit : end;
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmpeq_epi8(x, BYTES(0x7f))));
 }
+
+/* Which of 16 bytes cannot be in a target, or need a closer look: not ! $ & to ; = ? to Z _ a to z ~. */
+static inline unsigned http_not_target(const char *s)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+    __m128i low = _mm_cmpgt_epi8(BYTES(0x21), x); /* signed: 8-bit bytes too */
+    __m128i quote = _mm_cmpeq_epi8(_mm_and_si128(x, BYTES(0xfe)), BYTES(0x22)); /* " # */
+    __m128i angle = _mm_cmpeq_epi8(_mm_and_si128(x, BYTES(0xfd)), BYTES(0x3c)); /* < > */
+    __m128i percent = _mm_cmpeq_epi8(x, BYTES('%'));
+    __m128i y = _mm_sub_epi8(x, BYTES('['));
+    __m128i bracket = _mm_cmpeq_epi8(_mm_min_epu8(y, BYTES('^' - '[')), y); /* [ \ ] ^ */
+    __m128i tick = _mm_cmpeq_epi8(x, BYTES('`'));
+    __m128i brace = _mm_andnot_si128(_mm_cmpeq_epi8(x, BYTES('~')),
+                                     _mm_cmpgt_epi8(x, BYTES('z'))); /* { | } DEL */
+
+    low = _mm_or_si128(_mm_or_si128(low, quote), _mm_or_si128(angle, percent));
+    low = _mm_or_si128(_mm_or_si128(low, bracket), _mm_or_si128(tick, brace));
+    return (unsigned)_mm_movemask_epi8(low);
+}
+#endif
 
 /*
- * The machine. Each case either moves on by at least one byte or fails; `stop` is where the section's limit or the input
- * ends, whichever comes first.
+ * First byte at or after `s` that cannot be in a field value. Bytes from `buf` on may be read again: the last 16 of the
+ * input are looked at together, whatever part of them has been seen.
  */
-enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf, size_t len,
-                                 size_t *consumed)
+static inline const char *http_value_run(const char *buf, const char *s, const char *end)
 {
-    const char *s = buf + p->pos, *const end = buf + len, *stop = end;
-    uint8_t state = p->state;
-    enum http_error e = HTTP_ERROR_NONE;
-
-#define FAIL(code)                                                                                 \
-    do {                                                                                           \
-        e = HTTP_ERROR_##code;                                                                     \
-        goto fail;                                                                                 \
-    } while (0)
-#define LIMIT_SECTION() stop = http_section_stop(p, set, buf, end)
-
-    if (state >= S_FIELD)
-        LIMIT_SECTION();
-    while (s < stop) {
-        switch (state) {
-        case S_START:
-            p->mark = (uint32_t)(s - buf);
-            if (*s == '\r' && s - buf < 2 * HTTP_EMPTY_LINES_MAX) {
-                state = S_START_LF;
-                s++;
-                break;
-            }
-            if (!http_is(*s, HTTP_C_TOKEN))
-                FAIL(METHOD_SYNTAX);
-            state = S_METHOD;
-            /* fall through */
-        case S_METHOD: {
-            while (s < stop && http_is(*s, HTTP_C_TOKEN))
-                s++;
-            size_t n = (size_t)(s - buf) - p->mark;
-            if (n > HTTP_METHOD_MAX)
-                FAIL(METHOD_UNKNOWN);
-            if (s == stop)
-                break;
-            if (*s != ' ')
-                FAIL(METHOD_SYNTAX);
-            int m = http_method_find(buf + p->mark, n);
-            if (m < 0)
-                FAIL(METHOD_UNKNOWN);
-            p->method = (uint8_t)m;
-            p->mark = (uint32_t)(++s - buf);
-            state = S_TARGET_FIRST;
-            break;
-        }
-        case S_START_LF:
-            if (*s++ != '\n')
-                FAIL(LINE_END);
-            state = S_START;
-            break;
-        case S_TARGET_FIRST:
-            if (*s != '/' && *s != '*' && *s != '[' && !http_is(*s, HTTP_C_NAME))
-                FAIL(TARGET_SYNTAX);
-            state = S_TARGET;
-            /* fall through */
-        case S_TARGET: {
-            const char *longest = buf + p->mark + set->max_uri_bytes, *run = MIN(stop, longest);
-            while (s < run && http_is(*s, HTTP_C_TARGET))
-                s++;
-            if (s == stop)
-                break;
-            if (*s == ' ') {
-                e = http_target_end(p, buf, p->mark, (uint32_t)(s - buf) - p->mark);
-                if (e != HTTP_ERROR_NONE)
-                    goto fail;
-                p->mark = (uint32_t)(++s - buf);
-                state = S_VERSION;
-                break;
-            }
-            if (s >= longest)
-                FAIL(TARGET_TOO_LONG);
-            if (*s == '%')
-                state = S_TARGET_HEX1;
-            else if (*s != '[' && *s != ']') /* IPv6 in an authority; elsewhere http_target_end() would not know */
-                FAIL(TARGET_SYNTAX);
-            else if (buf[p->mark] == '/')
-                FAIL(TARGET_SYNTAX);
-            s++;
-            break;
-        }
-        case S_TARGET_HEX1:
-        case S_TARGET_HEX2:
-            if (s >= buf + p->mark + set->max_uri_bytes)
-                FAIL(TARGET_TOO_LONG);
-            if (!http_is(*s++, HTTP_C_HEX))
-                FAIL(TARGET_ESCAPE);
-            state = state == S_TARGET_HEX1 ? S_TARGET_HEX2 : S_TARGET;
-            break;
-        case S_VERSION: {
-            size_t i = (size_t)(s - buf) - p->mark;
-            while (i < HTTP_VERSION_LEN && s < stop) {
-                if (!http_version_byte(i++, *s++))
-                    FAIL(VERSION_SYNTAX);
-            }
-            if (s == stop)
-                break;
-            if (*s != '\r')
-                FAIL(VERSION_SYNTAX);
-            if (s[-3] != '1')
-                FAIL(VERSION_UNSUPPORTED);
-            if (s[-1] == '0')
-                p->flags |= HTTP_F_HTTP10;
-            s++;
-            state = S_LINE_LF;
-            break;
-        }
-        case S_LINE_LF:
-            if (*s++ != '\n')
-                FAIL(LINE_END);
-            p->mark = (uint32_t)(s - buf);
-            state = S_FIELD;
-            LIMIT_SECTION();
-            break;
-        case S_FIELD:
-            if (*s == '\r') {
-                state = S_END_LF;
-                s++;
-                break;
-            }
-            if (*s == ' ' || *s == '\t')
-                FAIL(HEADER_FOLD);
-            if (*s == '\n')
-                FAIL(LINE_END);
-            if (!http_is(*s, HTTP_C_TOKEN))
-                FAIL(HEADER_NAME);
-            if (p->fields == set->max_header_fields)
-                FAIL(HEADER_TOO_MANY);
-            p->fields++;
-            p->mark = (uint32_t)(s - buf);
-            state = S_NAME;
-            /* fall through */
-        case S_NAME:
-            while (s < stop && http_is(*s, HTTP_C_TOKEN))
-                s++;
-            if (s == stop)
-                break;
-            if (*s != ':')
-                FAIL(HEADER_NAME);
-            p->header = http_field_find(buf + p->mark, (size_t)(s - buf) - p->mark);
-            s++;
-            state = S_VALUE_FIRST;
-            break;
-        case S_VALUE_FIRST:
-            while (s < stop && (*s == ' ' || *s == '\t'))
-                s++;
-            if (s == stop)
-                break;
-            p->mark = (uint32_t)(s - buf);
-            state = S_VALUE;
-            /* fall through */
-        case S_VALUE:
-            s = http_value_run(s, stop);
-            if (s == stop)
-                break;
-            if (*s == '\n')
-                FAIL(LINE_END);
-            if (*s != '\r')
-                FAIL(HEADER_VALUE);
-            s++;
-            state = S_VALUE_LF;
-            break;
-        case S_VALUE_LF:
-            if (*s++ != '\n')
-                FAIL(LINE_END);
-            if (p->header != FIELD_OTHER) {
-                e = http_field_end(p, buf + p->mark, (size_t)(s - buf) - 2 - p->mark);
-                if (unlikely(e != HTTP_ERROR_NONE))
-                    goto fail;
-            }
-            state = S_FIELD;
-            break;
-        case S_END_LF:
-            if (*s++ != '\n')
-                FAIL(LINE_END);
-            *consumed = (size_t)(s - buf);
-            e = http_head_end(p, set);
-            if (unlikely(e != HTTP_ERROR_NONE))
-                goto fail;
-            return HTTP_READY;
-        }
+#ifdef __SSE2__
+    for (; end - s >= 16; s += 16) {
+        unsigned stop = http_not_value(s);
+        if (stop)
+            return s + __builtin_ctz(stop);
     }
-    if (unlikely(stop < end)) /* the limit, and there are bytes behind it */
-        FAIL(HEADER_TOO_LARGE);
+    if (end - buf >= 16 && s < end) {
+        const char *last = end - 16;
+        unsigned stop = http_not_value(last) >> (s - last);
+        return stop ? s + __builtin_ctz(stop) : end;
+    }
+#else
+    (void)buf;
+#endif
+    return http_run(s, end, HTTP_C_VALUE);
+}
+
+/* First byte at or after `s` that is no plain byte of a target: a space, '%', a bracket, or worse. */
+static inline const char *http_target_run(const char *s, const char *end)
+{
+#ifdef __SSE2__
+    for (; end - s >= 16; s += 16) {
+        unsigned stop = http_not_target(s);
+        if (stop)
+            return s + __builtin_ctz(stop);
+    }
+#endif
+    return http_run(s, end, HTTP_C_TARGET);
+}
+
+static enum http_result http_head_more(struct http_parser *p, const char *buf, const char *s,
+                                       uint8_t state)
+{
     p->pos = (uint32_t)(s - buf);
     p->state = state;
     return HTTP_MORE;
+}
 
-fail:
+static enum http_result http_head_fail(struct http_parser *p, enum http_error e)
+{
     p->error = (uint8_t)e;
     return HTTP_FAIL;
+}
+
+#define FAIL(code) return http_head_fail(p, HTTP_ERROR_##code)
+#define MORE(at)   return http_head_more(p, buf, s, at)
+
+/*
+ * The request line, and the empty lines before it. The states follow each other in the order of their bytes, so that a
+ * whole line falls through all of them; HTTP_READY when its LF has been read, *at behind it.
+ */
+static enum http_result http_parse_line(struct http_parser *p, const struct settings *set,
+                                        const char *buf, const char **at, const char *end)
+{
+    const char *s = *at, *longest;
+    enum http_error e;
+
+    switch (p->state) {
+    case S_START_LF:
+    start_lf:
+        if (s == end)
+            MORE(S_START_LF);
+        if (*s++ != '\n')
+            FAIL(LINE_END);
+        /* fall through */
+    case S_START:
+        if (unlikely(s == end))
+            MORE(S_START);
+        if (likely(end - s >= 4 && !memcmp(s, "GET ", 4))) { /* p->method is HTTP_GET already */
+            s += 4;
+            p->mark = (uint32_t)(s - buf);
+            goto target_first;
+        }
+        p->mark = (uint32_t)(s - buf);
+        if (unlikely(*s == '\r' && s - buf < 2 * HTTP_EMPTY_LINES_MAX)) {
+            s++;
+            goto start_lf;
+        }
+        if (!http_is(*s, HTTP_C_TOKEN))
+            FAIL(METHOD_SYNTAX);
+        /* fall through */
+    case S_METHOD: {
+        s = http_run(s, end, HTTP_C_TOKEN);
+        size_t n = (size_t)(s - buf) - p->mark;
+        if (unlikely(n > HTTP_METHOD_MAX))
+            FAIL(METHOD_UNKNOWN);
+        if (unlikely(s == end))
+            MORE(S_METHOD);
+        if (unlikely(*s != ' '))
+            FAIL(METHOD_SYNTAX);
+        int m = http_method_find(buf + p->mark, n);
+        if (unlikely(m < 0))
+            FAIL(METHOD_UNKNOWN);
+        p->method = (uint8_t)m;
+        p->mark = (uint32_t)(++s - buf);
+    }
+        /* fall through */
+    case S_TARGET_FIRST:
+    target_first:
+        if (unlikely(s == end))
+            MORE(S_TARGET_FIRST);
+        if (unlikely(*s != '/' && *s != '*' && *s != '[' && !http_is(*s, HTTP_C_NAME)))
+            FAIL(TARGET_SYNTAX);
+        /* fall through */
+    case S_TARGET:
+    target:
+        longest = buf + p->mark + set->max_uri_bytes;
+        s = http_target_run(s, MIN(end, longest));
+        if (unlikely(s == end))
+            MORE(S_TARGET);
+        if (unlikely(*s != ' ')) {
+            if (s >= longest)
+                FAIL(TARGET_TOO_LONG);
+            if (*s == '%') {
+                s++;
+                goto hex1;
+            }
+            /* An IPv6 address in an authority; http_target_absolute() sees where else they are. */
+            if ((*s != '[' && *s != ']') || buf[p->mark] == '/')
+                FAIL(TARGET_SYNTAX);
+            s++;
+            goto target;
+        }
+        e = http_target_end(p, buf, p->mark, (uint32_t)(s - buf) - p->mark);
+        if (unlikely(e != HTTP_ERROR_NONE))
+            return http_head_fail(p, e);
+        p->mark = (uint32_t)(++s - buf);
+        if (likely(end - s >= HTTP_VERSION_LEN + 2 && !memcmp(s, "HTTP/1.1", HTTP_VERSION_LEN) &&
+                   s[8] == '\r' && s[9] == '\n')) {
+            s += HTTP_VERSION_LEN + 2;
+            break;
+        }
+        /* fall through */
+    case S_VERSION:
+        for (size_t i = (size_t)(s - buf) - p->mark; i < HTTP_VERSION_LEN && s < end; i++)
+            if (!http_version_byte(i, *s++))
+                FAIL(VERSION_SYNTAX);
+        if (s == end)
+            MORE(S_VERSION);
+        if (*s != '\r')
+            FAIL(VERSION_SYNTAX);
+        if (s[-3] != '1')
+            FAIL(VERSION_UNSUPPORTED);
+        if (s[-1] == '0')
+            p->flags |= HTTP_F_HTTP10;
+        s++;
+        /* fall through */
+    case S_LINE_LF:
+        if (s == end)
+            MORE(S_LINE_LF);
+        if (*s++ != '\n')
+            FAIL(LINE_END);
+        break;
+    case S_TARGET_HEX1:
+    hex1:
+        if (s == end)
+            MORE(S_TARGET_HEX1);
+        if (s >= buf + p->mark + set->max_uri_bytes)
+            FAIL(TARGET_TOO_LONG);
+        if (!http_is(*s++, HTTP_C_HEX))
+            FAIL(TARGET_ESCAPE);
+        /* fall through */
+    case S_TARGET_HEX2:
+        if (s == end)
+            MORE(S_TARGET_HEX2);
+        if (s >= buf + p->mark + set->max_uri_bytes)
+            FAIL(TARGET_TOO_LONG);
+        if (!http_is(*s++, HTTP_C_HEX))
+            FAIL(TARGET_ESCAPE);
+        goto target;
+    }
+    *at = s;
+    return HTTP_READY;
+}
+#undef MORE
+
+/* What a byte that is no token may be at the start of a field line: nothing good. */
+static enum http_error http_field_error(char c)
+{
+    if (c == ' ' || c == '\t')
+        return HTTP_ERROR_HEADER_FOLD;
+    return c == '\n' ? HTTP_ERROR_LINE_END : HTTP_ERROR_HEADER_NAME;
+}
+
+/* The input ends, or the section's limit is reached and there are bytes behind it. */
+static enum http_result http_fields_pause(struct http_parser *p, const char *buf, const char *s, const char *end,
+                                          uint8_t state)
+{
+    return s < end ? http_head_fail(p, HTTP_ERROR_HEADER_TOO_LARGE) : http_head_more(p, buf, s, state);
+}
+
+/*
+ * The rest of the line "Host: name:port" as almost every client sends it, checked in one go: where the next line starts.
+ * NULL: it is not all here, or not so plain; nothing has happened.
+ */
+static inline const char *http_host_line(struct http_parser *p, const char *s, const char *stop)
+{
+    s += *s == ' ';
+    const char *port = http_run(s, stop, HTTP_C_NAME), *last = port;
+
+    if (port < stop && *port == ':')
+        last = http_run(port + 1, stop, HTTP_C_DIGIT);
+    if (port == s || stop - last < 2 || last[0] != '\r' || last[1] != '\n' || (p->flags & HTTP_F_HOST))
+        return NULL;
+    p->flags |= HTTP_F_HOST;
+    return last + 2;
+}
+
+#define PAUSE(at) return http_fields_pause(p, buf, s, end, at)
+
+/* The header section, to the LF of the empty line that ends it. */
+static enum http_result http_parse_fields(struct http_parser *p, const struct settings *set, const char *buf,
+                                          const char **at, const char *end)
+{
+    /* the section begins where the request line ends; nothing is looked at beyond `stop` */
+    size_t limit = (size_t)p->target_off + p->target_len + HTTP_LINE_REST + set->max_header_bytes;
+    const char *s = *at, *stop = (size_t)(end - buf) > limit ? buf + limit : end;
+
+    switch (p->state) {
+    case S_FIELD:
+    field:
+        if (unlikely(s == stop))
+            PAUSE(S_FIELD);
+        if (*s == '\r') {
+            s++;
+            goto end_lf;
+        }
+        if (unlikely(!http_is(*s, HTTP_C_TOKEN)))
+            return http_head_fail(p, http_field_error(*s));
+        if (unlikely(p->fields == set->max_header_fields))
+            FAIL(HEADER_TOO_MANY);
+        p->fields++;
+        p->mark = (uint32_t)(s - buf);
+        if (stop - s > 5 && s[4] == ':' && http_lower_equals(s, "host", 4)) { /* every request has it */
+            p->header = FIELD_HOST;
+            s += 5;
+            const char *next = http_host_line(p, s, stop);
+            if (unlikely(!next))
+                goto value_first;
+            s = next;
+            goto field;
+        }
+        /* fall through */
+    case S_NAME:
+        s = http_run(s, stop, HTTP_C_TOKEN);
+        if (unlikely(s == stop))
+            PAUSE(S_NAME);
+        if (unlikely(*s != ':'))
+            FAIL(HEADER_NAME);
+        p->header = http_field_find(buf + p->mark, (size_t)(s - buf) - p->mark);
+        s++;
+        /* fall through */
+    case S_VALUE_FIRST:
+    value_first:
+        while (s < stop && (*s == ' ' || *s == '\t'))
+            s++;
+        if (unlikely(s == stop))
+            PAUSE(S_VALUE_FIRST);
+        p->mark = (uint32_t)(s - buf);
+        /* fall through */
+    case S_VALUE:
+        s = http_value_run(buf, s, stop);
+        if (unlikely(s == stop))
+            PAUSE(S_VALUE);
+        if (unlikely(*s != '\r'))
+            return http_head_fail(p, *s == '\n' ? HTTP_ERROR_LINE_END : HTTP_ERROR_HEADER_VALUE);
+        s++;
+        /* fall through */
+    case S_VALUE_LF:
+        if (unlikely(s == stop))
+            PAUSE(S_VALUE_LF);
+        if (unlikely(*s++ != '\n'))
+            FAIL(LINE_END);
+        if (p->header != FIELD_OTHER) {
+            enum http_error e = http_field_end(p, buf + p->mark, (size_t)(s - buf) - 2 - p->mark);
+            if (unlikely(e != HTTP_ERROR_NONE))
+                return http_head_fail(p, e);
+        }
+        goto field;
+    case S_END_LF:
+    end_lf:
+        if (unlikely(s == stop))
+            PAUSE(S_END_LF);
+        if (unlikely(*s++ != '\n'))
+            FAIL(LINE_END);
+        break;
+    }
+    *at = s;
+    return HTTP_READY;
+}
+#undef PAUSE
 #undef FAIL
-#undef LIMIT_SECTION
+
+enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf, size_t len,
+                                 size_t *consumed)
+{
+    const char *s = buf + p->pos, *const end = buf + len;
+    enum http_result r;
+
+    if (p->state < S_FIELD) {
+        r = http_parse_line(p, set, buf, &s, end);
+        if (unlikely(r != HTTP_READY))
+            return r;
+        p->state = S_FIELD;
+    }
+    r = http_parse_fields(p, set, buf, &s, end);
+    if (unlikely(r != HTTP_READY))
+        return r;
+    *consumed = (size_t)(s - buf);
+    enum http_error e = http_head_end(p, set);
+    return likely(e == HTTP_ERROR_NONE) ? HTTP_READY : http_head_fail(p, e);
 }

@@ -64,6 +64,7 @@ enum http_method {
     X(CHUNK_EXTENSION_TOO_LONG, 400, "chunk extensions too long")                                  \
     X(CHUNK_END, 400, "missing CRLF after chunk data")                                             \
     X(TRAILER_SYNTAX, 400, "malformed trailer field")                                              \
+    X(TRAILER_FORBIDDEN, 400, "field not allowed in a trailer section")                            \
     X(TRAILER_TOO_LARGE, 431, "trailer section too large")
 
 enum http_error {
