@@ -4,8 +4,8 @@
  *
  * Each worker has a socket of its own on the same address (SO_REUSEPORT), and yet a second server must not slip in
  * beside the first. So the first socket is bound and listens without SO_REUSEPORT: that fails if anybody else is there, and
- * nobody else can come after. Only then is the option set on it, and the other sockets join. There is no moment at which the address
- * is free, and port 0 is resolved once.
+ * nobody else can come after. Only then is the option set on it, and the other sockets join. There is no moment at which the
+ * address is free, and port 0 is resolved once.
  */
 #include "config.h"
 
@@ -189,39 +189,57 @@ static int listener_socket_tcp(int family)
     return fd;
 }
 
+/* One listening socket on `addr`; `join`: beside ours that are there. The fd, or -errno with `error`. */
+static int listener_open_one(const struct listener_addr *addr, bool join, char *error)
+{
+    const char *call = "socket";
+    int fd = listener_socket_tcp(addr->u.sa.sa_family);
+    int rc = MIN(fd, 0);
+
+    if (rc == 0 && join) {
+        call = "SO_REUSEPORT";
+        rc = listener_set(fd, SOL_SOCKET, SO_REUSEPORT);
+    }
+    if (rc == 0) {
+        call = "bind";
+        rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
+    }
+    if (rc == 0) {
+        call = "listen";
+        rc = listen(fd, LISTENER_BACKLOG) < 0 ? -errno : 0;
+    }
+    if (rc == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return listener_error(error, addr, call, -rc);
+}
+
 static int listener_open_tcp(struct listener *l, char *error)
 {
     struct listener_addr *addr = &l->addr;
+    bool any_port = (addr->u.sa.sa_family == AF_INET6 ? addr->u.in6.sin6_port : addr->u.in4.sin_port) == 0;
 
-    for (unsigned i = 0; i < l->count; i++) {
-        const char *call = "socket";
-        int fd = l->fds[i] = listener_socket_tcp(addr->u.sa.sa_family);
-        int rc = MIN(fd, 0);
-        if (rc == 0 && i > 0) {
-            call = "SO_REUSEPORT";
-            rc = listener_set(fd, SOL_SOCKET, SO_REUSEPORT);
-        }
-        if (rc == 0) {
-            call = "bind";
-            rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
-        }
-        if (rc == 0) {
-            call = "listen";
-            rc = listen(fd, LISTENER_BACKLOG) < 0 ? -errno : 0;
-        }
-        if (rc == 0 && i == 0 && l->count > 1) {
-            call = "SO_REUSEPORT";
-            rc = listener_set(fd, SOL_SOCKET, SO_REUSEPORT);
-        }
-        if (rc == 0 && i == 0) {
-            call = "getsockname";
-            rc = getsockname(fd, &addr->u.sa, &addr->len) < 0 ? -errno : 0;
-            listener_describe(addr);
-        }
-        if (rc < 0)
-            return listener_error(error, addr, call, -rc);
-    }
-    return 0;
+    int first = l->fds[0] = listener_open_one(addr, false, error);
+    if (first < 0)
+        return first;
+    if (getsockname(first, &addr->u.sa, &addr->len) < 0)
+        return listener_error(error, addr, "getsockname", errno);
+    listener_describe(addr);
+    if (l->count == 1)
+        return 0;
+    int rc = listener_set(first, SOL_SOCKET, SO_REUSEPORT);
+    if (rc < 0)
+        return listener_error(error, addr, "SO_REUSEPORT", -rc);
+    for (unsigned i = 1; i < l->count; i++)
+        if ((l->fds[i] = listener_open_one(addr, true, error)) < 0)
+            return l->fds[i];
+    if (!any_port)
+        return 0;
+    /* A port that was not asked for by its number would be lost in listener_suspend(): replace that socket. */
+    l->fds[0] = listener_open_one(addr, true, error);
+    close(first);
+    return MIN(l->fds[0], 0);
 }
 
 /* Make the path free: nothing there, or a socket that nobody answers. 0, or -errno with `error`. */
@@ -269,6 +287,7 @@ static int listener_open_unix(struct listener *l, char *error)
     if (lstat(addr->u.un.sun_path, &st) == 0) {
         l->unix_dev = st.st_dev;
         l->unix_ino = st.st_ino;
+        l->unix_made = st.st_mtim; /* inode numbers are used again soon */
     }
     if (listen(fd, LISTENER_BACKLOG) < 0) {
         rc = -errno;
@@ -334,7 +353,8 @@ int listener_unlink(const struct listener *l)
 
     if (!l->addr.unix_socket || !l->unix_ino || lstat(path, &st) < 0)
         return 0;
-    if (st.st_dev != l->unix_dev || st.st_ino != l->unix_ino)
+    if (st.st_dev != l->unix_dev || st.st_ino != l->unix_ino || st.st_mtim.tv_sec != l->unix_made.tv_sec ||
+        st.st_mtim.tv_nsec != l->unix_made.tv_nsec)
         return 0; /* another server's by now */
     return unlink(path) < 0 ? -errno : 0;
 }
@@ -357,7 +377,7 @@ bool listener_suspend(struct listener *l, unsigned worker)
         open += l->fds[i] >= 0 && !l->suspended[i];
     if (open < 2)
         return false;
-    /* On Linux this ends listening but keeps the port: tcp_disconnect() leaves bound what bind() bound. */
+    /* On Linux this ends listening but keeps the port: tcp_disconnect() leaves bound what bind() was asked for. */
     if (shutdown(l->fds[worker], SHUT_RDWR) < 0)
         return false;
     l->suspended[worker] = true;

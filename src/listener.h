@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #define LISTENER_TEXT_MAX  128 /* "unix:" and the longest path there is, NUL included */
 #define LISTENER_ERROR_MAX 512
@@ -34,6 +35,7 @@ struct listener {
     bool *suspended;         /* count of them: see listener_suspend() */
     dev_t unix_dev;          /* which file at the path is ours */
     ino_t unix_ino;
+    struct timespec unix_made;
 };
 
 /*

@@ -386,7 +386,7 @@ static void test_help_and_man_page_agree(void **state)
     }
     char *burn = man_entry(man, "burn-ns"); /* not for users, so not in --help */
     assert_non_null(burn);
-    assert_true(options >= 35);
+    assert_true(options >= 34);
     assert_true(defaults >= 18);
     free(burn);
     free(help);
