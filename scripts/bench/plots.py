@@ -7,6 +7,8 @@ import math
 from html import escape
 
 WIDTH = 360
+TITLE_EM = 6.7      # about a letter's width in a heading
+NAME_MAX = 22
 PERCENT_TICKS = ("50", "90", "99", "99.9", "99.99")
 
 
@@ -26,6 +28,14 @@ class Svg:
 
     def text(self, x, y, words, cls="", anchor="start"):
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{cls}">{escape(words)}</text>')
+
+    def title(self, words, under=""):
+        """The heading, squeezed where it is too long, and a smaller line under it."""
+        room = self.width - 8
+        squeeze = f' textLength="{room}" lengthAdjust="spacingAndGlyphs"' if len(words) * TITLE_EM > room else ""
+        self.parts.append(f'<text x="4" y="14" class="ttl"{squeeze}>{escape(words)}</text>')
+        if under:
+            self.text(4, 28, under, "tick")
 
     def path(self, points, cls):
         d = " ".join(f"{'M' if i == 0 else 'L'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(points))
@@ -101,18 +111,19 @@ def time_short(us):
 
 def legend(svg, names, x, y):
     for i, name in enumerate(names):
+        name = name if len(name) <= NAME_MAX else name[:NAME_MAX - 1] + "…"
         svg.mark(x + 5, y - 4, i, f"s{i % 3} fill")
         svg.text(x + 13, y, name, "lab")
         x += 24 + 6.3 * len(name)
 
 
-def ratios(ident, title, rows):
+def ratios(ident, title, under, rows):
     """The forest plot. rows: [(label, verdict row)]; a row without an interval shows its point alone."""
     rows = [(label, v) for label, v in rows if v and v["ratio"]]
-    left, right, top, step = 108, WIDTH - 14, 26, 30
-    height = top + step * len(rows) + 34
+    left, right, top, step = 122, WIDTH - 14, 36, 30
+    height = top + step * len(rows) + 20
     svg = Svg(ident, title, height)
-    svg.text(4, 14, title, "ttl")
+    svg.title(title, under)
     if not rows:
         svg.text(4, 34, "no figures", "lab")
         return svg.finish()
@@ -144,7 +155,7 @@ def latency(ident, title, curves):
     curves = {n: c for n, c in curves.items() if c}
     left, right, top, bottom = 52, WIDTH - 12, 40, 190
     svg = Svg(ident, title, 224)
-    svg.text(4, 14, title, "ttl")
+    svg.title(title)
     if not curves:
         svg.text(4, 34, "no figures", "lab")
         return svg.finish()
@@ -177,7 +188,7 @@ def bars(ident, title, rows, names):
     step = thick * len(names) + 12
     height = top + step * len(rows) + 6
     svg = Svg(ident, title, height)
-    svg.text(4, 14, title, "ttl")
+    svg.title(title)
     legend(svg, names, 4, 31)
     most = max((v.get(n) or 0 for _, v in rows for n in names), default=1)
     x = scale(0, most, left, right)
@@ -197,7 +208,7 @@ def lines(ident, title, series, x_label, y_label):
     series = {n: pts for n, pts in series.items() if pts}
     left, right, top, bottom = 46, WIDTH - 16, 40, 180
     svg = Svg(ident, title, 216)
-    svg.text(4, 14, title, "ttl")
+    svg.title(title)
     if not series:
         svg.text(4, 34, "no figures", "lab")
         return svg.finish()

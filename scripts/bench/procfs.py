@@ -53,12 +53,6 @@ def parse_cpus(text):
     return out
 
 
-def parse_sockets(text):
-    """(TCP sockets in use, in TIME_WAIT) from /proc/net/sockstat."""
-    m = re.search(r"^TCP: inuse (\d+).* tw (\d+)", text, re.M)
-    return (int(m.group(1)), int(m.group(2))) if m else (0, 0)
-
-
 def parse_active_opens(text):
     """TCP connections opened by this network namespace so far, from /proc/net/snmp; None where not told."""
     rows = [line.split() for line in text.splitlines() if line.startswith("Tcp:")]
@@ -214,6 +208,18 @@ def switches(pids):
             v += a
             n += b
     return v, n
+
+
+def open_fds(pids):
+    """Open file descriptors of the processes: the size of /proc/PID/fd since Linux 6.2, else its entries."""
+    total = 0
+    for pid in pids:
+        folder = f"/proc/{pid}/fd"
+        try:
+            total += os.stat(folder).st_size or len(os.listdir(folder))
+        except OSError:
+            continue
+    return total
 
 
 def pss_bytes(pids):

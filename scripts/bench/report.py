@@ -37,6 +37,8 @@ svg.plot { display: block; width: 100%; height: auto; font: 11px system-ui, sans
 .plot .none { stroke: var(--none); } .plot .good.fill { fill: var(--good); } .plot .bad.fill { fill: var(--bad); }
 .plot .none.fill { fill: var(--none); } .plot .goodt { fill: var(--good); } .plot .badt { fill: var(--bad); }
 details { margin: .5rem 0; } summary { cursor: pointer; padding: .3rem 0; } li { margin: .25rem 0; max-width: 52rem; }
+@media (max-width: 600px) { body { padding: .75rem; } th, td { white-space: normal; padding-right: .35rem; }
+  table { font-size: .75rem; } table.words td:last-child, table.words th:last-child { min-width: 4.5rem; } }
 @media print { details > *:not(summary) { display: block; } }
 """
 NAME, TABLE_NAME = "report.html", "table.md"
@@ -46,6 +48,11 @@ def html_table(header, rows, cls="words"):
     head = "".join(f"<th>{escape(str(h))}</th>" for h in header)
     body = "".join("<tr>" + "".join(cell_html(c) for c in r) + "</tr>" for r in rows)
     return f'<div class="scroll"><table class="{cls}"><tr>{head}</tr>{body}</table></div>'
+
+
+def narrow_table(header, rows):
+    """The same with profile and connections in one column: on a phone every column counts."""
+    return ["profile, connections"] + header[2:], [[f"{r[0]} {r[1]}"] + r[2:] for r in rows]
 
 
 def cell_html(c):
@@ -75,7 +82,7 @@ def ratio_plots(results):
             if any(v for _, v in rows):
                 better = "more is better" if metric.better == "high" else "less is better"
                 out.append(figure(plots.ratios(slug("plot-ratio", key, s["name"]),
-                                               f"{metric.label}, {s['name']}/{first} ({better})", rows)))
+                                               metric.label, f"{s['name']}/{first}, {better}", rows)))
     return out
 
 
@@ -107,7 +114,7 @@ def compare_parts(results):
     for s in results["servers"][1:]:
         for key in text.CHIEF:
             parts.append(f"<h2>{escape(metrics.BY_KEY[key].label)}: {escape(s['name'])} against {escape(first)}</h2>")
-            parts.append(html_table(*text.short_table(results, s["name"], key)))
+            parts.append(html_table(*narrow_table(*text.short_table(results, s["name"], key))))
     parts += ["<h2>Ratios with their 95 % intervals</h2>", '<div class="grid">', *ratio_plots(results), "</div>"]
     if results["idle"] and results["idle"]["verdicts"]:
         parts.append(f"<h2>Memory of {results['idle']['connections']} idle connections</h2>")

@@ -12,7 +12,8 @@ from .load import Seen
 FAST_S = 0.01       # CPU time
 SLOW_S = 0.05       # user/system split, context switches, the machine
 MEMORY_S = 0.2      # PSS takes a page-table walk of the server
-CONNECTED = 0.98    # of both ends of all connections
+CONNECTED = 0.99    # share of the connections that the server holds when all are said to stand,
+CONNECTED_LIMITED = 0.8     # and where connections are limited: some are always between two
 WAIT_SHARE = 0.5    # of the slice may pass before all connections stand
 
 
@@ -86,10 +87,6 @@ def sample_memory(watch, pids, group):
         watch.group_peak = usage
 
 
-def sockets_in_use():
-    return procfs.parse_sockets(procfs.read_text("/proc/net/sockstat"))[0]
-
-
 def watch_run(server, start_load, job, cpus, limit_s, check_alive):
     """Start the load, sample until it ends; returns (the load's Child, Watch). check_alive() raises when the server died.
 
@@ -99,7 +96,7 @@ def watch_run(server, start_load, job, cpus, limit_s, check_alive):
     clock = procfs.CpuClock(server.pid)
     watch.server_exact = clock.exact
     pids = clock.pids()
-    sockets_before = sockets_in_use()
+    fds_all = procfs.open_fds(pids) + job.conns * (CONNECTED_LIMITED if job.profile.per_connection else CONNECTED)
     load = start_load()
     load_clock = procfs.CpuClock(load.pid)
     started = now = time.monotonic()
@@ -111,7 +108,7 @@ def watch_run(server, start_load, job, cpus, limit_s, check_alive):
             watch.server.add(now, clock.read_ns())
             watch.load.add(now, load_clock.read_ns())
             if connected is None:
-                if sockets_in_use() - sockets_before >= 2 * job.conns * CONNECTED:
+                if procfs.open_fds(pids) >= fds_all:
                     connected, watch.all_connected = now, True
                 elif now - started > WAIT_SHARE * job.seconds:
                     connected = now

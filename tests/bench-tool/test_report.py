@@ -79,7 +79,7 @@ def test_plots_hold_their_values_and_stay_inside():
 
 
 def test_plots_without_figures_do_not_fail():
-    for svg in (plots.ratios("a", "t", []), plots.latency("a", "t", {}), plots.bars("a", "t", [], ["x"]),
+    for svg in (plots.ratios("a", "t", "u", []), plots.latency("a", "t", {}), plots.bars("a", "t", [], ["x"]),
                 plots.lines("a", "t", {"x": [(1, None)]}, "x", "y")):
         assert svg.startswith("<svg") and svg.endswith("</svg>")
 

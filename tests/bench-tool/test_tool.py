@@ -126,6 +126,21 @@ def test_any_server_and_profiles_of_ones_own(wrk, tmp_path):
     assert got["seed"] > 0 and "the server ends each connection" in done.stdout
 
 
+def test_until_and_time_budget(wrk, tmp_path):
+    sides = ["--server", "one=" + tiny(), "--server", "two=" + tiny(), "--conns", "4", "--idle", "0", "--generator", "wrk",
+             "--profile", "baseline"]
+    done = bench("compare", *sides, "--until", "99%", "--until-metric", "rps", "--time-budget", "90", "--out", "a",
+                 cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cell = results(tmp_path / "a")["cells"][0]
+    row = next(r for r in cell["verdicts"]["two"] if r["metric"] == "rps")
+    narrow = row["low"] is not None and (row["high"] - row["low"]) / row["ratio"] <= 0.99
+    assert cell["stopped"] == ("interval narrow enough" if narrow else "time budget") and cell["pairs"] >= 6
+    done = bench("compare", *sides, "--time-budget", "8", "--out", "b", cwd=tmp_path)
+    cell = results(tmp_path / "b")["cells"][0]
+    assert cell["stopped"] == "time budget" and 1 <= cell["pairs"] < 8 and "ended by: time budget" in done.stdout
+
+
 def test_fixed_rate(tmp_path):
     need("h2load", "nghttp2-client")
     done = bench("compare", "--server", "one=" + tiny(), "--server", "two=" + tiny(), "--rate", "80", "--conns", "4", "--pairs",
