@@ -27,14 +27,23 @@
 
 #define TRACE_MAX  16384
 #define TRACE_BODY 48 /* bytes of a body that are shown */
+#define TRACE_KEPT 64 /* messages that are described one by one */
+
+/* A complete message, as numbers: for comparison with another parser. */
+struct trace_message {
+    size_t start, end; /* in the stream */
+    struct http_parser head;
+    uint64_t body_len;
+    uint32_t body_hash; /* FNV-1a of the decoded body */
+};
 
 struct trace {
     char text[TRACE_MAX];
     size_t len;
     size_t messages; /* complete ones */
-    size_t ended;    /* bytes of the stream at the end of the last complete message */
     size_t fed;      /* bytes given when the parser refused, or all */
     enum http_error error;
+    struct trace_message kept[TRACE_KEPT];
 };
 
 /* How long is the next piece, when `left` bytes are left? At least 1. */
@@ -170,11 +179,12 @@ static void trace_run(struct trace *t, const struct settings *set, const char *s
 {
     struct http_parser p;
     struct trace_body b = {.len = 0};
+    struct trace_message m = {.start = 0};
     size_t start = 0, have = 0;
     bool in_body = false;
 
     t->text[0] = '\0';
-    t->len = t->messages = t->ended = 0;
+    t->len = t->messages = t->fed = 0;
     t->error = HTTP_ERROR_NONE;
     http_parser_init(&p);
     while (have < len) {
@@ -190,6 +200,7 @@ static void trace_run(struct trace *t, const struct settings *set, const char *s
                 if (r == HTTP_READY) {
                     trace_require(used > 0 && used <= have - start);
                     trace_head(t, &p, copy, used);
+                    m = (struct trace_message){.start = start, .head = p};
                     start += used;
                     in_body = p.flags & HTTP_F_BODY;
                     b = (struct trace_body){.hash = 2166136261u};
@@ -210,8 +221,12 @@ static void trace_run(struct trace *t, const struct settings *set, const char *s
             if (r == HTTP_MORE)
                 break;
             in_body = false;
+            m.end = start;
+            m.body_len = b.len;
+            m.body_hash = b.hash;
+            if (t->messages < TRACE_KEPT)
+                t->kept[t->messages] = m;
             t->messages++;
-            t->ended = start;
             http_parser_init(&p);
         }
     }
