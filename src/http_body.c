@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_body.c - bodies as streams: by Content-Length, or the chunked decoder (RFC 9112 section 7.1).
+ * http_body.c - bodies as streams: by Content-Length, or the chunked decoder (RFC 9112
+ * section 7.1).
  *
- * Nothing is kept but where the machine stands. In the chunked decoder parser.pos counts what the present part may have at
- * most: digits of a size, bytes of a chunk's extensions, bytes of the trailer section; parser.mark counts the bytes of all
- * extensions of the message, then those of a trailer field's name; parser.header is the set of names it may still become.
+ * Nothing is kept but where the machine stands. In the chunked decoder parser.pos counts what the
+ * present part may have at most: digits of a size, bytes of a chunk's extensions, bytes of the
+ * trailer section; parser.mark counts the bytes of all extensions of the message, then those of a
+ * trailer field's name; parser.header is the set of names it may still become.
  */
 #include "config.h"
 
@@ -12,8 +14,9 @@
 #include "settings.h"
 #include "util.h"
 
-#define CHUNK_DIGITS_MAX 16     /* of a chunk size, leading zeros included */
-#define CHUNK_EXT_MESSAGE 16    /* a message may have so many times --max-chunk-ext-bytes of extensions in all */
+#define CHUNK_DIGITS_MAX 16 /* of a chunk size, leading zeros included */
+#define CHUNK_EXT_MESSAGE \
+    16 /* a message may have so many times --max-chunk-ext-bytes of extensions in all */
 
 enum {
     B_LENGTH,
@@ -94,7 +97,10 @@ static bool chunk_ext_next(struct http_parser *p, char c)
     return true;
 }
 
-/* chunk-ext: ";" name ["=" token or quoted-string]. White space is not taken: no client sends it, and readers differ on it. */
+/*
+ * chunk-ext: ";" name ["=" token or quoted-string]. White space is not taken: no client sends it,
+ * and readers differ on it.
+ */
 static enum http_error chunk_ext_byte(struct http_parser *p, const struct settings *set, char c)
 {
     bool token = http_is(c, HTTP_C_TOKEN), ok = true;
@@ -116,9 +122,7 @@ static enum http_error chunk_ext_byte(struct http_parser *p, const struct settin
         ok = token || c == '"';
         p->state = c == '"' ? C_EXT_QUOTED : C_EXT_VALUE;
         break;
-    case C_EXT_VALUE:
-        ok = token || chunk_ext_next(p, c);
-        break;
+    case C_EXT_VALUE: ok = token || chunk_ext_next(p, c); break;
     case C_EXT_QUOTED:
         if (c == '"')
             p->state = C_EXT_QUOTED_END;
@@ -131,9 +135,7 @@ static enum http_error chunk_ext_byte(struct http_parser *p, const struct settin
         ok = http_is(c, HTTP_C_VALUE);
         p->state = C_EXT_QUOTED;
         break;
-    default: /* C_EXT_QUOTED_END */
-        ok = chunk_ext_next(p, c);
-        break;
+    default: /* C_EXT_QUOTED_END */ ok = chunk_ext_next(p, c); break;
     }
     return ok ? HTTP_ERROR_NONE : HTTP_ERROR_CHUNK_EXTENSION;
 }
@@ -156,8 +158,9 @@ static enum http_error chunk_begin(struct http_parser *p, const struct settings 
 }
 
 /*
- * Fields that say where a message ends or whose it is must not come after it (RFC 9110 section 6.5.1). Ignoring them would
- * do for this server, but somebody in front of it may have merged them into the head: refused.
+ * Fields that say where a message ends or whose it is must not come after it (RFC 9110
+ * section 6.5.1). Ignoring them would do for this server, but somebody in front of it may have
+ * merged them into the head: refused.
  */
 static const char *const trailer_forbidden[] = {"host", "content-length", "transfer-encoding"};
 
@@ -167,7 +170,7 @@ static void trailer_name_byte(struct http_parser *p, char c)
     for (unsigned i = 0; i < ARRAY_LEN(trailer_forbidden); i++) {
         const char *name = trailer_forbidden[i];
         if ((p->header & 1u << i) && (p->mark >= strlen(name) || (c | 0x20) != name[p->mark]))
-            p->header &= (uint8_t)~(1u << i);
+            p->header &= (uint8_t) ~(1u << i);
     }
     p->mark++;
 }
@@ -181,7 +184,10 @@ static bool trailer_name_forbidden(const struct http_parser *p)
     return false;
 }
 
-/* A trailer section is checked like a header section and then forgotten: no field of it means anything here. */
+/*
+ * A trailer section is checked like a header section and then forgotten: no field of it means
+ * anything here.
+ */
 static enum http_error trailer_byte(struct http_parser *p, const struct settings *set, char c)
 {
     if (++p->pos > set->max_header_bytes)
@@ -230,8 +236,8 @@ static size_t body_take(struct http_parser *p, size_t have)
     return n;
 }
 
-enum http_result http_parse_body(struct http_parser *p, const struct settings *set, const char *buf, size_t len,
-                                 size_t *consumed, const char **body, size_t *body_len)
+enum http_result http_parse_body(struct http_parser *p, const struct settings *set, const char *buf,
+                                 size_t len, size_t *consumed, const char **body, size_t *body_len)
 {
     size_t i = 0;
 
@@ -257,12 +263,8 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
                 p->state = C_DATA_CR;
             return HTTP_READY;
         case C_SIZE_FIRST:
-        case C_SIZE:
-            e = chunk_size_byte(p, set, c);
-            break;
-        case C_SIZE_LF:
-            e = chunk_begin(p, set, c);
-            break;
+        case C_SIZE: e = chunk_size_byte(p, set, c); break;
+        case C_SIZE_LF: e = chunk_begin(p, set, c); break;
         case C_DATA_CR:
             e = c == '\r' ? HTTP_ERROR_NONE : HTTP_ERROR_CHUNK_END;
             p->state = C_DATA_LF;
@@ -274,9 +276,7 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
         case T_FIELD:
         case T_NAME:
         case T_VALUE:
-        case T_VALUE_LF:
-            e = trailer_byte(p, set, c);
-            break;
+        case T_VALUE_LF: e = trailer_byte(p, set, c); break;
         case T_END_LF:
             *consumed = i + 1;
             if (++p->pos > set->max_header_bytes)
@@ -286,9 +286,7 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
             else
                 e = HTTP_ERROR_LINE_END;
             break;
-        default:
-            e = chunk_ext_byte(p, set, c);
-            break;
+        default: e = chunk_ext_byte(p, set, c); break;
         }
         if (unlikely(e != HTTP_ERROR_NONE)) {
             p->error = (uint8_t)e;

@@ -47,7 +47,10 @@ static inline const char *http_run(const char *s, const char *end, unsigned clas
     return s;
 }
 
-/* Does s[0..len), len >= 4, equal `lower` (letters in lower case, '-') but for the case of its letters? No controls. */
+/*
+ * Does s[0..len), len >= 4, equal `lower` (letters in lower case, '-') but for the case of its
+ * letters? No controls.
+ */
 static inline bool http_lower_equals(const char *s, const char *lower, size_t len)
 {
     uint64_t differ = 0;

@@ -2,9 +2,10 @@
 /*
  * http_parser.c - the head of a request; the body is http_body.c.
  *
- * One state machine over the bytes, with inner loops for the long runs. What a byte means depends on the bytes before it
- * alone, never on where a read happened to end; limits are positions in the stream. That is why any split gives the
- * same result. The few fields that matter are looked at again as a whole when their line has ended.
+ * One state machine over the bytes, with inner loops for the long runs. What a byte means depends
+ * on the bytes before it alone, never on where a read happened to end; limits are positions in the
+ * stream. That is why any split gives the same result. The few fields that matter are looked at
+ * again as a whole when their line has ended.
  */
 #include "config.h"
 
@@ -24,10 +25,10 @@
 
 static_assert(sizeof(struct http_parser) == 32, "its share of the slot");
 
-#define HTTP_METHOD_MAX 32      /* bytes; a longer one is unknown before its end is seen */
-#define HTTP_EMPTY_LINES_MAX 8  /* CRLFs before a request line: some clients send one after a body */
-#define HTTP_VERSION_LEN 8      /* "HTTP/1.1" */
-#define HTTP_LINE_REST 11       /* what follows the target: SP, version, CRLF */
+#define HTTP_METHOD_MAX      32 /* bytes; a longer one is unknown before its end is seen */
+#define HTTP_EMPTY_LINES_MAX 8  /* before a request line: some clients send one after a body */
+#define HTTP_VERSION_LEN     8  /* "HTTP/1.1" */
+#define HTTP_LINE_REST       11 /* what follows the target: SP, version, CRLF */
 
 enum {
     S_START,
@@ -54,7 +55,10 @@ enum { FIELD_OTHER, FIELD_HOST, FIELD_CONNECTION, FIELD_LENGTH, FIELD_CODING, FI
 #define N HTTP_C_NAME
 #define H HTTP_C_HEX
 #define V HTTP_C_VALUE
-/* token: RFC 9110 5.6.2; target: RFC 3986 pchar / "/" / "?"; name: reg-name but for '%' and ','; value: field-content, SP, HTAB */
+/*
+ * token: RFC 9110 5.6.2; target: RFC 3986 pchar / "/" / "?"; name: reg-name but for '%' and ',';
+ * value: field-content, SP, HTAB
+ */
 const uint8_t http_class[256] = {
     ['\t'] = V,
     [' '] = V,
@@ -112,8 +116,8 @@ static const struct {
 #undef HTTP_ERROR_ROW_
 };
 
-static const char *const http_methods[HTTP_METHODS] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
-                                                       "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+static const char *const http_methods[HTTP_METHODS] = {
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 
 int http_error_status(enum http_error e)
 {
@@ -145,24 +149,22 @@ void http_parser_init(struct http_parser *p)
 static int http_method_find(const char *s, size_t len)
 {
     switch (len) {
-    case 3:
-        return !memcmp(s, "GET", 3) ? HTTP_GET : !memcmp(s, "PUT", 3) ? HTTP_PUT : -1;
-    case 4:
-        return !memcmp(s, "POST", 4) ? HTTP_POST : !memcmp(s, "HEAD", 4) ? HTTP_HEAD : -1;
-    case 5:
-        return !memcmp(s, "TRACE", 5) ? HTTP_TRACE : !memcmp(s, "PATCH", 5) ? HTTP_PATCH : -1;
-    case 6:
-        return !memcmp(s, "DELETE", 6) ? HTTP_DELETE : -1;
+    case 3: return !memcmp(s, "GET", 3) ? HTTP_GET : !memcmp(s, "PUT", 3) ? HTTP_PUT : -1;
+    case 4: return !memcmp(s, "POST", 4) ? HTTP_POST : !memcmp(s, "HEAD", 4) ? HTTP_HEAD : -1;
+    case 5: return !memcmp(s, "TRACE", 5) ? HTTP_TRACE : !memcmp(s, "PATCH", 5) ? HTTP_PATCH : -1;
+    case 6: return !memcmp(s, "DELETE", 6) ? HTTP_DELETE : -1;
     case 7:
         return !memcmp(s, "OPTIONS", 7)   ? HTTP_OPTIONS
                : !memcmp(s, "CONNECT", 7) ? HTTP_CONNECT
                                           : -1;
-    default:
-        return -1;
+    default: return -1;
     }
 }
 
-/* uri-host [":" port], RFC 9110 section 7.2; `port`: a port must be there (authority-form). No userinfo. */
+/*
+ * uri-host [":" port], RFC 9110 section 7.2, without userinfo; `port`: a port must be there
+ * (authority-form).
+ */
 static bool http_host_valid(const char *s, size_t len, bool port)
 {
     size_t i = 0;
@@ -201,7 +203,8 @@ static bool http_host_valid(const char *s, size_t len, bool port)
 }
 
 /* http://authority/path?query: leaves the path and query in target_off, target_len. */
-static enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len, uint32_t off)
+static enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len,
+                                            uint32_t off)
 {
     size_t i;
 
@@ -224,8 +227,9 @@ static enum http_error http_target_absolute(struct http_parser *p, const char *s
     return HTTP_ERROR_NONE;
 }
 
-/* The target is buf[off..off+len): which of the four forms (RFC 9112 section 3.2), and does it suit the method? */
-static enum http_error http_target_end(struct http_parser *p, const char *buf, uint32_t off, uint32_t len)
+/* The target buf[off..off+len): which of the four forms (RFC 9112 section 3.2)? For this method? */
+static enum http_error http_target_end(struct http_parser *p, const char *buf, uint32_t off,
+                                       uint32_t len)
 {
     const char *s = buf + off;
 
@@ -253,18 +257,12 @@ static bool http_version_byte(size_t i, char c)
 static uint8_t http_field_find(const char *s, size_t len)
 {
     switch (len) {
-    case 4:
-        return http_lower_equals(s, "host", 4) ? FIELD_HOST : FIELD_OTHER;
-    case 6:
-        return http_lower_equals(s, "expect", 6) ? FIELD_EXPECT : FIELD_OTHER;
-    case 10:
-        return http_lower_equals(s, "connection", 10) ? FIELD_CONNECTION : FIELD_OTHER;
-    case 14:
-        return http_lower_equals(s, "content-length", 14) ? FIELD_LENGTH : FIELD_OTHER;
-    case 17:
-        return http_lower_equals(s, "transfer-encoding", 17) ? FIELD_CODING : FIELD_OTHER;
-    default:
-        return FIELD_OTHER;
+    case 4: return http_lower_equals(s, "host", 4) ? FIELD_HOST : FIELD_OTHER;
+    case 6: return http_lower_equals(s, "expect", 6) ? FIELD_EXPECT : FIELD_OTHER;
+    case 10: return http_lower_equals(s, "connection", 10) ? FIELD_CONNECTION : FIELD_OTHER;
+    case 14: return http_lower_equals(s, "content-length", 14) ? FIELD_LENGTH : FIELD_OTHER;
+    case 17: return http_lower_equals(s, "transfer-encoding", 17) ? FIELD_CODING : FIELD_OTHER;
+    default: return FIELD_OTHER;
     }
 }
 
@@ -289,7 +287,7 @@ static enum http_error http_take_length(struct http_parser *p, const char *s, si
     return HTTP_ERROR_NONE;
 }
 
-/* Next element of a comma-separated list, trimmed; false at its end. An empty element has *len 0. */
+/* Next element of a comma-separated list, trimmed; false at its end. An empty one has *len 0. */
 static bool http_list_next(const char **s, const char *end, const char **item, size_t *len)
 {
     if (*s > end)
@@ -309,8 +307,8 @@ static bool http_list_next(const char **s, const char *end, const char **item, s
 }
 
 /*
- * Transfer-Encoding, RFC 9112 section 6.1, over one or more fields. Empty elements and parameters of chunked are legal to
- * some readers and not to others: refused.
+ * Transfer-Encoding, RFC 9112 section 6.1, over one or more fields. Empty elements and parameters
+ * of chunked are legal to some readers and not to others: refused.
  */
 static enum http_error http_take_coding(struct http_parser *p, const char *s, size_t len)
 {
@@ -375,17 +373,11 @@ static enum http_error http_field_end(struct http_parser *p, const char *s, size
             return HTTP_ERROR_HOST_REPEATED;
         p->flags |= HTTP_F_HOST;
         return http_host_valid(s, len, false) ? HTTP_ERROR_NONE : HTTP_ERROR_HOST_SYNTAX;
-    case FIELD_CONNECTION:
-        http_take_connection(p, s, len);
-        return HTTP_ERROR_NONE;
-    case FIELD_LENGTH:
-        return http_take_length(p, s, len);
-    case FIELD_CODING:
-        return http_take_coding(p, s, len);
-    case FIELD_EXPECT:
-        return http_take_expect(p, s, len);
-    default:
-        return HTTP_ERROR_NONE;
+    case FIELD_CONNECTION: http_take_connection(p, s, len); return HTTP_ERROR_NONE;
+    case FIELD_LENGTH: return http_take_length(p, s, len);
+    case FIELD_CODING: return http_take_coding(p, s, len);
+    case FIELD_EXPECT: return http_take_expect(p, s, len);
+    default: return HTTP_ERROR_NONE;
     }
 }
 
@@ -431,7 +423,7 @@ static inline unsigned http_not_value(const char *s)
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmpeq_epi8(x, BYTES(0x7f))));
 }
 
-/* Which of 16 bytes cannot be in a target, or need a closer look: not ! $ & to ; = ? to Z _ a to z ~. */
+/* Which of 16 bytes cannot be in a target, or need a closer look; the rest is HTTP_C_TARGET. */
 static inline unsigned http_not_target(const char *s)
 {
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
@@ -452,8 +444,8 @@ static inline unsigned http_not_target(const char *s)
 #endif
 
 /*
- * First byte at or after `s` that cannot be in a field value. Bytes from `buf` on may be read again: the last 16 of the
- * input are looked at together, whatever part of them has been seen.
+ * First byte at or after `s` that cannot be in a field value. Bytes from `buf` on may be read
+ * again: the last 16 of the input are looked at together, whatever part of them has been seen.
  */
 static inline const char *http_value_run(const char *buf, const char *s, const char *end)
 {
@@ -474,7 +466,7 @@ static inline const char *http_value_run(const char *buf, const char *s, const c
     return http_run(s, end, HTTP_C_VALUE);
 }
 
-/* First byte at or after `s` that is no plain byte of a target: a space, '%', a bracket, or worse. */
+/* First byte at or after `s` that is not HTTP_C_TARGET: a space, '%', a bracket, or worse. */
 static inline const char *http_target_run(const char *s, const char *end)
 {
 #ifdef __SSE2__
@@ -505,8 +497,9 @@ static enum http_result http_head_fail(struct http_parser *p, enum http_error e)
 #define MORE(at)   return http_head_more(p, buf, s, at)
 
 /*
- * The request line, and the empty lines before it. The states follow each other in the order of their bytes, so that a
- * whole line falls through all of them; HTTP_READY when its LF has been read, *at behind it.
+ * The request line, and the empty lines before it. The states follow each other in the order of
+ * their bytes, so that a whole line falls through all of them; HTTP_READY when its LF has been
+ * read, *at behind it.
  */
 static enum http_result http_parse_line(struct http_parser *p, const struct settings *set,
                                         const char *buf, const char **at, const char *end)
@@ -642,15 +635,16 @@ static enum http_error http_field_error(char c)
 }
 
 /* The input ends, or the section's limit is reached and there are bytes behind it. */
-static enum http_result http_fields_pause(struct http_parser *p, const char *buf, const char *s, const char *end,
-                                          uint8_t state)
+static enum http_result http_fields_pause(struct http_parser *p, const char *buf, const char *s,
+                                          const char *end, uint8_t state)
 {
-    return s < end ? http_head_fail(p, HTTP_ERROR_HEADER_TOO_LARGE) : http_head_more(p, buf, s, state);
+    return s < end ? http_head_fail(p, HTTP_ERROR_HEADER_TOO_LARGE)
+                   : http_head_more(p, buf, s, state);
 }
 
 /*
- * The rest of the line "Host: name:port" as almost every client sends it, checked in one go: where the next line starts.
- * NULL: it is not all here, or not so plain; nothing has happened.
+ * The rest of the line "Host: name:port" as almost every client sends it, checked in one go: where
+ * the next line starts. NULL: it is not all here, or not so plain; nothing has happened.
  */
 static inline const char *http_host_line(struct http_parser *p, const char *s, const char *stop)
 {
@@ -659,7 +653,8 @@ static inline const char *http_host_line(struct http_parser *p, const char *s, c
 
     if (port < stop && *port == ':')
         last = http_run(port + 1, stop, HTTP_C_DIGIT);
-    if (port == s || stop - last < 2 || last[0] != '\r' || last[1] != '\n' || (p->flags & HTTP_F_HOST))
+    if (port == s || stop - last < 2 || last[0] != '\r' || last[1] != '\n' ||
+        (p->flags & HTTP_F_HOST))
         return NULL;
     p->flags |= HTTP_F_HOST;
     return last + 2;
@@ -668,8 +663,8 @@ static inline const char *http_host_line(struct http_parser *p, const char *s, c
 #define PAUSE(at) return http_fields_pause(p, buf, s, end, at)
 
 /* The header section, to the LF of the empty line that ends it. */
-static enum http_result http_parse_fields(struct http_parser *p, const struct settings *set, const char *buf,
-                                          const char **at, const char *end)
+static enum http_result http_parse_fields(struct http_parser *p, const struct settings *set,
+                                          const char *buf, const char **at, const char *end)
 {
     /* the section begins where the request line ends; nothing is looked at beyond `stop` */
     size_t limit = (size_t)p->target_off + p->target_len + HTTP_LINE_REST + set->max_header_bytes;
@@ -690,7 +685,7 @@ static enum http_result http_parse_fields(struct http_parser *p, const struct se
             FAIL(HEADER_TOO_MANY);
         p->fields++;
         p->mark = (uint32_t)(s - buf);
-        if (stop - s > 5 && s[4] == ':' && http_lower_equals(s, "host", 4)) { /* every request has it */
+        if (stop - s > 5 && s[4] == ':' && http_lower_equals(s, "host", 4)) {
             p->header = FIELD_HOST;
             s += 5;
             const char *next = http_host_line(p, s, stop);
@@ -750,8 +745,8 @@ static enum http_result http_parse_fields(struct http_parser *p, const struct se
 #undef PAUSE
 #undef FAIL
 
-enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf, size_t len,
-                                 size_t *consumed)
+enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf,
+                                 size_t len, size_t *consumed)
 {
     const char *s = buf + p->pos, *const end = buf + len;
     enum http_result r;

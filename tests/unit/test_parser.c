@@ -36,7 +36,10 @@ static int setup(void **state)
     return 0;
 }
 
-/* Any split gives the same events and errors, and no byte more is needed to refuse. `name` is for messages. */
+/*
+ * Any split gives the same events and errors, and no byte more is needed to refuse. `name` is for
+ * messages.
+ */
 static void check_splits(const char *name, const struct settings *set, const char *s, size_t len)
 {
     uint64_t seed = 0x9e3779b97f4a7c15u + len;
@@ -169,7 +172,10 @@ static void check_limit(const struct settings *set, const char *expected, size_t
     check_stream(expected, set, stream, stream_len, expected, bytes);
 }
 
-/* A target of exactly max_uri_bytes is taken; the byte that makes it longer is refused, whatever it is. */
+/*
+ * A target of exactly max_uri_bytes is taken; the byte that makes it longer is refused, whatever it
+ * is.
+ */
 static void test_limit_target(void **state)
 {
     struct settings set = defaults;
@@ -259,8 +265,8 @@ static void test_limit_header_fields(void **state)
         size_t edge = stream_len;
         stream_add("\r\n");
         check_limit(&set, "GET / keep", 0);
-        for (const char *const *line = (const char *const[]){"X: y\r\n", "Host: a\r\n", NULL}; *line;
-             line++) {
+        for (const char *const *line = (const char *const[]){"X: y\r\n", "Host: a\r\n", NULL};
+             *line; line++) {
             stream_len = edge;
             stream_add("%s\r\n", *line);
             check_limit(&set, "error HEADER_TOO_MANY", edge + 1);
@@ -348,7 +354,8 @@ static void test_limit_extensions(void **state)
 static void test_limit_trailers(void **state)
 {
     struct settings set = defaults;
-    static const char head[] = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+    static const char head[] =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
 
     (void)state;
     set.max_header_bytes = 64;
@@ -386,7 +393,8 @@ static bool is_alnum(unsigned char c)
 }
 
 /* Every byte value at every offset of a long run: the wide and the narrow way of looking agree. */
-static void check_byte(const char *before, const char *after, unsigned char c, bool good, const char *ok)
+static void check_byte(const char *before, const char *after, unsigned char c, bool good,
+                       const char *ok)
 {
     for (size_t run = 0; run < 34; run += 3) {
         stream_len = 0;
