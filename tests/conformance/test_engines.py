@@ -16,7 +16,8 @@ def test_there_is_an_engine():
 
 
 def test_engine_left_out(left_out):
-    pytest.skip("engine %s: %s" % left_out)
+    if left_out[1] is not None:
+        pytest.skip("engine %s: %s" % left_out)
 
 
 def test_start_line(server, engine):

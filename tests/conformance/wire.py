@@ -281,7 +281,7 @@ class Server:
     """A running server.  `addr` is (family, address) of its first listener."""
 
     def __init__(self, engine, *options, listen=("127.0.0.1:0",), workers=2, rlimit_nofile=None,
-                 env=None):
+                 env=None, before_exec=None):
         self.engine = engine
         argv = [binary()]
         if engine:
@@ -298,6 +298,8 @@ class Server:
         def limits():
             if rlimit_nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (rlimit_nofile, rlimit_nofile))
+            if before_exec:
+                before_exec()
 
         self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self._log,
                                      stderr=self._log, preexec_fn=limits, env=env,

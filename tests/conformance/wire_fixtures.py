@@ -30,8 +30,8 @@ def pytest_generate_tests(metafunc):
     if "engine" in metafunc.fixturenames:
         metafunc.parametrize("engine", engine_list()[0], scope="session")
     if "left_out" in metafunc.fixturenames:
-        left_out = sorted(engine_list()[1].items())
-        metafunc.parametrize("left_out", left_out, ids=[name for name, _ in left_out] or None)
+        left_out = sorted(engine_list()[1].items()) or [("none", None)]
+        metafunc.parametrize("left_out", left_out, ids=[name for name, _ in left_out])
 
 
 def pytest_report_header(config):
