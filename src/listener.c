@@ -85,7 +85,7 @@ int listener_parse(const char *text, struct listener_addr *addr, char *error)
 
     const char *host_start = text + ip6;
     const char *host_end = ip6 ? strchr(text, ']') : strrchr(text, ':');
-    const char *colon = host_end + (host_end && ip6);
+    const char *colon = host_end && ip6 ? host_end + 1 : host_end;
     if (!host_end || *colon != ':' || (size_t)(host_end - host_start) >= sizeof(host)) {
         snprintf(error, LISTENER_ERROR_MAX, "is no ADDRESS:PORT, [IPV6]:PORT or unix:PATH");
         return -EINVAL;
