@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A memory control group for each server: what the kernel charges to it, counted as HttpArena (docker stats) does.
+"""A memory control group for each server: what the kernel charges to it, counted as HttpArena
+(docker stats) does.
 
-Version 2 charges socket buffers to memory.current. Version 1 keeps them apart, and counts them only once a limit was
-set: so the limit is set to the largest possible and the two are added.
+Version 2 charges socket buffers to memory.current. Version 1 keeps them apart, and counts them only
+once a limit was set: so the limit is set to the largest possible and the two are added.
 """
 import os
 import re
@@ -20,16 +21,26 @@ def parse_numbers(text):
 def usage_v2(current, stat):
     """Bytes used and their split from the text of memory.current and memory.stat."""
     s = parse_numbers(stat)
-    return {"used": int(current) - s.get("inactive_file", 0), "anon": s.get("anon"), "sock": s.get("sock"),
-            "slab": s.get("slab"), "kernel": s.get("kernel")}
+    return {
+        "used": int(current) - s.get("inactive_file", 0),
+        "anon": s.get("anon"),
+        "sock": s.get("sock"),
+        "slab": s.get("slab"),
+        "kernel": s.get("kernel"),
+    }
 
 
 def usage_v1(usage, stat, kmem, tcp):
-    """The same from version 1's files; it does not tell slab apart from the rest of kernel memory."""
+    """The same from version 1's files, which do not tell slab apart from other kernel memory."""
     s = parse_numbers(stat)
     sock = int(tcp) if tcp.strip() else 0
-    return {"used": int(usage) - s.get("total_inactive_file", 0) + sock, "anon": s.get("total_rss"), "sock": sock,
-            "slab": None, "kernel": int(kmem) if kmem.strip() else None}
+    return {
+        "used": int(usage) - s.get("total_inactive_file", 0) + sock,
+        "anon": s.get("total_rss"),
+        "sock": sock,
+        "slab": None,
+        "kernel": int(kmem) if kmem.strip() else None,
+    }
 
 
 def find_own(proc_cgroup, mounts):
@@ -49,7 +60,8 @@ def find_own(proc_cgroup, mounts):
 
 
 class Group:
-    """One control group; its processes are those started with `procs` as their first write, and their children."""
+    """One control group; its processes are those started with `procs` as their first write, and
+    their children."""
 
     def __init__(self, version, path):
         self.version = version
@@ -64,8 +76,12 @@ class Group:
         try:
             if self.version == 2:
                 return usage_v2(self._text("memory.current"), self._text("memory.stat"))
-            return usage_v1(self._text("memory.usage_in_bytes"), self._text("memory.stat"),
-                            self._text("memory.kmem.usage_in_bytes"), self._text("memory.kmem.tcp.usage_in_bytes"))
+            return usage_v1(
+                self._text("memory.usage_in_bytes"),
+                self._text("memory.stat"),
+                self._text("memory.kmem.usage_in_bytes"),
+                self._text("memory.kmem.tcp.usage_in_bytes"),
+            )
         except ValueError:
             return None
 
@@ -92,8 +108,9 @@ class Maker:
         self.version = None
         self.reason = "no memory control group is mounted"
         self.count = 0
-        for version, mount, own in find_own(procfs.read_text("/proc/self/cgroup"),
-                                            procfs.read_text("/proc/self/mounts")):
+        for version, mount, own in find_own(
+            procfs.read_text("/proc/self/cgroup"), procfs.read_text("/proc/self/mounts")
+        ):
             parent = self._parent_v1(mount, own) if version == 1 else self._parent_v2(mount, own)
             if parent:
                 self.version, self.parent, self.reason = version, parent, ""
@@ -101,7 +118,9 @@ class Maker:
 
     def _parent_v1(self, mount, own):
         for path in (mount + own, mount):
-            if os.access(path, os.W_OK) and os.path.exists(os.path.join(path, "memory.usage_in_bytes")):
+            if os.access(path, os.W_OK) and os.path.exists(
+                os.path.join(path, "memory.usage_in_bytes")
+            ):
                 return path
         self.reason = f"{mount} is not writable: run as root"
         return None
@@ -129,15 +148,20 @@ class Maker:
         try:
             os.mkdir(path)
         except OSError as e:
-            self.parent, self.reason = None, f"cannot make a control group in {os.path.dirname(path)}: {e.strerror}"
+            self.parent, self.reason = (
+                None,
+                f"cannot make a control group in {os.path.dirname(path)}: {e.strerror}",
+            )
             return None
         group = Group(self.version, path)
         if self.version == 1:
             try:
-                with open(os.path.join(path, "memory.kmem.tcp.limit_in_bytes"), "w", encoding="ascii") as f:
+                with open(
+                    os.path.join(path, "memory.kmem.tcp.limit_in_bytes"), "w", encoding="ascii"
+                ) as f:
                     f.write(V1_NO_LIMIT)
             except OSError:
-                pass    # sockets then stay uncounted, and read 0
+                pass  # sockets then stay uncounted, and read 0
         if group.usage() is None:
             group.remove()
             self.parent, self.reason = None, f"{path} has no memory figures"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Starting processes and ending them, all of them, however the tool itself ends.
 
-Every child leads a session of its own, so that Ctrl-C reaches the tool alone. A watchdog process, forked first, holds
-the read end of a pipe whose write end only the tool has: when the tool is killed outright the pipe closes and the
-watchdog kills every session that is still on its list. The tool also adopts orphans of its children (subreaper), so
-that a server which forks and leaves can still be found.
+Every child leads a session of its own, so that Ctrl-C reaches the tool alone. A watchdog process,
+forked first, holds the read end of a pipe whose write end only the tool has: when the tool is
+killed outright the pipe closes and the watchdog kills every session that is still on its list. The
+tool also adopts orphans of its children (subreaper), so that a server which forks and leaves can
+still be found.
 """
 import ctypes
 import os
@@ -19,7 +20,8 @@ GRACE_S = 5.0
 
 
 class Child:
-    """A started process: `popen`, the path of what it writes on stdout and stderr, and its control group."""
+    """A started process: `popen`, the path of what it writes on stdout and stderr, and its control
+    group."""
 
     def __init__(self, popen, stdout_path, stderr_path, group=None):
         self.popen = popen
@@ -52,22 +54,30 @@ class Nursery:
         try:
             ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         except (OSError, AttributeError):
-            pass    # without it orphans of a server are found by their session only
+            pass  # without it orphans of a server are found by their session only
         self.pipe, self.watchdog = start_watchdog()
 
     def spawn(self, argv, log_base, cpus=None, group=None, env=None, stderr_to_stdout=False):
-        """Start argv on these CPUs, output to LOG_BASE.out and .err. Raises OSError when it cannot be executed."""
+        """Start argv on these CPUs, output to LOG_BASE.out and .err. Raises OSError when it cannot
+        be executed."""
         before = os.sched_getaffinity(0)
         out_path, err_path = log_base + ".out", log_base + ".err"
         if group:
-            argv = ["sh", "-c", 'echo $$ >"$1" && shift && exec "$@"', "sh", group.procs] + list(argv)
+            argv = ["sh", "-c", 'echo $$ >"$1" && shift && exec "$@"', "sh", group.procs] + list(
+                argv
+            )
         with open(out_path, "wb") as out, open(err_path, "wb") as err:
             try:
                 if cpus:
-                    os.sched_setaffinity(0, cpus)   # inherited by the child, undone below
-                popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out,
-                                         stderr=subprocess.STDOUT if stderr_to_stdout else err,
-                                         env=env, start_new_session=True)
+                    os.sched_setaffinity(0, cpus)  # inherited by the child, undone below
+                popen = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT if stderr_to_stdout else err,
+                    env=env,
+                    start_new_session=True,
+                )
             finally:
                 if cpus:
                     os.sched_setaffinity(0, before)
@@ -80,10 +90,11 @@ class Nursery:
         try:
             os.write(self.pipe, b"%s%d\n" % (sign.encode(), pid))
         except OSError:
-            pass    # the watchdog is gone: the tool's own clean-up still works
+            pass  # the watchdog is gone: the tool's own clean-up still works
 
     def stop(self, child, grace_s=GRACE_S):
-        """End the child, its descendants and its session; returns its exit status (negative: a signal)."""
+        """End the child, its descendants and its session; returns its exit status (negative: a
+        signal)."""
         members = set(procfs.tree(child.pid)) if child.running() else set()
         if child.running():
             _kill([child.pid], signal.SIGTERM)
@@ -93,7 +104,9 @@ class Nursery:
                 pass
         deadline = time.monotonic() + 2 * GRACE_S
         while True:
-            left = {p for p in members if procfs.process(p) and procfs.process(p)["state"] not in "ZX"}
+            left = {
+                p for p in members if procfs.process(p) and procfs.process(p)["state"] not in "ZX"
+            }
             left.discard(child.pid if not child.running() else -1)
             left |= set(procfs.session_members({child.pid}))
             if not left or time.monotonic() > deadline:

@@ -10,7 +10,20 @@ import signal
 import sys
 import time
 
-from . import compare, counts, idle, lab, metrics, profiles, progress, report, results, servers, single, text
+from . import (
+    compare,
+    counts,
+    idle,
+    lab,
+    metrics,
+    profiles,
+    progress,
+    report,
+    results,
+    servers,
+    single,
+    text,
+)
 from .errors import BenchError
 
 DEFAULT_CONNS = (64, 512, 4096)
@@ -26,6 +39,7 @@ def positive(kind=int, low=1, high=10**9):
         if n is None or not low <= n <= high:
             raise argparse.ArgumentTypeError(f"{value!r}: a number from {low} to {high} is needed")
         return n
+
     return parse
 
 
@@ -44,59 +58,191 @@ def number_list(value):
 
 
 def add_common(p):
-    p.add_argument("--profile", action="append", metavar="NAME[,NAME]", help="default: " + ", ".join(profiles.DEFAULT))
-    p.add_argument("--profiles-dir", metavar="DIR", help="a folder with more profiles, NAME.ini each")
-    p.add_argument("--conns", action="append", type=number_list, metavar="N[,N]",
-                   help="connections; default: " + ", ".join(map(str, DEFAULT_CONNS)))
-    p.add_argument("--cpus", metavar="SERVER:LOAD", help="CPUs of the servers and of the load, such as 0:1 or 0-3:4-11")
-    p.add_argument("--workers", type=positive(high=4096), metavar="N", help="bivalve's workers; default: one a server CPU")
-    p.add_argument("--generator", choices=("wrk", "gcannon"), help="default: gcannon where it is on the PATH, else wrk")
-    p.add_argument("--bivalve", metavar="PATH", help="the bivalve to start; default: built here, installed, or on the PATH")
+    p.add_argument(
+        "--profile",
+        action="append",
+        metavar="NAME[,NAME]",
+        help="default: " + ", ".join(profiles.DEFAULT),
+    )
+    p.add_argument(
+        "--profiles-dir", metavar="DIR", help="a folder with more profiles, NAME.ini each"
+    )
+    p.add_argument(
+        "--conns",
+        action="append",
+        type=number_list,
+        metavar="N[,N]",
+        help="connections; default: " + ", ".join(map(str, DEFAULT_CONNS)),
+    )
+    p.add_argument(
+        "--cpus",
+        metavar="SERVER:LOAD",
+        help="CPUs of the servers and of the load, such as 0:1 or 0-3:4-11",
+    )
+    p.add_argument(
+        "--workers",
+        type=positive(high=4096),
+        metavar="N",
+        help="bivalve's workers; default: one a server CPU",
+    )
+    p.add_argument(
+        "--generator",
+        choices=("wrk", "gcannon"),
+        help="default: gcannon where it is on the PATH, else wrk",
+    )
+    p.add_argument(
+        "--bivalve",
+        metavar="PATH",
+        help="the bivalve to start; default: built here, installed, or on the PATH",
+    )
     p.add_argument("--dataset", metavar="FILE", help="dataset for bivalve; default: its own")
     p.add_argument("--bivalve-args", default="", metavar="ARGS", help="more arguments for bivalve")
-    p.add_argument("--port", type=positive(low=1, high=65000), metavar="N", help="listen on N and N+1 instead of free ports")
-    p.add_argument("--out", metavar="DIR", help="folder for the results; default: bivalve-bench-DATE")
+    p.add_argument(
+        "--port",
+        type=positive(low=1, high=65000),
+        metavar="N",
+        help="listen on N and N+1 instead of free ports",
+    )
+    p.add_argument(
+        "--out", metavar="DIR", help="folder for the results; default: bivalve-bench-DATE"
+    )
     p.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def build_parser():
-    p = argparse.ArgumentParser(prog="bivalve-bench", description="Compare HTTP servers, or bivalve's engines, on one "
-                                "machine, with intervals. See bivalve-bench(1).")
+    p = argparse.ArgumentParser(
+        prog="bivalve-bench",
+        description=(
+            "Compare HTTP servers, or bivalve's engines, on one "
+            "machine, with intervals. See bivalve-bench(1)."
+        ),
+    )
     sub = p.add_subparsers(dest="command", required=True, metavar="{compare,run,report}")
-    c = sub.add_parser("compare", help="two servers or engines against each other",
-                       description="Measure servers in interleaved pairs and say what the difference is.")
-    c.add_argument("--engine", action="append", default=[], metavar="NAME",
-                   help="an engine of bivalve (libev, io_uring, libev:poll); given twice. Default: libev and io_uring")
-    c.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND",
-                   help="any server: its command line with {port}, and {max_requests} if it can end connections")
+    c = sub.add_parser(
+        "compare",
+        help="two servers or engines against each other",
+        description="Measure servers in interleaved pairs and say what the difference is.",
+    )
+    c.add_argument(
+        "--engine",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=(
+            "an engine of bivalve (libev, io_uring, libev:poll); given twice. Default: libev and"
+            " io_uring"
+        ),
+    )
+    c.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help=(
+            "any server: its command line with {port}, and {max_requests} if it can end connections"
+        ),
+    )
     add_common(c)
-    c.add_argument("--pairs", type=positive(high=compare.PAIRS_MAX), metavar="N",
-                   help=f"pairs of slices for each cell; default {compare.DEFAULT_PAIRS}")
-    c.add_argument("--seconds", type=positive(high=3600), default=1, metavar="S", help="seconds of a slice; default 1")
-    c.add_argument("--rate", type=positive(float, low=1), metavar="R", help="a fixed rate, requests/s (h2load)")
-    c.add_argument("--until", type=percent, metavar="W%%", help="add pairs until the interval is that narrow")
-    c.add_argument("--until-metric", choices=[m.key for m in metrics.METRICS], default="cpu_us", metavar="METRIC",
-                   help="whose interval --until watches; default cpu_us: CPU time per request")
-    c.add_argument("--time-budget", type=positive(low=5, high=10**6), metavar="SECONDS",
-                   help=f"all in all; pairs are run until it is spent (--until: {compare.UNTIL_BUDGET_S})")
-    c.add_argument("--counts", action="store_true",
-                   help="also count system calls, engine enters and SQEs, and user instructions per request")
-    c.add_argument("--idle", type=positive(low=0, high=1000000), metavar="N", default=idle.CONNECTIONS,
-                   help=f"idle connections held for memory per connection; default {idle.CONNECTIONS}, 0: none")
-    c.add_argument("--max-foreign", type=positive(float, low=0.0, high=1000.0), default=0.1, metavar="CPUS",
-                   help="CPUs that others may use during a slice before it is redone; default 0.1")
-    c.add_argument("--seed", type=positive(low=0), metavar="N", help="of the random order and the bootstrap")
-    r = sub.add_parser("run", help="one server, best of three, in HttpArena's table",
-                       description="Measure one server and show the change against saved results.")
-    r.add_argument("--engine", action="append", default=[], metavar="NAME", help="the engine of bivalve; default: auto")
-    r.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND", help="any server with {port}")
+    c.add_argument(
+        "--pairs",
+        type=positive(high=compare.PAIRS_MAX),
+        metavar="N",
+        help=f"pairs of slices for each cell; default {compare.DEFAULT_PAIRS}",
+    )
+    c.add_argument(
+        "--seconds",
+        type=positive(high=3600),
+        default=1,
+        metavar="S",
+        help="seconds of a slice; default 1",
+    )
+    c.add_argument(
+        "--rate", type=positive(float, low=1), metavar="R", help="a fixed rate, requests/s (h2load)"
+    )
+    c.add_argument(
+        "--until", type=percent, metavar="W%%", help="add pairs until the interval is that narrow"
+    )
+    c.add_argument(
+        "--until-metric",
+        choices=[m.key for m in metrics.METRICS],
+        default="cpu_us",
+        metavar="METRIC",
+        help="whose interval --until watches; default cpu_us: CPU time per request",
+    )
+    c.add_argument(
+        "--time-budget",
+        type=positive(low=5, high=10**6),
+        metavar="SECONDS",
+        help=f"all in all; pairs are run until it is spent (--until: {compare.UNTIL_BUDGET_S})",
+    )
+    c.add_argument(
+        "--counts",
+        action="store_true",
+        help="also count system calls, engine enters and SQEs, and user instructions per request",
+    )
+    c.add_argument(
+        "--idle",
+        type=positive(low=0, high=1000000),
+        metavar="N",
+        default=idle.CONNECTIONS,
+        help=(
+            f"idle connections held for memory per connection; default {idle.CONNECTIONS}, 0: none"
+        ),
+    )
+    c.add_argument(
+        "--max-foreign",
+        type=positive(float, low=0.0, high=1000.0),
+        default=0.1,
+        metavar="CPUS",
+        help="CPUs that others may use during a slice before it is redone; default 0.1",
+    )
+    c.add_argument(
+        "--seed", type=positive(low=0), metavar="N", help="of the random order and the bootstrap"
+    )
+    r = sub.add_parser(
+        "run",
+        help="one server, best of three, in HttpArena's table",
+        description="Measure one server and show the change against saved results.",
+    )
+    r.add_argument(
+        "--engine",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the engine of bivalve; default: auto",
+    )
+    r.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="any server with {port}",
+    )
     add_common(r)
-    r.add_argument("--seconds", type=positive(high=3600), default=5, metavar="S", help="seconds of a run; default 5")
-    r.add_argument("--save", metavar="FILE", help="save the results; if FILE exists, show the change against it first")
-    r.add_argument("--against", action="append", default=[], metavar="FILE",
-                   help="saved results: show the change against the first, and score among all of them")
-    t = sub.add_parser("report", help="the HTML page, the Markdown table and the text of a folder",
-                       description="Write report.html and table.md from DIR/results.json.")
+    r.add_argument(
+        "--seconds",
+        type=positive(high=3600),
+        default=5,
+        metavar="S",
+        help="seconds of a run; default 5",
+    )
+    r.add_argument(
+        "--save",
+        metavar="FILE",
+        help="save the results; if FILE exists, show the change against it first",
+    )
+    r.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="saved results: show the change against the first, and score among all of them",
+    )
+    t = sub.add_parser(
+        "report",
+        help="the HTML page, the Markdown table and the text of a folder",
+        description="Write report.html and table.md from DIR/results.json.",
+    )
     t.add_argument("dir", metavar="DIR")
     return p
 
@@ -108,17 +254,26 @@ def find_bivalve(given):
             raise BenchError(f"--bivalve {given}: not an executable file")
         return os.path.abspath(given)
     here = os.path.dirname(os.path.realpath(sys.argv[0]))
-    for path in (os.environ.get("BIVALVE"), "bivalve", os.path.join(here, "..", "bivalve"),
-                 os.path.join(here, "..", "sbin", "bivalve"), shutil.which("bivalve"), "/usr/local/sbin/bivalve",
-                 "/usr/sbin/bivalve"):
+    for path in (
+        os.environ.get("BIVALVE"),
+        "bivalve",
+        os.path.join(here, "..", "bivalve"),
+        os.path.join(here, "..", "sbin", "bivalve"),
+        shutil.which("bivalve"),
+        "/usr/local/sbin/bivalve",
+        "/usr/sbin/bivalve",
+    ):
         if path and os.path.isfile(path) and os.access(path, os.X_OK):
             return os.path.abspath(path)
-    raise BenchError("no bivalve found here, beside this tool, or on the PATH: build it (make), install it "
-                     "(make install), or name it with --bivalve PATH")
+    raise BenchError(
+        "no bivalve found here, beside this tool, or on the PATH: build it (make), install it "
+        "(make install), or name it with --bivalve PATH"
+    )
 
 
 def find_dataset(given):
-    """Dataset to name on bivalve's command line: the source tree's where this tool runs from one, else bivalve's own."""
+    """Dataset to name on bivalve's command line: the source tree's where this tool runs from one,
+    else bivalve's own."""
     if given:
         if not os.path.isfile(given):
             raise BenchError(f"--dataset {given}: no such file")
@@ -135,16 +290,22 @@ def contenders(options):
         names = ["auto"] if options.command == "run" else ["libev", "io_uring"]
     out = []
     if names:
-        bivalve = servers.Bivalve(find_bivalve(options.bivalve), find_dataset(options.dataset),
-                                  shlex.split(options.bivalve_args), pin=True)
+        bivalve = servers.Bivalve(
+            find_bivalve(options.bivalve),
+            find_dataset(options.dataset),
+            shlex.split(options.bivalve_args),
+            pin=True,
+        )
         out = [bivalve.contender(n, n) for n in names]
     out += [servers.from_command(s) for s in options.server]
     want = 1 if options.command == "run" else 2
     if options.command == "run" and len(out) != 1:
         raise BenchError("run measures one server: one --engine or one --server")
     if len(out) < want:
-        raise BenchError("compare needs two sides: --engine and --server may each be given several times; the same one "
-                         "twice compares it with itself")
+        raise BenchError(
+            "compare needs two sides: --engine and --server may each be given several times; the"
+            " same one twice compares it with itself"
+        )
     return servers.distinct_names(out)
 
 
@@ -163,8 +324,10 @@ def choose_profiles(options, the_lab, sides):
         if not why and compare.closes(the_lab, p):
             unable = [c.name for c in sides if not c.limits_itself()]
             if unable:
-                why = (f"{p.name}: {', '.join(unable)} cannot be told to end connections: put {{max_requests}} into the "
-                       f"command, or install gcannon")
+                why = (
+                    f"{p.name}: {', '.join(unable)} cannot be told to end connections: put"
+                    " {max_requests} into the command, or install gcannon"
+                )
         if why and names:
             raise BenchError(why)
         if why:
@@ -200,8 +363,17 @@ def on_signal(_number, _frame):
 def measure(options, argv):
     """compare and run."""
     if options.command == "run":
-        for k, v in (("pairs", single.BEST_OF), ("rate", None), ("until", None), ("until_metric", None),
-                     ("time_budget", None), ("idle", 0), ("max_foreign", 1000.0), ("seed", 1), ("counts", False)):
+        for k, v in (
+            ("pairs", single.BEST_OF),
+            ("rate", None),
+            ("until", None),
+            ("until_metric", None),
+            ("time_budget", None),
+            ("idle", 0),
+            ("max_foreign", 1000.0),
+            ("seed", 1),
+            ("counts", False),
+        ):
             setattr(options, k, v)
         saved = [single.load(f) for f in options.against]
     if options.seed is None:
@@ -226,8 +398,10 @@ def measure(options, argv):
             say.line("note: " + note)
         compare.preflight(the_lab, plan)
         done = results.begin(options.command, the_lab, plan, argv)
-        say.line(f"{the_lab.generator.describe().strip()} loads {' and '.join(plan.names)}; about "
-                 f"{progress.time_text(plan.estimate_s())} minutes; results in {out_dir}")
+        say.line(
+            f"{the_lab.generator.describe().strip()} loads {' and '.join(plan.names)}; about "
+            f"{progress.time_text(plan.estimate_s())} minutes; results in {out_dir}"
+        )
         if options.command == "run":
             single.measure(the_lab, plan, done)
         else:
@@ -262,8 +436,17 @@ def finish_run(options, done, saved, plan):
         base = single.load(options.save)[1]
     rows = done["rows"]
     if options.save and rows:
-        single.save(options.save, name, rows, {"begun": done["begun"], "generator": done["generator"]["name"],
-                                               "kernel": done["machine"]["kernel"], "cpu": done["machine"]["cpu"]})
+        single.save(
+            options.save,
+            name,
+            rows,
+            {
+                "begun": done["begun"],
+                "generator": done["generator"]["name"],
+                "kernel": done["machine"]["kernel"],
+                "cpu": done["machine"]["cpu"],
+            },
+        )
     if base is not None:
         done["rows"] = single.against(rows, base)
     done["scores"] = single.scores(name, rows, saved) if rows else None
@@ -282,7 +465,9 @@ def main(argv):
     options = build_parser().parse_args(argv[1:])
     try:
         if options.command == "report":
-            folder = options.dir if os.path.isdir(options.dir) else os.path.dirname(options.dir) or "."
+            folder = (
+                options.dir if os.path.isdir(options.dir) else os.path.dirname(options.dir) or "."
+            )
             done = results.read(options.dir)
             print(f"report: {report.write(done, folder)}")
             return 0

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""compare: short slices of load that alternate between servers which stay up and warm, in pairs of random order.
+"""compare: short slices of load that alternate between servers which stay up and warm, in pairs of
+random order.
 
-After every few pairs both servers are started afresh: what a process happens to get at its start (its memory layout, the
-pages it shares) stays with it, and would pass for a property of the server. Memory is compared start by start.
+After every few pairs both servers are started afresh: what a process happens to get at its start
+(its memory layout, the pages it shares) stays with it, and would pass for a property of the server.
+Memory is compared start by start.
 """
 import os
 import random
@@ -13,19 +15,23 @@ from .errors import BenchError
 from .load import Job
 from .metrics import RESTART_PAIRS
 
-WARM_S = 0.3            # of uncounted load after a start, and for each connection:
+WARM_S = 0.3  # of uncounted load after a start, and for each connection:
 WARM_CONN_S = 60e-6
-START_S = 0.3           # what starting and checking a server takes, for the estimate
-SLICE_MORE_S = 0.3      # what a slice takes beyond its seconds
-REDO_MAX = 3            # a disturbed slice is redone so often at most,
-BUSY_SLICES = 3         # and none any more when so many in a row stayed disturbed: the machine is simply busy
-SPOILT_MAX = 2          # a slice with errors likewise, before the cell is given up
+START_S = 0.3  # what starting and checking a server takes, for the estimate
+SLICE_MORE_S = 0.3  # what a slice takes beyond its seconds
+REDO_MAX = 3  # a disturbed slice is redone so often at most,
+BUSY_SLICES = (
+    3  # and none any more when so many in a row stayed disturbed: the machine is simply busy
+)
+SPOILT_MAX = 2  # a slice with errors likewise, before the cell is given up
 PAIRS_MAX = 400
 UNTIL_MIN_PAIRS = 6
 UNTIL_BUDGET_S = 600
-SHORT_BUDGET_S = 300    # below it the idle connections are fewer and held in fewer rounds
+SHORT_BUDGET_S = 300  # below it the idle connections are fewer and held in fewer rounds
 DEFAULT_PAIRS = 10
-ROOMY_PAIRS = 8         # with a budget and default --conns, fewer pairs than this drop the largest connection counts
+ROOMY_PAIRS = (
+    8  # with a budget and default --conns, fewer pairs than this drop the largest connection counts
+)
 
 
 class Plan:
@@ -58,7 +64,8 @@ class Plan:
         return self.budget or len(self.cells) * self.pairs * self.pair_s() + idle.estimate_s(self)
 
     def fit_budget(self, conns_given):
-        """Drop the largest connection counts while a budget leaves too few pairs for each cell; returns a note."""
+        """Drop the largest connection counts while a budget leaves too few pairs for each cell;
+        returns a note."""
         if not self.budget or conns_given:
             return ""
         dropped = []
@@ -68,15 +75,18 @@ class Plan:
             self.cells = [c for c in self.cells if c["conns"] in self.conns]
         if not dropped:
             return ""
-        return (f"the time budget of {self.budget:.0f} s leaves no room for {', '.join(map(str, reversed(dropped)))} "
-                f"connections; name them with --conns to have them measured in fewer pairs")
+        return (
+            f"the time budget of {self.budget:.0f} s leaves no room for"
+            f" {', '.join(map(str, reversed(dropped)))} connections; name them with --conns to have"
+            " them measured in fewer pairs"
+        )
 
     def pairs_for(self, seconds):
         return int(seconds / self.pair_s())
 
 
 def closes(lab, profile):
-    """After how many requests the server has to end a connection for this profile; 0: it does not."""
+    """After how many requests the server has to end a connection for this profile; 0: never."""
     return profile.per_connection if lab.generator.server_closes and profile.per_connection else 0
 
 
@@ -92,8 +102,13 @@ def preflight(lab, plan):
                         servers.check(server, profile, bool(limit))
             finally:
                 servers.stop(server, lab)
-    lab.progress.line("checked: " + " and ".join(plan.names) + " answer "
-                      + ", ".join(p.name for p in plan.profiles) + " correctly")
+    lab.progress.line(
+        "checked: "
+        + " and ".join(plan.names)
+        + " answer "
+        + ", ".join(p.name for p in plan.profiles)
+        + " correctly"
+    )
 
 
 def measure(lab, plan, results):
@@ -104,8 +119,14 @@ def measure(lab, plan, results):
     if plan.idle:
         results["idle"] = idle.measure(lab, plan)
     for i, spec in enumerate(plan.cells):
-        cell = {"profile": spec["profile"].name, "conns": spec["conns"], "rate": plan.rate, "slices": [],
-                "failed": None, "stopped": None}
+        cell = {
+            "profile": spec["profile"].name,
+            "conns": spec["conns"],
+            "rate": plan.rate,
+            "slices": [],
+            "failed": None,
+            "stopped": None,
+        }
         results["cells"].append(cell)
         share = (deadline - time.monotonic()) / (len(plan.cells) - i) if deadline else None
         try:
@@ -144,19 +165,32 @@ def run_cell(lab, plan, cell, profile, share_s, number):
     running, order, pair = {}, None, 0
     try:
         while not enough(plan, cell, pair, end):
-            # Every second pair turns the order of the one before round: both sides come first equally often.
+            # Every second pair turns the order of the one before round: both sides come first
+            # equally often.
             order = rng.sample(plan.names, len(plan.names)) if pair % 2 == 0 else order[::-1]
             if pair % RESTART_PAIRS == 0:
                 lab.progress.step(f"{head}: starting the servers")
                 stop_all(lab, running)
                 start_all(lab, plan, profile, cell["conns"], running)
             for name in order:
-                lab.progress.step(f"{head}: pair {pair + 1}" + (f" of {plan.pairs}" if plan.pairs else "")
-                                  + f", {name}")
+                lab.progress.step(
+                    f"{head}: pair {pair + 1}"
+                    + (f" of {plan.pairs}" if plan.pairs else "")
+                    + f", {name}"
+                )
                 server, predicted = running[name]
-                out = counted_slice(lab, plan, server, profile, cell["conns"], predicted, plan.seconds)
-                cell["slices"].append(dict(out, server=name, pair=pair, start=pair // RESTART_PAIRS,
-                                           order=order.index(name)))
+                out = counted_slice(
+                    lab, plan, server, profile, cell["conns"], predicted, plan.seconds
+                )
+                cell["slices"].append(
+                    dict(
+                        out,
+                        server=name,
+                        pair=pair,
+                        start=pair // RESTART_PAIRS,
+                        order=order.index(name),
+                    )
+                )
             pair += 1
     except BaseException:
         for server, _ in running.values():
@@ -166,7 +200,7 @@ def run_cell(lab, plan, cell, profile, share_s, number):
 
 
 def start_all(lab, plan, profile, conns, running):
-    """Start, check and warm every contender into running {name: (server, what the check predicts)}."""
+    """Start, check, warm all contenders into running {name: (server, the check's prediction)}."""
     for which, contender in enumerate(plan.contenders):
         server = servers.start(contender, lab, closes(lab, profile), which)
         running[contender.name] = (server, None)
@@ -215,7 +249,7 @@ def narrow_enough(plan, cell):
 
 
 def counted_slice(lab, plan, server, profile, conns, predicted, seconds, redo=True):
-    """A slice that stands: disturbed ones are redone, spoilt ones too, then the cell is given up."""
+    """A slice that stands: disturbed and spoilt ones are redone, then the cell is given up."""
     redone = spoilt = 0
     while True:
         try:
@@ -242,7 +276,9 @@ def note_busy(lab, disturbed):
     lab.busy_slices = lab.busy_slices + 1 if disturbed else 0
     if lab.busy_slices == BUSY_SLICES and not lab.busy_said:
         lab.busy_said = True
-        note = ("this machine is busy with other things: slices stayed disturbed however often they were redone, and were "
-                "kept; intervals are wider for it")
+        note = (
+            "this machine is busy with other things: slices stayed disturbed however often they"
+            " were redone, and were kept; intervals are wider for it"
+        )
         lab.notes.append(note)
         lab.progress.line("note: " + note)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""--counts: what a request costs in countable things, in runs of their own because counting slows a server down.
+"""--counts: what a request costs in countable things, in runs of their own because counting slows a
+server down.
 
-System calls by name: perf stat on the system-call tracepoints (counted in the kernel), else strace -c -f. The engine's
-own counters (SIGUSR1): enters and SQEs. User instructions: callgrind, as the difference between a short and a long run,
-so that starting up cancels out.
+System calls by name: perf stat on the system-call tracepoints (counted in the kernel), else strace
+-c -f. The engine's own counters (SIGUSR1): enters and SQEs. User instructions: callgrind, as the
+difference between a short and a long run, so that starting up cancels out.
 """
 import os
 import re
@@ -18,8 +19,8 @@ from .load import Job, Unreadable
 
 SECONDS = 2
 CALLGRIND_CONNS = 16
-CALLGRIND_ROUNDS = (30, 150)    # requests on each connection, short and long run
-SHOW_MIN = 0.0005               # system calls rarer than this per request are summed as "others"
+CALLGRIND_ROUNDS = (30, 150)  # requests on each connection, short and long run
+SHOW_MIN = 0.0005  # system calls rarer than this per request are summed as "others"
 ENGINE_KEYS = ("enters", "sqes", "cqes", "turns", "recv_calls", "send_calls")
 
 
@@ -45,7 +46,9 @@ def parse_perf_stat(text):
 
 def parse_callgrind(text):
     """Instructions of all processes from valgrind's closing words; None where it said nothing."""
-    got = [int(x.replace(",", "")) for x in re.findall(r"^==\d+== Collected : ([\d,]+)$", text, re.M)]
+    got = [
+        int(x.replace(",", "")) for x in re.findall(r"^==\d+== Collected : ([\d,]+)$", text, re.M)
+    ]
     return sum(got) if got else None
 
 
@@ -66,23 +69,56 @@ def tracers():
     """Ways to count system calls, best first: (name, argv of pids and output file, parser)."""
     found = []
     if shutil.which("perf") and os.path.isdir("/sys/kernel/tracing/events/syscalls"):
-        found.append(("perf stat", lambda pids, out: ["perf", "stat", "-x,", "-o", out, "-e", "syscalls:sys_enter_*", "-p",
-                                                      ",".join(map(str, pids))], parse_perf_stat))
+        found.append(
+            (
+                "perf stat",
+                lambda pids, out: [
+                    "perf",
+                    "stat",
+                    "-x,",
+                    "-o",
+                    out,
+                    "-e",
+                    "syscalls:sys_enter_*",
+                    "-p",
+                    ",".join(map(str, pids)),
+                ],
+                parse_perf_stat,
+            )
+        )
     if shutil.which("strace"):
-        found.append(("strace -c -f", lambda pids, out: ["strace", "-c", "-f", "-o", out]
-                      + [w for p in pids for w in ("-p", str(p))], parse_strace))
+        found.append(
+            (
+                "strace -c -f",
+                lambda pids, out: ["strace", "-c", "-f", "-o", out]
+                + [w for p in pids for w in ("-p", str(p))],
+                parse_strace,
+            )
+        )
     return found
 
 
 def measure(lab, plan):
-    """[{profile, conns, server, syscalls, engine, instructions, notes}] for every profile, at the fewest connections."""
+    """[{profile, conns, server, syscalls, engine, instructions, notes}] for every profile, at the
+    fewest connections."""
     out = []
     for profile in plan.profiles:
         for contender in plan.contenders:
-            row = {"profile": profile.name, "conns": plan.conns[0], "server": contender.name, "syscalls": None,
-                   "syscalls_by": None, "engine": None, "instructions": None, "notes": []}
+            row = {
+                "profile": profile.name,
+                "conns": plan.conns[0],
+                "server": contender.name,
+                "syscalls": None,
+                "syscalls_by": None,
+                "engine": None,
+                "instructions": None,
+                "notes": [],
+            }
             out.append(row)
-            for what, work in (("system calls", count_syscalls), ("user instructions", count_instructions)):
+            for what, work in (
+                ("system calls", count_syscalls),
+                ("user instructions", count_instructions),
+            ):
                 lab.progress.stage(f"counting {what}: {profile.name}, {contender.name}")
                 try:
                     work(lab, contender, profile, row)
@@ -94,7 +130,15 @@ def measure(lab, plan):
 def plain_load(lab, server, profile, conns):
     """A run of the generator without sampling; returns its Load."""
     lab.slices += 1
-    job = Job(profile, server.port, conns, SECONDS, len(lab.load_cpus), lab.load_dir, f"slice-{lab.slices}")
+    job = Job(
+        profile,
+        server.port,
+        conns,
+        SECONDS,
+        len(lab.load_cpus),
+        lab.load_dir,
+        f"slice-{lab.slices}",
+    )
     argv, env = lab.generator.module.command(lab.generator.path, job)
     base = os.path.join(lab.load_dir, job.tag)
     loads = []
@@ -102,8 +146,11 @@ def plain_load(lab, server, profile, conns):
     def begin():
         loads.append(lab.nursery.spawn(argv, base, cpus=lab.load_cpus, env=env))
         return loads[0]
+
     try:
-        load, watch = sampler.watch_run(server, begin, job, set(), SECONDS * 10 + 20, server.check_alive)
+        load, watch = sampler.watch_run(
+            server, begin, job, set(), SECONDS * 10 + 20, server.check_alive
+        )
         return lab.generator.module.parse(load.stdout(), job, watch.seen)
     except (Unreadable, TimeoutError) as e:
         raise BenchError(f"the load under counting failed: {e}") from None
@@ -113,7 +160,7 @@ def plain_load(lab, server, profile, conns):
 
 
 def count_syscalls(lab, contender, profile, row):
-    """System calls and the engine's counters over one whole run of the load, connecting included."""
+    """System calls and the engine's counters over a whole run of the load, connecting too."""
     server = servers.start(contender, lab, closes(lab, profile))
     try:
         servers.check(server, profile, bool(closes(lab, profile)))
@@ -122,7 +169,7 @@ def count_syscalls(lab, contender, profile, row):
         for name, argv, parser in tracers():
             out = os.path.join(lab.load_dir, f"counts-{lab.slices}.txt")
             tracer = lab.nursery.spawn(argv(procfs.tree(server.pid), out), out[:-4] + "-tracer")
-            time.sleep(0.7)     # it attaches to every thread first
+            time.sleep(0.7)  # it attaches to every thread first
             if not tracer.running():
                 row["notes"].append(f"{name}: {tracer.tail(1).strip() or 'ended at once'}")
                 lab.nursery.finished(tracer)
@@ -139,7 +186,9 @@ def count_syscalls(lab, contender, profile, row):
                 return
             row["notes"].append(f"{name}: counted nothing")
         if not tracers():
-            row["notes"].append("system calls: neither perf nor strace is on the PATH (apt install strace)")
+            row["notes"].append(
+                "system calls: neither perf nor strace is on the PATH (apt install strace)"
+            )
     finally:
         servers.stop(server, lab)
 
@@ -154,7 +203,9 @@ def count_engine(lab, server, profile, row):
         return
     requests = after.get("requests", 0) - before.get("requests", 0)
     if requests > 0:
-        row["engine"] = {k: (after.get(k, 0) - before.get(k, 0)) / requests for k in ENGINE_KEYS if k in after}
+        row["engine"] = {
+            k: (after.get(k, 0) - before.get(k, 0)) / requests for k in ENGINE_KEYS if k in after
+        }
 
 
 def count_instructions(lab, contender, profile, row):
@@ -164,8 +215,15 @@ def count_instructions(lab, contender, profile, row):
         return
     totals, requests = [], []
     for rounds in CALLGRIND_ROUNDS:
-        prefix = ["valgrind", "--tool=callgrind", "--trace-children=yes", "--callgrind-out-file=/dev/null"]
-        server = servers.start(contender, lab, closes(lab, profile), prefix=prefix, limit_s=60, workers=1)
+        prefix = [
+            "valgrind",
+            "--tool=callgrind",
+            "--trace-children=yes",
+            "--callgrind-out-file=/dev/null",
+        ]
+        server = servers.start(
+            contender, lab, closes(lab, profile), prefix=prefix, limit_s=60, workers=1
+        )
         try:
             requests.append(waves(server, profile, rounds, closes(lab, profile)))
         finally:
@@ -179,7 +237,8 @@ def count_instructions(lab, contender, profile, row):
 
 
 def waves(server, profile, rounds, per_connection):
-    """Exactly `rounds` times the profile's pipeline on each of some connections, all asking before any is read."""
+    """Exactly `rounds` times the profile's pipeline on each of some connections, all asking before
+    any is read."""
     clients = [httpclient.Client(server.port) for _ in range(CALLGRIND_CONNS)]
     sent = done = 0
     try:
@@ -201,5 +260,3 @@ def waves(server, profile, rounds, per_connection):
         for c in clients:
             c.sock.close()
     return done
-
-

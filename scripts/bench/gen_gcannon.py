@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""gcannon, HttpArena's load generator: closed loop, raw templates, closes limited connections by itself."""
+"""gcannon, HttpArena's load generator: closed loop, raw templates, closes limited connections by
+itself."""
 import json
 import os
 
@@ -9,20 +10,26 @@ NAME = "gcannon"
 PACKAGE = "build https://github.com/MDA2AV/gcannon and put it on the PATH"
 SERVER_CLOSES = False
 NOTES = [
-    "gcannon is a closed loop; each connection keeps to one request of the mix and takes the next when it reconnects.",
-    "gcannon's window begins 100 ms after its threads start and is placed in the CPU samples to about 10 ms; the server's "
-    "CPU time is that of a window of the same length, so an error in its place is shared by both sides.",
+    (
+        "gcannon is a closed loop; each connection keeps to one request of the mix and takes the"
+        " next when it reconnects."
+    ),
+    (
+        "gcannon's window begins 100 ms after its threads start and is placed in the CPU samples to"
+        " about 10 ms; the server's CPU time is that of a window of the same length, so an error in"
+        " its place is shared by both sides."
+    ),
 ]
 WARM_UP_S = 0.1
 
 
 def version(_path):
-    return ""       # told only in a run's output
+    return ""  # told only in a run's output
 
 
 def version_from_run(text):
     try:
-        return str(json.loads(text[text.index("{"):])["version"])
+        return str(json.loads(text[text.index("{") :])["version"])
     except (ValueError, KeyError):
         return "of unknown version"
 
@@ -36,8 +43,21 @@ def command(path, job):
             with open(name, "wb") as f:
                 f.write(r.raw())
         files.append(name)
-    argv = [path, f"http://127.0.0.1:{job.port}", "--raw", ",".join(files), "-c", str(job.conns),
-            "-t", str(job.threads), "-d", f"{job.seconds}s", "-p", str(p.pipeline), "--json"]
+    argv = [
+        path,
+        f"http://127.0.0.1:{job.port}",
+        "--raw",
+        ",".join(files),
+        "-c",
+        str(job.conns),
+        "-t",
+        str(job.threads),
+        "-d",
+        f"{job.seconds}s",
+        "-p",
+        str(p.pipeline),
+        "--json",
+    ]
     if p.per_connection:
         argv += ["-r", str(p.per_connection)]
     # It keeps a history of runs in the home directory: not in the user's.
@@ -46,11 +66,15 @@ def command(path, job):
 
 def parse(text, job, seen):
     try:
-        j = json.loads(text[text.index("{"):])
+        j = json.loads(text[text.index("{") :])
         errors = {k: int(v) for k, v in j["errors"].items()}
         not_2xx = sum(int(v) for k, v in j["status"].items() if k != "2xx")
-        latency = {"50": j["latency_us"]["p50"], "90": j["latency_us"]["p90"], "99": j["latency_us"]["p99"],
-                   "99.9": j["latency_us"]["p999"]}
+        latency = {
+            "50": j["latency_us"]["p50"],
+            "90": j["latency_us"]["p90"],
+            "99": j["latency_us"]["p99"],
+            "99.9": j["latency_us"]["p999"],
+        }
         responses, elapsed = int(j["responses"]), float(j["elapsed_sec"])
         size, reconnects, rps = int(j["bytes_read"]), int(j["reconnects"]), float(j["rps"])
         per_template = [int(t["responses"]) for t in j.get("per_template", [])]
@@ -62,5 +86,15 @@ def parse(text, job, seen):
     by_request = None
     if len(per_template) == len(job.profile.requests):
         by_request = {r.name: n for r, n in zip(job.profile.requests, per_template)}
-    return Load((begin, min(begin + elapsed, seen.ended)), responses, responses, size, latency, errors, not_2xx,
-                reconnects=reconnects, by_request=by_request, own_rps=rps)
+    return Load(
+        (begin, min(begin + elapsed, seen.ended)),
+        responses,
+        responses,
+        size,
+        latency,
+        errors,
+        not_2xx,
+        reconnects=reconnects,
+        by_request=by_request,
+        own_rps=rps,
+    )

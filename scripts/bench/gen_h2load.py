@@ -7,15 +7,22 @@ from .intervals import percentile
 from .load import Load, Unreadable, run_for_text
 
 NAME = "h2load"
-PACKAGE = "apt install nghttp2-client (Debian), dnf install nghttp2 (Fedora), apk add nghttp2 (Alpine)"
+PACKAGE = (
+    "apt install nghttp2-client (Debian), dnf install nghttp2 (Fedora), apk add nghttp2 (Alpine)"
+)
 SERVER_CLOSES = False
 WARM_UP_S = 1
 NOTES = [
-    "h2load sends at a fixed rate: each connection R divided by the connections; percentiles are those of every request "
-    "in its log. All connections tick together, so requests arrive in bursts of up to one for each connection: the same "
-    "for both sides, and harder on latency than evenly spread arrivals.",
-    "h2load counts latency from when it sent a request, not from when the request was due; a side that falls behind "
-    "shows in the achieved rate.",
+    (
+        "h2load sends at a fixed rate: each connection R divided by the connections; percentiles"
+        " are those of every request in its log. All connections tick together, so requests arrive"
+        " in bursts of up to one for each connection: the same for both sides, and harder on"
+        " latency than evenly spread arrivals."
+    ),
+    (
+        "h2load counts latency from when it sent a request, not from when the request was due; a"
+        " side that falls behind shows in the achieved rate."
+    ),
 ]
 PERCENTS = ("10", "25", "50", "75", "90", "95", "99", "99.5", "99.9", "99.99")
 
@@ -33,9 +40,16 @@ def command(path, job):
     base = f"http://127.0.0.1:{job.port}"
     if os.path.exists(log_path(job)):
         os.unlink(log_path(job))
-    return [path, "--h1", f"--rps={job.rate / job.conns:.6g}", f"-c{job.conns}", f"-t{job.threads}",
-            f"-D{job.seconds}s", f"--warm-up-time={WARM_UP_S}s", f"--log-file={log_path(job)}"] + \
-        [base + r.target for r in job.profile.requests], None
+    return [
+        path,
+        "--h1",
+        f"--rps={job.rate / job.conns:.6g}",
+        f"-c{job.conns}",
+        f"-t{job.threads}",
+        f"-D{job.seconds}s",
+        f"--warm-up-time={WARM_UP_S}s",
+        f"--log-file={log_path(job)}",
+    ] + [base + r.target for r in job.profile.requests], None
 
 
 def parse_log(text):
@@ -51,8 +65,13 @@ def parse_log(text):
 
 def parse_summary(text):
     """(done, failed, errored, timeout, bytes in all) from what h2load prints."""
-    m = re.search(r"^requests: \d+ total, \d+ started, (\d+) done, \d+ succeeded, (\d+) failed, (\d+) errored, "
-                  r"(\d+) timeout", text, re.M)
+    m = re.search(
+        r"^requests: \d+ total, \d+ started, (\d+) done, \d+ succeeded, (\d+) failed, (\d+)"
+        r" errored, "
+        r"(\d+) timeout",
+        text,
+        re.M,
+    )
     b = re.search(r"^traffic: \S+ \((\d+)\) total", text, re.M)
     if not m or not b:
         raise Unreadable("h2load printed no summary")
@@ -76,7 +95,15 @@ def parse(text, job, seen):
     latency = {p: percentile(durations, float(p) / 100) for p in PERCENTS}
     latency["100"] = durations[-1]
     window = (begin / 1e6 - seen.epoch_offset, end / 1e6 - seen.epoch_offset)
-    return Load(window, len(inside), done, size, latency,
-                {"failed": failed, "errored": errored, "timeout": timeout},
-                sum(1 for _, status, _ in rows if not 200 <= status <= 299), reconnects=0,
-                own_rps=len(inside) / job.seconds, rotations=job.conns)
+    return Load(
+        window,
+        len(inside),
+        done,
+        size,
+        latency,
+        {"failed": failed, "errored": errored, "timeout": timeout},
+        sum(1 for _, status, _ in rows if not 200 <= status <= 299),
+        reconnects=0,
+        own_rps=len(inside) / job.seconds,
+        rotations=job.conns,
+    )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What is common to the load generators: finding them, and the Load that each makes of its output.
 
-A generator module offers NAME, PACKAGE, version(path), command(path, job) -> (argv, env), parse(text, job, seen) -> Load,
-NOTES (what a reader must know of its figures) and SERVER_CLOSES (whether, for limited connections, the server has to).
+A generator module offers NAME, PACKAGE, version(path), command(path, job) -> (argv, env),
+parse(text, job, seen) -> Load, NOTES (what a reader must know of its figures) and SERVER_CLOSES
+(whether, for limited connections, the server has to).
 """
 import shutil
 
@@ -32,7 +33,8 @@ class Generator:
 
 
 def find(wanted, rate):
-    """The generator to use: h2load for a fixed rate, else the wanted one, else gcannon if on the PATH, else wrk."""
+    """The generator to use: h2load for a fixed rate, else the wanted one, else gcannon if on the
+    PATH, else wrk."""
     if rate:
         if wanted not in (None, "h2load"):
             raise BenchError(f"--rate needs h2load; {wanted} has no fixed rate for HTTP/1.1")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A plain blocking HTTP/1.1 client, and the check that a server answers a profile correctly before it is measured."""
+"""A plain blocking HTTP/1.1 client, and the check that a server answers a profile correctly before
+it is measured."""
 import socket
 
 TIMEOUT_S = 10.0
@@ -11,7 +12,7 @@ class Wrong(Exception):
 
 
 class Response:
-    """status, headers (lower-case names), body, and raw_len: all bytes of the response on the wire."""
+    """status, headers (lower-case names), body, and raw_len: all bytes of it on the wire."""
 
     def __init__(self, status, headers, body, raw_len):
         self.status, self.headers, self.body, self.raw_len = status, headers, body, raw_len
@@ -64,12 +65,16 @@ class Client:
             if at >= 0:
                 return at
             if not self._more():
-                raise Wrong("connection closed within an answer" if self.buf else "connection closed without an answer")
+                raise Wrong(
+                    "connection closed within an answer"
+                    if self.buf
+                    else "connection closed without an answer"
+                )
 
     def read(self):
         """The next Response."""
         head_end = self._until(b"\r\n\r\n", 0) + 4
-        lines = self.buf[:head_end - 4].decode("latin-1").split("\r\n")
+        lines = self.buf[: head_end - 4].decode("latin-1").split("\r\n")
         words = lines[0].split(" ", 2)
         if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
             raise Wrong(f"not HTTP: {lines[0][:60]!r}")
@@ -87,10 +92,13 @@ class Client:
         if "content-length" in headers:
             n = int(headers["content-length"])
             self._need(at + n)
-            return self.buf[at:at + n], at + n
+            return self.buf[at : at + n], at + n
         if status in (204, 304):
             return b"", at
-        raise Wrong("neither Content-Length nor chunked: the answer has no end that a kept connection could see")
+        raise Wrong(
+            "neither Content-Length nor chunked: the answer has no end that a kept connection"
+            " could see"
+        )
 
     def _chunks(self, at):
         body = b""
@@ -101,7 +109,7 @@ class Client:
             except ValueError:
                 raise Wrong(f"bad chunk size {self.buf[at:eol][:20]!r}") from None
             self._need(eol + 2 + n + 2)
-            body += self.buf[eol + 2:eol + 2 + n]
+            body += self.buf[eol + 2 : eol + 2 + n]
             at = eol + 2 + n + 2
             if n == 0:
                 return body, at
@@ -131,8 +139,9 @@ def ask(client, request):
 def check_profile(port, profile, server_closes):
     """Insist that the server answers every request of the profile, in the way the load will ask.
 
-    Returns {"sizes": {request name: bytes of its response}, "bytes_per_response": what an even mix must average}.
-    `server_closes`: the server, not the load generator, ends connections after profile.per_connection requests.
+    Returns {"sizes": {request name: bytes of its response}, "bytes_per_response": what an even mix
+    must average}. `server_closes`: the server, not the load generator, ends connections after
+    profile.per_connection requests.
     """
     sizes = {}
     with Client(port) as c:
@@ -156,11 +165,13 @@ def check_pipeline(port, profile):
             response = c.read()
             fault = request.fault(response.status, response.body)
             if fault:
-                raise Wrong(f"answer {i + 1} of {profile.pipeline} pipelined {request.target}: {fault}")
+                raise Wrong(
+                    f"answer {i + 1} of {profile.pipeline} pipelined {request.target}: {fault}"
+                )
 
 
 def check_limit(port, profile, sizes, server_closes):
-    """A connection's worth of requests; returns the bytes per response that a closing answer adds."""
+    """A connection's worth of requests; returns what a closing answer adds, per response."""
     extra = 0
     with Client(port) as c:
         for i in range(profile.per_connection):
@@ -168,11 +179,15 @@ def check_limit(port, profile, sizes, server_closes):
             response = ask(c, request)
             extra += response.raw_len - sizes.get(request.name, response.raw_len)
             if response.closes() and i + 1 < profile.per_connection:
-                raise Wrong(f"the server closes after {i + 1} requests, not {profile.per_connection}")
+                raise Wrong(
+                    f"the server closes after {i + 1} requests, not {profile.per_connection}"
+                )
         if server_closes:
             c.sock.settimeout(2.0)
             if not response.closes() and not c.at_end():
-                raise Wrong(f"the server keeps a connection open after {profile.per_connection} requests; wrk needs it "
-                            "closed: put {max_requests} into the server's command, or install gcannon, which closes "
-                            "by itself")
+                raise Wrong(
+                    f"the server keeps a connection open after {profile.per_connection} requests;"
+                    " wrk needs it closed: put {max_requests} into the server's command, or"
+                    " install gcannon, which closes by itself"
+                )
     return extra / profile.per_connection

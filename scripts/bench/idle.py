@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Bytes per idle connection: hold many that have each been answered once, divide what the server's memory grew by."""
+"""Bytes per idle connection: hold many that have each been answered once, divide what the server's
+memory grew by."""
 import socket
 import time
 
@@ -9,10 +10,10 @@ from .errors import BenchError
 CONNECTIONS = 4000
 ROUNDS = 5
 SHORT_CONNECTIONS, SHORT_ROUNDS = 1500, 4
-WARM = 100          # connections opened, used and closed before the first reading
-SETTLE_S = 0.25     # between two readings that must agree
+WARM = 100  # connections opened, used and closed before the first reading
+SETTLE_S = 0.25  # between two readings that must agree
 SETTLE_MAX = 8
-ROUND_S = 1.8       # what one server takes, for the estimate
+ROUND_S = 1.8  # what one server takes, for the estimate
 
 
 def estimate_s(plan):
@@ -20,14 +21,17 @@ def estimate_s(plan):
 
 
 def measure(lab, plan):
-    """{"connections", "rounds", "verdicts", "medians"}, or with "failed"; servers fresh in every round."""
+    """{"connections", "rounds", "verdicts", "medians"}, or with "failed"; servers fresh in every
+    round."""
     request = plan.profiles[0].requests[0]
     out = {"connections": plan.idle, "rounds": [], "failed": None}
     try:
         for i in range(plan.idle_rounds):
             order = plan.contenders if i % 2 == 0 else plan.contenders[::-1]
             for contender in order:
-                lab.progress.step(f"idle connections: {contender.name}, round {i + 1} of {plan.idle_rounds}")
+                lab.progress.step(
+                    f"idle connections: {contender.name}, round {i + 1} of {plan.idle_rounds}"
+                )
                 got = one_round(lab, contender, request, plan.idle)
                 out["rounds"].append(dict(got, server=contender.name, round=i))
     except BenchError as e:
@@ -39,10 +43,15 @@ def measure(lab, plan):
 
 def sum_up(out, names, seed):
     by_name = {n: [r for r in out["rounds"] if r["server"] == n] for n in names}
-    out["medians"] = {n: metrics.medians(by_name[n], metrics.IDLE_METRICS) for n in names if by_name[n]}
+    out["medians"] = {
+        n: metrics.medians(by_name[n], metrics.IDLE_METRICS) for n in names if by_name[n]
+    }
     out["verdicts"] = {}
     for other in names[1:]:
-        rows = [metrics.compare_metric(m, by_name[names[0]], by_name[other], seed) for m in metrics.IDLE_METRICS]
+        rows = [
+            metrics.compare_metric(m, by_name[names[0]], by_name[other], seed)
+            for m in metrics.IDLE_METRICS
+        ]
         out["verdicts"][other] = [r for r in rows if r]
 
 
@@ -59,7 +68,12 @@ def one_round(lab, contender, request, connections):
     finally:
         close_all(held)
         servers.stop(server, lab)
-    out = {"pss_before": before[0], "pss_after": after[0], "pss_per_connection": None, "cgroup_per_connection": None}
+    out = {
+        "pss_before": before[0],
+        "pss_after": after[0],
+        "pss_per_connection": None,
+        "cgroup_per_connection": None,
+    }
     if before[0] is not None and after[0] is not None:
         out["pss_per_connection"] = (after[0] - before[0]) / connections
     if before[1] is not None and after[1] is not None:
@@ -79,7 +93,9 @@ def hold(server, request, count, held):
                 raise BenchError(f"{server.name}: no answer on connection {len(held)}")
     except OSError as e:
         server.check_alive()
-        raise BenchError(f"{server.name}: connection {len(held) + 1} of {count}: {e.strerror or e}") from None
+        raise BenchError(
+            f"{server.name}: connection {len(held) + 1} of {count}: {e.strerror or e}"
+        ) from None
 
 
 def close_all(held):

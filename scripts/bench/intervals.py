@@ -1,29 +1,48 @@
 # SPDX-License-Identifier: MIT
 """Percentiles, and the interval around a ratio of paired runs.
 
-The pairs of a cell give ratios B/A. Their logarithms are averaged with one tenth of the pairs trimmed at each end (a
-slice that the host disturbed must not decide), and the interval is a symmetric bootstrap-t: pairs are drawn anew, the
-statistic of each draw is divided by that draw's own standard error (Yuen's, for a trimmed mean), and the 95 % quantile
-of its size scales the standard error of the sample. Unlike the plain percentile bootstrap this keeps its promise with
-few pairs: the tests draw samples with a known mean and count how often the interval covers it.
+The pairs of a cell give ratios B/A. Their logarithms are averaged with one tenth of the pairs
+trimmed at each end (a slice that the host disturbed must not decide), and the interval is a
+symmetric bootstrap-t: pairs are drawn anew, the statistic of each draw is divided by that draw's
+own standard error (Yuen's, for a trimmed mean), and the 95 % quantile of its size scales the
+standard error of the sample. Unlike the plain percentile bootstrap this keeps its promise with few
+pairs: the tests draw samples with a known mean and count how often the interval covers it.
 """
 import math
 import random
 
-MIN_PAIRS = 4       # below this an interval would be guesswork
+MIN_PAIRS = 4  # below this an interval would be guesswork
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-RESOLVE = 0.03      # the difference a comparison is expected to resolve
+RESOLVE = 0.03  # the difference a comparison is expected to resolve
 
-REACH_MAX = 50      # of a logarithm: beyond any ratio
+REACH_MAX = 50  # of a logarithm: beyond any ratio
 # Student's t at 97.5 % for 1, 2, 3, ... values: infinite for one.
-STUDENT_975 = (math.inf, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
+STUDENT_975 = (
+    math.inf,
+    12.71,
+    4.30,
+    3.18,
+    2.78,
+    2.57,
+    2.45,
+    2.36,
+    2.31,
+    2.26,
+    2.23,
+    2.20,
+    2.18,
+    2.16,
+    2.14,
+    2.13,
+)
 
 _index_cache = {}
 
 
 def percentile(ordered, fraction):
-    """Nearest-rank percentile of an ascending list: the smallest value that `fraction` of all do not exceed."""
+    """Nearest-rank percentile of an ascending list: the smallest value that `fraction` of all do
+    not exceed."""
     if not ordered:
         raise ValueError("no values")
     rank = math.ceil(fraction * len(ordered) - 1e-9)
@@ -49,7 +68,7 @@ def trimmed(values):
     g = trim_count(n)
     h = n - 2 * g
     s = sorted(values)
-    mean = math.fsum(s[g:n - g]) / h
+    mean = math.fsum(s[g : n - g]) / h
     if n < 2:
         return mean, math.inf
     low, high = s[g], s[n - g - 1]
@@ -60,7 +79,7 @@ def trimmed(values):
 
 
 def _draws(n, seed, resamples):
-    """The bootstrap's index lists; the same for every metric of a cell, and with and without numpy."""
+    """The bootstrap's index lists: the same for every metric of a cell, with and without numpy."""
     key = (n, seed, resamples)
     if key not in _index_cache:
         if len(_index_cache) > 8:
@@ -84,8 +103,8 @@ def _pivots_numpy(np, logs, mean, draws):
     g = trim_count(n)
     h = n - 2 * g
     s = np.sort(np.asarray(logs)[np.asarray(draws)], axis=1)
-    m = s[:, g:n - g].mean(axis=1)
-    w = np.clip(s, s[:, g:g + 1], s[:, n - g - 1:n - g])
+    m = s[:, g : n - g].mean(axis=1)
+    w = np.clip(s, s[:, g : g + 1], s[:, n - g - 1 : n - g])
     se = np.sqrt(((w - w.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) / (h * (h - 1)))
     flat = se <= 1e-15
     t = np.abs(m - mean) / np.where(flat, 1.0, se)
@@ -102,7 +121,8 @@ def load_numpy():
 
 
 def ratio_interval(ratios, seed=1, resamples=RESAMPLES, numpy="auto"):
-    """The ratio that the pairs show: {"ratio", "low", "high", "pairs"}; low and high None with too few pairs."""
+    """The ratio that the pairs show: {"ratio", "low", "high", "pairs"}; low and high None with too
+    few pairs."""
     ratios = [r for r in ratios if r is not None and r > 0 and math.isfinite(r)]
     n = len(ratios)
     if n == 0:
@@ -117,10 +137,13 @@ def ratio_interval(ratios, seed=1, resamples=RESAMPLES, numpy="auto"):
         return out
     draws = _draws(n, seed, resamples)
     np = load_numpy() if numpy == "auto" else numpy
-    pivots = sorted(_pivots_numpy(np, logs, mean, draws) if np else _pivots_plain(logs, mean, draws))
+    pivots = sorted(
+        _pivots_numpy(np, logs, mean, draws) if np else _pivots_plain(logs, mean, draws)
+    )
     reach = percentile(pivots, CONFIDENCE) * se
     if not math.isfinite(reach) or reach > REACH_MAX:
-        # Nearly all ratios are the same (memory in whole pages): draws without spread say nothing. Normal errors then.
+        # Nearly all ratios are the same (memory in whole pages): draws without spread say nothing.
+        # Normal errors then.
         reach = STUDENT_975[min(n - trim_count(n) * 2, len(STUDENT_975)) - 1] * se
     out["low"], out["high"] = math.exp(mean - reach), math.exp(mean + reach)
     return out
@@ -141,7 +164,8 @@ def relative_width(interval):
 
 
 def more_pairs(interval, resolve=RESOLVE):
-    """How many more pairs would make the interval's half-width smaller than `resolve`; 0 if it is, None while unknown.
+    """How many more pairs would make the interval's half-width smaller than `resolve`; 0 if it is,
+    None while unknown.
 
     The width shrinks with the square root of the number of pairs.
     """

@@ -21,7 +21,10 @@ class Lab:
         if options.cpus:
             self.server_cpus, self.load_cpus = machine.parse_split(options.cpus)
             if self.server_cpus & self.load_cpus:
-                self.notes.append("server and load share CPU " + machine.cpu_text(self.server_cpus & self.load_cpus))
+                self.notes.append(
+                    "server and load share CPU "
+                    + machine.cpu_text(self.server_cpus & self.load_cpus)
+                )
         else:
             self.server_cpus, self.load_cpus, note = machine.split_cpus(machine.cores())
             if note:
@@ -50,17 +53,25 @@ def make_dir(path):
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as e:
-        raise BenchError(f"cannot make {path}: {e.strerror}; choose another place with --out") from None
+        raise BenchError(
+            f"cannot make {path}: {e.strerror}; choose another place with --out"
+        ) from None
     return path
 
 
 def need_fds(connections):
-    """Raise the soft limit on file descriptors so far that so many connections fit, or say that they cannot."""
+    """Raise the soft limit on file descriptors so far that so many connections fit, or say that
+    they cannot."""
     need = connections + FD_RESERVE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < need:
-        raise BenchError(f"{connections} connections need {need} file descriptors and the hard limit is {hard}: raise it "
-                         f"(ulimit -Hn, or LimitNOFILE=, or /etc/security/limits.conf), or give smaller --conns")
+        raise BenchError(
+            f"{connections} connections need {need} file descriptors and the hard limit is {hard}:"
+            " raise it (ulimit -Hn, or LimitNOFILE=, or /etc/security/limits.conf), or give"
+            " smaller --conns"
+        )
     if soft == resource.RLIM_INFINITY or soft >= need:
         return
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else need, hard))
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else need, hard)
+    )

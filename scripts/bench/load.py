@@ -9,7 +9,8 @@ class Unreadable(Exception):
 
 
 class Job:
-    """One run of a load generator. `folder` is for scripts and templates, `tag` names this run's files."""
+    """One run of a load generator. `folder` is for scripts and templates, `tag` names this run's
+    files."""
 
     def __init__(self, profile, port, conns, seconds, threads, folder, tag="load", rate=None):
         self.profile, self.port, self.conns, self.seconds = profile, port, conns, seconds
@@ -18,7 +19,8 @@ class Job:
 
 
 class Seen:
-    """What the tool saw of the run: CLOCK_MONOTONIC seconds, and the clock's distance from the time of day."""
+    """What the tool saw of the run: CLOCK_MONOTONIC seconds, and the clock's distance from the time
+    of day."""
 
     def __init__(self, started, connected, threads_up, ended, epoch_offset):
         self.started, self.connected, self.threads_up = started, connected, threads_up
@@ -28,27 +30,49 @@ class Seen:
 class Load:
     """One run in the generator's words.
 
-    window: (begin, end) in CLOCK_MONOTONIC seconds, over which `requests` were counted; the latencies are the
-    generator's and cover its own window. bytes and responses belong together (whole run), for bytes per response.
+    window: (begin, end) in CLOCK_MONOTONIC seconds, over which `requests` were counted; the
+    latencies are the generator's and cover its own window. bytes and responses belong together
+    (whole run), for bytes per response.
     """
 
-    def __init__(self, window, requests, responses, size, latency_us, errors, not_2xx, reconnects=None,
-                 by_request=None, own_rps=None, rotations=0):
+    def __init__(
+        self,
+        window,
+        requests,
+        responses,
+        size,
+        latency_us,
+        errors,
+        not_2xx,
+        reconnects=None,
+        by_request=None,
+        own_rps=None,
+        rotations=0,
+    ):
         self.window, self.requests = window, requests
         self.responses, self.bytes = responses, size
-        self.latency_us = latency_us        # {percent as text: microseconds}
-        self.errors = errors                # {kind: count}
-        self.not_2xx = not_2xx              # answers seen with another status, None where not told
-        self.reconnects = reconnects        # None where not told
-        self.by_request = by_request        # {request name: responses}, None where the mix is even
-        self.own_rps = own_rps              # requests/s as printed by the generator
-        self.rotations = rotations          # how many rotations through the mix went on at once, each broken off at the end
+        self.latency_us = latency_us  # {percent as text: microseconds}
+        self.errors = errors  # {kind: count}
+        self.not_2xx = not_2xx  # answers seen with another status, None where not told
+        self.reconnects = reconnects  # None where not told
+        self.by_request = by_request  # {request name: responses}, None where the mix is even
+        self.own_rps = own_rps  # requests/s as printed by the generator
+        # How many rotations through the mix went on at once, each broken off at the end.
+        self.rotations = rotations
+
 
 def run_for_text(argv):
     """Output of a short command, "" when it cannot be run."""
     try:
-        p = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                           timeout=10, check=False, env=dict(os.environ, LC_ALL="C"))
+        p = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=10,
+            check=False,
+            env=dict(os.environ, LC_ALL="C"),
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return p.stdout.decode("utf-8", "replace")

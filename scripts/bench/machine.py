@@ -15,7 +15,9 @@ def first_line(path):
 
 
 def cpu_model():
-    m = re.search(r"^(?:model name|Model|cpu model)\s*:\s*(.*)$", procfs.read_text("/proc/cpuinfo"), re.M)
+    m = re.search(
+        r"^(?:model name|Model|cpu model)\s*:\s*(.*)$", procfs.read_text("/proc/cpuinfo"), re.M
+    )
     return m.group(1) if m else platform.machine()
 
 
@@ -47,14 +49,21 @@ def describe():
     """Everything that belongs beside the figures, as a dict."""
     memory = re.search(r"^MemTotal:\s+(\d+)", procfs.read_text("/proc/meminfo"), re.M)
     return {
-        "cpu": cpu_model(), "cpus": os.cpu_count(), "cpus_allowed": sorted(os.sched_getaffinity(0)),
+        "cpu": cpu_model(),
+        "cpus": os.cpu_count(),
+        "cpus_allowed": sorted(os.sched_getaffinity(0)),
         "virtual": "hypervisor" in procfs.read_text("/proc/cpuinfo"),
         "memory_mib": int(memory.group(1)) // 1024 if memory else None,
-        "kernel": platform.release(), "machine": platform.machine(), "distribution": distribution(),
-        "mitigations": mitigations(), "governor": governor(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "distribution": distribution(),
+        "mitigations": mitigations(),
+        "governor": governor(),
         "turbo_off": first_line("/sys/devices/system/cpu/intel_pstate/no_turbo") == "1",
         "transparent_hugepages": first_line("/sys/kernel/mm/transparent_hugepage/enabled"),
-        "clocksource": first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        "clocksource": first_line(
+            "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+        ),
         "io_uring_disabled": first_line("/proc/sys/kernel/io_uring_disabled") or None,
         "somaxconn": first_line("/proc/sys/net/core/somaxconn"),
         "load_average": procfs.read_text("/proc/loadavg").split()[:3],
@@ -76,10 +85,18 @@ def cores():
 
 
 def split_cpus(core_list):
-    """(server CPUs, load CPUs, note). A third of the cores serve, the rest load; hardware threads never share sides."""
+    """(server CPUs, load CPUs, note). A third of the cores serve, the rest load; hardware threads
+    never share sides."""
     if len(core_list) == 1 and len(core_list[0]) == 1:
         only = set(core_list[0])
-        return only, only, "one CPU: server and load share it, so requests/s and latency say little; CPU per request stands"
+        return (
+            only,
+            only,
+            (
+                "one CPU: server and load share it, so requests/s and latency say little; CPU per"
+                " request stands"
+            ),
+        )
     if len(core_list) == 1:
         a, b = core_list[0][0], core_list[0][1]
         return {a}, {b}, "one core with two hardware threads: server and load disturb each other"
@@ -100,13 +117,15 @@ def parse_split(text):
     allowed = os.sched_getaffinity(0)
     gone = (sides[0] | sides[1]) - allowed
     if gone:
-        raise BenchError(f"--cpus {text}: CPU {', '.join(map(str, sorted(gone)))} may not be used here; allowed: "
-                         f"{', '.join(map(str, sorted(allowed)))}")
+        raise BenchError(
+            f"--cpus {text}: CPU {', '.join(map(str, sorted(gone)))} may not be used here; allowed:"
+            f" {', '.join(map(str, sorted(allowed)))}"
+        )
     return sides
 
 
 def cpu_text(cpus):
-    """"0-2,5" from a set."""
+    """ "0-2,5" from a set."""
     out, run = [], []
     for cpu in sorted(cpus) + [None]:
         if run and (cpu is None or cpu != run[-1] + 1):

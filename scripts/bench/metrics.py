@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""The quantities that are compared, and how a cell (one profile at one number of connections) is summed up."""
+"""The quantities that are compared, and how a cell (one profile at one number of connections) is
+summed up."""
 from . import intervals
 
 SPEED = ("faster", "slower")
 AMOUNT = ("less", "more")
 NONE_SHOWN = "no difference shown"
 MIB = 1 << 20
-RESTART_PAIRS = 2       # pairs between two starts of the servers
+RESTART_PAIRS = 2  # pairs between two starts of the servers
 
 
 class Metric:
     """One quantity of a slice. `better` is "high" or "low"; `words` say B is better, B is worse.
 
-    by_start: the figure belongs to a started process, not to a slice: the peak over the slices of one start is compared.
+    by_start: the figure belongs to a started process, not to a slice: the peak over the slices of
+    one start is compared.
     """
 
     def __init__(self, key, label, better, words, value, form, by_start=False):
-        self.key, self.label, self.better, self.words, self.by_start = key, label, better, words, by_start
-        self.value = value      # slice dict -> number or None
-        self.form = form        # number -> text
+        self.key, self.label, self.better, self.words, self.by_start = (
+            key,
+            label,
+            better,
+            words,
+            by_start,
+        )
+        self.value = value  # slice dict -> number or None
+        self.form = form  # number -> text
 
 
 def _plain(key):
@@ -37,6 +45,7 @@ def _cgroup(part):
     def value(s):
         got = (s.get("cgroup") or {}).get(part)
         return got / MIB if got is not None else None
+
     return value
 
 
@@ -49,7 +58,9 @@ def small_text(x):
 
 
 def latency_text(us):
-    return f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.2f} ms" if us < 1e6 else f"{us / 1e6:.2f} s"
+    return (
+        f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.2f} ms" if us < 1e6 else f"{us / 1e6:.2f} s"
+    )
 
 
 def mib_text(x):
@@ -67,13 +78,28 @@ METRICS = [
     Metric("p99.9", "latency p99.9", "low", SPEED, _latency("99.9"), latency_text),
     Metric("switches", "context switches/request", "low", AMOUNT, _plain("switches"), small_text),
     Metric("pss", "memory, PSS", "low", AMOUNT, _mib("pss_bytes"), mib_text, by_start=True),
-    Metric("cgroup", "memory, control group", "low", AMOUNT, _cgroup("used"), mib_text, by_start=True),
+    Metric(
+        "cgroup", "memory, control group", "low", AMOUNT, _cgroup("used"), mib_text, by_start=True
+    ),
 ]
 BY_KEY = {m.key: m for m in METRICS}
 IDLE_METRICS = [
-    Metric("idle_pss", "bytes/idle connection, PSS", "low", AMOUNT, _plain("pss_per_connection"), count_text),
-    Metric("idle_cgroup", "bytes/idle connection, control group", "low", AMOUNT, _plain("cgroup_per_connection"),
-           count_text),
+    Metric(
+        "idle_pss",
+        "bytes/idle connection, PSS",
+        "low",
+        AMOUNT,
+        _plain("pss_per_connection"),
+        count_text,
+    ),
+    Metric(
+        "idle_cgroup",
+        "bytes/idle connection, control group",
+        "low",
+        AMOUNT,
+        _plain("cgroup_per_connection"),
+        count_text,
+    ),
 ]
 
 
@@ -87,7 +113,7 @@ def verdict_word(metric, interval):
 
 
 def paired_values(metric, first, second):
-    """[(a, b)] of the pairs in which both sides have the figure; of the starts, for what belongs to a start."""
+    """[(a, b)] of the pairs in which both have it; of the starts, for what belongs to a start."""
     both = [(metric.value(a), metric.value(b), a.get("start")) for a, b in zip(first, second)]
     both = [(a, b, start) for a, b, start in both if a is not None and b is not None]
     if not metric.by_start:
@@ -100,7 +126,8 @@ def paired_values(metric, first, second):
 
 
 def compare_metric(metric, first, second, seed, pairs_a_start=1):
-    """One row of verdicts: medians of both sides, ratio with interval, word, pairs wanting. None without figures."""
+    """One row of verdicts: medians of both sides, ratio with interval, word, pairs wanting. None
+    without figures."""
     values = paired_values(metric, first, second)
     if not values:
         return None
@@ -108,10 +135,20 @@ def compare_metric(metric, first, second, seed, pairs_a_start=1):
     more = intervals.more_pairs(interval)
     if more and metric.by_start:
         more *= pairs_a_start
-    return {"metric": metric.key, "label": metric.label.strip(), "better": metric.better,
-            "a": intervals.median([a for a, _ in values]), "b": intervals.median([b for _, b in values]),
-            "ratio": interval["ratio"], "low": interval["low"], "high": interval["high"], "pairs": interval["pairs"],
-            "by_start": metric.by_start, "verdict": verdict_word(metric, interval), "more_pairs": more}
+    return {
+        "metric": metric.key,
+        "label": metric.label.strip(),
+        "better": metric.better,
+        "a": intervals.median([a for a, _ in values]),
+        "b": intervals.median([b for _, b in values]),
+        "ratio": interval["ratio"],
+        "low": interval["low"],
+        "high": interval["high"],
+        "pairs": interval["pairs"],
+        "by_start": metric.by_start,
+        "verdict": verdict_word(metric, interval),
+        "more_pairs": more,
+    }
 
 
 def medians(slices, metrics=None):
@@ -126,7 +163,10 @@ def medians(slices, metrics=None):
 def latency_curve(slices):
     """{percent: median microseconds} over the slices, for the distribution plot."""
     percents = sorted({p for s in slices for p in s["latency_us"] if p != "100"}, key=float)
-    return {p: intervals.median([s["latency_us"][p] for s in slices if p in s["latency_us"]]) for p in percents}
+    return {
+        p: intervals.median([s["latency_us"][p] for s in slices if p in s["latency_us"]])
+        for p in percents
+    }
 
 
 def cell_marks(slices_by_name, rate):
@@ -138,14 +178,18 @@ def cell_marks(slices_by_name, rate):
         half = len(slices) / 2
         bound = sum(s["bottleneck"] == "generator" for s in slices)
         if bound > half:
-            marks.append(f"{name}: the generator was the bottleneck (its CPU full, the server's not)")
+            marks.append(
+                f"{name}: the generator was the bottleneck (its CPU full, the server's not)"
+            )
         if sum(s["bottleneck"] == "neither" for s in slices) > half and not rate:
             marks.append(f"{name}: neither the server's nor the generator's CPU was full")
         missed = [s for s in slices if s["rate_met"] is False]
         if missed:
             worst = min(s["rps"] for s in missed)
-            marks.append(f"{name}: reached {worst:,.0f} of {rate:,.0f} requests/s in {len(missed)} of {len(slices)} slices "
-                         "(under 99 %)")
+            marks.append(
+                f"{name}: reached {worst:,.0f} of {rate:,.0f} requests/s in {len(missed)} of"
+                f" {len(slices)} slices (under 99 %)"
+            )
         if sum(not s["all_connected"] for s in slices) > half:
             marks.append(f"{name}: not all connections stood when the window began")
     return marks

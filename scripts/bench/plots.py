@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The report's plots, as inline SVG: no library, no script, colours from the page's style sheet, readable on a phone.
+"""The report's plots, as inline SVG: no library, no script, colours from the page's style sheet,
+readable on a phone.
 
-Every plot is drawn 360 units wide, about a phone's width, and scales up. Series are told apart by colour and by shape.
+Every plot is drawn 360 units wide, about a phone's width, and scales up. Series are told apart by
+colour and by shape.
 """
 import math
 from html import escape
 
 WIDTH = 360
-TITLE_EM = 6.7      # about a letter's width in a heading
+TITLE_EM = 6.7  # about a letter's width in a heading
 NAME_MAX = 22
 PERCENT_TICKS = ("50", "90", "99", "99.9", "99.99")
 
@@ -20,19 +22,30 @@ class Svg:
         self.parts = []
 
     def line(self, x1, y1, x2, y2, cls):
-        self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{cls}"/>')
+        self.parts.append(
+            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{cls}"/>'
+        )
 
     def rect(self, x, y, w, h, cls, title=""):
-        self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(w, 0):.1f}" height="{h:.1f}" class="{cls}">'
-                          f"{tip(title)}</rect>")
+        self.parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(w, 0):.1f}" height="{h:.1f}" class="{cls}">'
+            f"{tip(title)}</rect>"
+        )
 
     def text(self, x, y, words, cls="", anchor="start"):
-        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{cls}">{escape(words)}</text>')
+        self.parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+            f' class="{cls}">{escape(words)}</text>'
+        )
 
     def title(self, words, under=""):
         """The heading, squeezed where it is too long, and a smaller line under it."""
         room = self.width - 8
-        squeeze = f' textLength="{room}" lengthAdjust="spacingAndGlyphs"' if len(words) * TITLE_EM > room else ""
+        squeeze = (
+            f' textLength="{room}" lengthAdjust="spacingAndGlyphs"'
+            if len(words) * TITLE_EM > room
+            else ""
+        )
         self.parts.append(f'<text x="4" y="14" class="ttl"{squeeze}>{escape(words)}</text>')
         if under:
             self.text(4, 28, under, "tick")
@@ -52,8 +65,12 @@ class Svg:
         self.parts.append(f'{shape} class="{cls}">{tip(title)}</{shape[1:shape.index(" ")]}>')
 
     def finish(self):
-        return (f'<svg id="{escape(self.ident)}" class="plot" viewBox="0 0 {self.width} {self.height:.0f}" role="img" '
-                f'aria-label="{escape(self.label)}">' + "".join(self.parts) + "</svg>")
+        return (
+            f'<svg id="{escape(self.ident)}" class="plot" viewBox="0 0'
+            f' {self.width} {self.height:.0f}" role="img" aria-label="{escape(self.label)}">'
+            + "".join(self.parts)
+            + "</svg>"
+        )
 
 
 def tip(title):
@@ -63,8 +80,12 @@ def tip(title):
 def log_ticks(low, high, most=6):
     """1, 2, 5 x 10^k within [low, high]; fewer of the mantissas when there would be too many."""
     for mantissas in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [m * 10.0 ** k for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-                 for m in mantissas if low * 0.999 <= m * 10.0 ** k <= high * 1.001]
+        ticks = [
+            m * 10.0**k
+            for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            for m in mantissas
+            if low * 0.999 <= m * 10.0**k <= high * 1.001
+        ]
         if len(ticks) <= most:
             break
     return ticks
@@ -85,7 +106,11 @@ def linear_ticks(high, most=5):
 def ratio_ticks(low, high, most=6):
     """Round ratios around 1, at most so many."""
     for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5):
-        ticks = [round(1 + i * step, 4) for i in range(-60, 61) if low <= 1 + i * step <= high and 1 + i * step > 0]
+        ticks = [
+            round(1 + i * step, 4)
+            for i in range(-60, 61)
+            if low <= 1 + i * step <= high and 1 + i * step > 0
+        ]
         if len(ticks) <= most:
             return ticks
     return log_ticks(low, high, most)
@@ -106,19 +131,22 @@ def short_number(x):
 
 
 def time_short(us):
-    return f"{us:.3g} µs" if us < 1000 else f"{us / 1000:.3g} ms" if us < 1e6 else f"{us / 1e6:.3g} s"
+    return (
+        f"{us:.3g} µs" if us < 1000 else f"{us / 1000:.3g} ms" if us < 1e6 else f"{us / 1e6:.3g} s"
+    )
 
 
 def legend(svg, names, x, y):
     for i, name in enumerate(names):
-        name = name if len(name) <= NAME_MAX else name[:NAME_MAX - 1] + "…"
+        name = name if len(name) <= NAME_MAX else name[: NAME_MAX - 1] + "…"
         svg.mark(x + 5, y - 4, i, f"s{i % 3} fill")
         svg.text(x + 13, y, name, "lab")
         x += 24 + 6.3 * len(name)
 
 
 def ratios(ident, title, under, rows):
-    """The forest plot. rows: [(label, verdict row)]; a row without an interval shows its point alone."""
+    """The forest plot. rows: [(label, verdict row)]; a row without an interval shows its point
+    alone."""
     rows = [(label, v) for label, v in rows if v and v["ratio"]]
     left, right, top, step = 122, WIDTH - 14, 36, 30
     height = top + step * len(rows) + 20
@@ -127,9 +155,13 @@ def ratios(ident, title, under, rows):
     if not rows:
         svg.text(4, 34, "no figures", "lab")
         return svg.finish()
-    ends = [e for _, v in rows for e in (v["low"] or v["ratio"], v["high"] or v["ratio"], v["ratio"])]
+    ends = [
+        e for _, v in rows for e in (v["low"] or v["ratio"], v["high"] or v["ratio"], v["ratio"])
+    ]
     reach = min(max(max(ends), 1 / min(ends), 1.02) * 1.01, 20.0)
-    low, high = (0.98 / reach if min(ends) < 0.99 else 0.985), (reach * 1.02 if max(ends) > 1.01 else 1.015)
+    low, high = (0.98 / reach if min(ends) < 0.99 else 0.985), (
+        reach * 1.02 if max(ends) > 1.01 else 1.015
+    )
     at = scale(low, high, left, right, log=True)
     clamp = lambda v: at(min(max(v, low), high))
     bottom = top + step * len(rows)
@@ -138,7 +170,9 @@ def ratios(ident, title, under, rows):
         svg.text(at(t), bottom + 13, f"{t:g}", "tick", "middle")
     for i, (label, v) in enumerate(rows):
         y = top + step * i + step / 2
-        cls = {"faster": "good", "less": "good", "slower": "bad", "more": "bad"}.get(v["verdict"], "none")
+        cls = {"faster": "good", "less": "good", "slower": "bad", "more": "bad"}.get(
+            v["verdict"], "none"
+        )
         about = f"{label}: {v['ratio']:.3f}"
         if v["low"]:
             svg.line(clamp(v["low"]), y, clamp(v["high"]), y, f"bar {cls}")
@@ -150,7 +184,8 @@ def ratios(ident, title, under, rows):
 
 
 def latency(ident, title, curves):
-    """curves: {server: {percent: us}}. Percentiles on a log scale of what they leave out, latency on a log scale."""
+    """curves: {server: {percent: us}}. Percentiles on a log scale of what they leave out, latency
+    on a log scale."""
     curves = {n: {p: us for p, us in c.items() if us and float(p) >= 10} for n, c in curves.items()}
     curves = {n: c for n, c in curves.items() if c}
     left, right, top, bottom = 52, WIDTH - 12, 40, 190
@@ -197,7 +232,14 @@ def bars(ident, title, rows, names):
         svg.text(4, y + (thick * len(names)) / 2 + 4, label, "lab")
         for k, n in enumerate(names):
             if v.get(n):
-                svg.rect(left, y + thick * k, x(v[n]) - left, thick - 2, f"s{k % 3} fill", f"{label}, {n}: {v[n]:,.0f}")
+                svg.rect(
+                    left,
+                    y + thick * k,
+                    x(v[n]) - left,
+                    thick - 2,
+                    f"s{k % 3} fill",
+                    f"{label}, {n}: {v[n]:,.0f}",
+                )
                 svg.text(x(v[n]) + 4, y + thick * k + 10, short_number(v[n]), "tick")
     return svg.finish()
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What /proc tells: CPU time, context switches and memory of processes, busy time of CPUs. See proc(5).
+"""What /proc tells: CPU time, context switches and memory of processes, busy time of CPUs. See
+proc(5).
 
-The parse_* functions take the text of a file and are tested on recorded ones; the rest read the live files and treat
-a process that has gone as having nothing more to say.
+The parse_* functions take the text of a file and are tested on recorded ones; the rest read the
+live files and treat a process that has gone as having nothing more to say.
 """
 import os
 import re
@@ -20,11 +21,18 @@ def read_text(path):
 
 
 def parse_stat(text):
-    """The fields of /proc/PID/stat that are used; the command may contain spaces and parentheses."""
+    """The fields of /proc/PID/stat that are used; the command may hold spaces and parentheses."""
     left, right = text.index("("), text.rindex(")")
-    f = text[right + 2:].split()
-    return {"pid": int(text[:left]), "comm": text[left + 1:right], "state": f[0], "ppid": int(f[1]),
-            "session": int(f[3]), "user_ns": int(f[11]) * TICK_NS, "system_ns": int(f[12]) * TICK_NS}
+    f = text[right + 2 :].split()
+    return {
+        "pid": int(text[:left]),
+        "comm": text[left + 1 : right],
+        "state": f[0],
+        "ppid": int(f[1]),
+        "session": int(f[3]),
+        "user_ns": int(f[11]) * TICK_NS,
+        "system_ns": int(f[12]) * TICK_NS,
+    }
 
 
 def parse_schedstat(text):
@@ -45,7 +53,8 @@ def parse_pss(text):
 
 
 def parse_cpus(text):
-    """{cpu: (busy_ns, steal_ns)} from /proc/stat. Busy is user, nice, system, irq, softirq: guest is within user."""
+    """{cpu: (busy_ns, steal_ns)} from /proc/stat. Busy is user, nice, system, irq, softirq: guest
+    is within user."""
     out = {}
     for m in re.finditer(r"^cpu(\d+)((?: \d+)+)", text, re.M):
         f = [int(x) for x in m.group(2).split()] + [0] * 8
@@ -54,7 +63,8 @@ def parse_cpus(text):
 
 
 def parse_active_opens(text):
-    """TCP connections opened by this network namespace so far, from /proc/net/snmp; None where not told."""
+    """TCP connections opened by this network namespace so far, from /proc/net/snmp; None where not
+    told."""
     rows = [line.split() for line in text.splitlines() if line.startswith("Tcp:")]
     if len(rows) < 2 or "ActiveOpens" not in rows[0]:
         return None
@@ -136,8 +146,9 @@ def session_members(sessions):
 class CpuClock:
     """CPU time of a process tree in nanoseconds, cheap enough to be read a hundred times a second.
 
-    Reads /proc/PID/task/TID/schedstat of every thread through files kept open. A thread that ends keeps the last value
-    seen. Where the kernel has no schedstat, the 10 ms ticks of /proc/PID/stat stand in, and `exact` is False.
+    Reads /proc/PID/task/TID/schedstat of every thread through files kept open. A thread that ends
+    keeps the last value seen. Where the kernel has no schedstat, the 10 ms ticks of /proc/PID/stat
+    stand in, and `exact` is False.
     """
 
     def __init__(self, root):
@@ -157,8 +168,9 @@ class CpuClock:
                 if (pid, tid) in self.files:
                     continue
                 try:
-                    self.files[pid, tid] = os.open(f"/proc/{pid}/task/{tid}/schedstat",
-                                                   os.O_RDONLY | os.O_CLOEXEC)
+                    self.files[pid, tid] = os.open(
+                        f"/proc/{pid}/task/{tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC
+                    )
                 except OSError:
                     continue
 
@@ -211,7 +223,8 @@ def switches(pids):
 
 
 def open_fds(pids):
-    """Open file descriptors of the processes: the size of /proc/PID/fd since Linux 6.2, else its entries."""
+    """Open file descriptors of the processes: the size of /proc/PID/fd since Linux 6.2, else its
+    entries."""
     total = 0
     for pid in pids:
         folder = f"/proc/{pid}/fd"

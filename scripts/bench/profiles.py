@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The profiles: what is asked of a server and which answers are right. One small file each; see profiles/baseline.ini.
+"""The profiles: what is asked of a server and which answers are right. One small file each; see
+profiles/baseline.ini.
 
-[profile]   title, requests (names, in rotation), pipeline (default 1), requests-per-connection (default 0: no limit),
+[profile]   title, requests (names, in rotation), pipeline (default 1), requests-per-connection
+            (default 0: no limit),
             rate-requests (the ones a fixed-rate run can send, when not all are GET)
 [request N] method, target, body, framing (length or chunked), expect (the whole body) or
             expect-json (COUNT MULTIPLIER: so many items, each total price x quantity x multiplier)
@@ -33,7 +35,9 @@ class Request:
             return (head + "\r\n").encode()
         body = self.body.encode()
         if self.chunked:
-            return (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+            return (
+                head + "Transfer-Encoding: chunked\r\n\r\n"
+            ).encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         return (head + f"Content-Length: {len(body)}\r\n\r\n").encode() + body
 
     def fault(self, status, body):
@@ -98,7 +102,9 @@ def parse(text, name, path):
     def number(section, key, default, low, high):
         value = section.get(key, str(default)).strip()
         if not value.isdigit() or not low <= int(value) <= high:
-            raise bad(section.name, f"{key} = {value}: a whole number from {low} to {high} is needed")
+            raise bad(
+                section.name, f"{key} = {value}: a whole number from {low} to {high} is needed"
+            )
         return int(value)
 
     if "profile" not in ini:
@@ -114,7 +120,7 @@ def parse(text, name, path):
     requests = {}
     for section in ini.sections():
         if section != "profile":
-            requests[section[len("request "):].strip()] = parse_request(ini[section], bad)
+            requests[section[len("request ") :].strip()] = parse_request(ini[section], bad)
 
     def pick(key):
         out = []
@@ -134,12 +140,18 @@ def parse(text, name, path):
     rate = pick("rate-requests") or (chosen if gets else [])
     if any(r.method != "GET" or r.body is not None for r in rate):
         raise bad("profile", "rate-requests can only be GET")
-    return Profile(name, top.get("title", name), chosen, pipeline,
-                   number(top, "requests-per-connection", 0, 0, 1000000), rate)
+    return Profile(
+        name,
+        top.get("title", name),
+        chosen,
+        pipeline,
+        number(top, "requests-per-connection", 0, 0, 1000000),
+        rate,
+    )
 
 
 def parse_request(section, bad):
-    name = section.name[len("request "):].strip()
+    name = section.name[len("request ") :].strip()
     method, target = section.get("method", "GET"), section.get("target", "")
     if not target.startswith("/"):
         raise bad(section.name, "target = must begin with /")
@@ -153,8 +165,19 @@ def parse_request(section, bad):
             raise bad(section.name, "expect-json = COUNT MULTIPLIER")
         expect_json = (int(words[0]), int(words[1]))
     if (section.get("expect") is None) == (expect_json is None):
-        raise bad(section.name, "one of expect = and expect-json = is needed: an unchecked answer measures nothing")
-    return Request(name, method, target, section.get("body"), framing == "chunked", section.get("expect"), expect_json)
+        raise bad(
+            section.name,
+            "one of expect = and expect-json = is needed: an unchecked answer measures nothing",
+        )
+    return Request(
+        name,
+        method,
+        target,
+        section.get("body"),
+        framing == "chunked",
+        section.get("expect"),
+        expect_json,
+    )
 
 
 def available(extra_dir=None):
@@ -177,8 +200,10 @@ def load(names, extra_dir=None):
     out = []
     for name in names or DEFAULT:
         if name not in files:
-            raise BenchError(f"no profile {name}; there are: {', '.join(sorted(files))} (add one: drop NAME.ini into "
-                             f"a folder and name it with --profiles-dir)")
+            raise BenchError(
+                f"no profile {name}; there are: {', '.join(sorted(files))} (add one: drop NAME.ini"
+                " into a folder and name it with --profiles-dir)"
+            )
         with open(files[name], encoding="utf-8") as f:
             out.append(parse(f.read(), name, files[name]))
     return out

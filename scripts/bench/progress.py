@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the tool says while it works: one line that is rewritten on a terminal, plain lines when piped."""
+"""What the tool says while it works: one line that is rewritten on a terminal, plain lines when
+piped."""
 import shutil
 import sys
 import time
@@ -34,7 +35,7 @@ class Progress:
         """What is running now: only shown on a terminal."""
         if not self.tty or self.quiet:
             return
-        line = (text + self.left_text())[:shutil.get_terminal_size().columns - 1]
+        line = (text + self.left_text())[: shutil.get_terminal_size().columns - 1]
         self.stream.write("\r\x1b[K" + line)
         self.stream.flush()
         self.shown = True

@@ -7,38 +7,55 @@ from . import metrics, plots, text
 from .errors import BenchError
 
 STYLE = """
-:root { color-scheme: light dark; --bg: #fff; --fg: #1a1d21; --dim: #5c6570; --line: #dfe3e8; --card: #f6f7f9;
+:root { color-scheme: light dark; --bg: #fff; --fg: #1a1d21; --dim: #5c6570; --line: #dfe3e8;
+  --card: #f6f7f9;
   --s0: #1f6fd0; --s1: #d2581b; --s2: #7a4fb5; --good: #16794c; --bad: #b3261e; --none: #6b7480; }
-@media (prefers-color-scheme: dark) { :root { --bg: #14171a; --fg: #e6e9ec; --dim: #9aa4af; --line: #333a42;
-  --card: #1c2126; --s0: #63a4f4; --s1: #f0935c; --s2: #b495e8; --good: #57c794; --bad: #f2877f; --none: #9aa4af; } }
+@media (prefers-color-scheme: dark) { :root { --bg: #14171a; --fg: #e6e9ec; --dim: #9aa4af; --line:
+  #333a42;
+  --card: #1c2126; --s0: #63a4f4; --s1: #f0935c; --s2: #b495e8; --good: #57c794; --bad: #f2877f;
+  --none: #9aa4af; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--bg); color: var(--fg);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0; text-wrap: balance; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom:
+  .25rem; }
 p { max-width: 46rem; } .dim { color: var(--dim); }
 .scroll { overflow-x: auto; margin: .5rem 0 1rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: .3rem .7rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
 th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
-table.words td:last-child, table.words th:last-child { text-align: left; white-space: normal; min-width: 9rem; }
-table.env td, table.env th { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
+table.words td:last-child, table.words th:last-child { text-align: left; white-space: normal;
+  min-width: 9rem; }
+table.env td, table.env th { text-align: left; white-space: normal; overflow-wrap: anywhere;
+  vertical-align: top; }
 table.env td:first-child { white-space: nowrap; color: var(--dim); }
 .good { color: var(--good); } .bad { color: var(--bad); }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: 1rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap:
+  1rem; }
 figure { margin: 0; padding: .5rem; background: var(--card); border-radius: .5rem; }
-svg.plot { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: var(--fg); }
-.plot .ttl { font-size: 12.5px; font-weight: 600; } .plot .lab { font-size: 11.5px; } .plot .tick { fill: var(--dim); }
-.plot .grid { stroke: var(--line); stroke-width: 1; } .plot .one { stroke: var(--fg); stroke-width: 1.2; }
+svg.plot { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; fill:
+  var(--fg); }
+.plot .ttl { font-size: 12.5px; font-weight: 600; } .plot .lab { font-size: 11.5px; } .plot .tick {
+  fill: var(--dim); }
+.plot .grid { stroke: var(--line); stroke-width: 1; } .plot .one { stroke: var(--fg); stroke-width:
+  1.2; }
 .plot .s0 { stroke: var(--s0); } .plot .s1 { stroke: var(--s1); } .plot .s2 { stroke: var(--s2); }
 .plot .s0.fill { fill: var(--s0); stroke: none; } .plot .s1.fill { fill: var(--s1); stroke: none; }
 .plot .s2.fill { fill: var(--s2); stroke: none; } .plot .curve { fill: none; stroke-width: 1.8; }
-.plot .bar { stroke-width: 2.4; } .plot .good { stroke: var(--good); } .plot .bad { stroke: var(--bad); }
-.plot .none { stroke: var(--none); } .plot .good.fill { fill: var(--good); } .plot .bad.fill { fill: var(--bad); }
-.plot .none.fill { fill: var(--none); } .plot .goodt { fill: var(--good); } .plot .badt { fill: var(--bad); }
-details { margin: .5rem 0; } summary { cursor: pointer; padding: .3rem 0; } li { margin: .25rem 0; max-width: 52rem; }
-@media (max-width: 600px) { body { padding: .75rem; } th, td { white-space: normal; padding-right: .35rem; }
-  table { font-size: .75rem; } table.words td:last-child, table.words th:last-child { min-width: 4.5rem; } }
+.plot .bar { stroke-width: 2.4; } .plot .good { stroke: var(--good); } .plot .bad { stroke:
+  var(--bad); }
+.plot .none { stroke: var(--none); } .plot .good.fill { fill: var(--good); } .plot .bad.fill { fill:
+  var(--bad); }
+.plot .none.fill { fill: var(--none); } .plot .goodt { fill: var(--good); } .plot .badt { fill:
+  var(--bad); }
+details { margin: .5rem 0; } summary { cursor: pointer; padding: .3rem 0; } li { margin: .25rem 0;
+  max-width: 52rem; }
+@media (max-width: 600px) { body { padding: .75rem; } th, td { white-space: normal; padding-right:
+  .35rem; }
+  table { font-size: .75rem; } table.words td:last-child, table.words th:last-child { min-width:
+  4.5rem; } }
 @media print { details > *:not(summary) { display: block; } }
 """
 NAME, TABLE_NAME = "report.html", "table.md"
@@ -57,7 +74,11 @@ def narrow_table(header, rows):
 
 def cell_html(c):
     word = str(c).split(" (")[0]
-    cls = "good" if word in ("faster", "less") else "bad" if word in ("slower", "more", "failed") else ""
+    cls = (
+        "good"
+        if word in ("faster", "less")
+        else "bad" if word in ("slower", "more", "failed") else ""
+    )
     return f'<td class="{cls}">{escape(str(c))}</td>' if cls else f"<td>{escape(str(c))}</td>"
 
 
@@ -77,29 +98,64 @@ def ratio_plots(results):
             metric = metrics.BY_KEY[key]
             rows = []
             for cell in results["cells"]:
-                v = next((v for v in cell["verdicts"].get(s["name"], []) if v["metric"] == key), None)
+                v = next(
+                    (v for v in cell["verdicts"].get(s["name"], []) if v["metric"] == key), None
+                )
                 rows.append((f"{cell['profile']} {cell['conns']}", v))
             if any(v for _, v in rows):
                 better = "more is better" if metric.better == "high" else "less is better"
-                out.append(figure(plots.ratios(slug("plot-ratio", key, s["name"]),
-                                               metric.label, f"{s['name']}/{first}, {better}", rows)))
+                out.append(
+                    figure(
+                        plots.ratios(
+                            slug("plot-ratio", key, s["name"]),
+                            metric.label,
+                            f"{s['name']}/{first}, {better}",
+                            rows,
+                        )
+                    )
+                )
     return out
 
 
 def other_plots(results):
     names = [s["name"] for s in results["servers"]]
     out = []
-    rows = [(f"{c['profile']} {c['conns']}", {n: per_cpu_second(c, n) for n in names}) for c in results["cells"]]
-    out.append(figure(plots.bars("plot-efficiency", "requests per CPU-second of the server", rows, names)))
+    rows = [
+        (f"{c['profile']} {c['conns']}", {n: per_cpu_second(c, n) for n in names})
+        for c in results["cells"]
+    ]
+    out.append(
+        figure(plots.bars("plot-efficiency", "requests per CPU-second of the server", rows, names))
+    )
     for profile in dict.fromkeys(c["profile"] for c in results["cells"]):
         cells = [c for c in results["cells"] if c["profile"] == profile]
-        key = "cgroup" if any(m.get("cgroup") for c in cells for m in c["medians"].values()) else "pss"
+        key = (
+            "cgroup"
+            if any(m.get("cgroup") for c in cells for m in c["medians"].values())
+            else "pss"
+        )
         series = {n: [(c["conns"], c["medians"].get(n, {}).get(key)) for c in cells] for n in names}
-        out.append(figure(plots.lines(slug("plot-memory", profile), f"{profile}: {metrics.BY_KEY[key].label}", series,
-                                      "connections", "MiB")))
+        out.append(
+            figure(
+                plots.lines(
+                    slug("plot-memory", profile),
+                    f"{profile}: {metrics.BY_KEY[key].label}",
+                    series,
+                    "connections",
+                    "MiB",
+                )
+            )
+        )
     for c in results["cells"]:
-        out.append(figure(plots.latency(slug("plot-latency", c["profile"], c["conns"]), f"latency: {text.cell_head(c)}",
-                                        c["latency"])))
+        out.append(
+            figure(
+                plots.latency(
+                    slug("plot-latency", c["profile"], c["conns"]),
+                    f"latency: {text.cell_head(c)}",
+                    c["latency"],
+                )
+            )
+        )
     return out
 
 
@@ -113,15 +169,29 @@ def compare_parts(results):
     parts = []
     for s in results["servers"][1:]:
         for key in text.CHIEF:
-            parts.append(f"<h2>{escape(metrics.BY_KEY[key].label)}: {escape(s['name'])} against {escape(first)}</h2>")
+            parts.append(
+                f"<h2>{escape(metrics.BY_KEY[key].label)}: {escape(s['name'])} against"
+                f" {escape(first)}</h2>"
+            )
             parts.append(html_table(*narrow_table(*text.short_table(results, s["name"], key))))
-    parts += ["<h2>Ratios with their 95 % intervals</h2>", '<div class="grid">', *ratio_plots(results), "</div>"]
+    parts += [
+        "<h2>Ratios with their 95 % intervals</h2>",
+        '<div class="grid">',
+        *ratio_plots(results),
+        "</div>",
+    ]
     if results["idle"] and results["idle"]["verdicts"]:
         parts.append(f"<h2>Memory of {results['idle']['connections']} idle connections</h2>")
-        parts += [html_table(*text.idle_table(results["idle"], s["name"], first)) for s in results["servers"][1:]]
+        parts += [
+            html_table(*text.idle_table(results["idle"], s["name"], first))
+            for s in results["servers"][1:]
+        ]
     if results["counts"]:
-        parts += ["<h2>Counted per request</h2>", html_table(*text.counts_table(results["counts"])),
-                  list_html(text.counts_notes(results["counts"]))]
+        parts += [
+            "<h2>Counted per request</h2>",
+            html_table(*text.counts_table(results["counts"])),
+            list_html(text.counts_notes(results["counts"])),
+        ]
     return parts
 
 
@@ -145,30 +215,66 @@ def page(results):
     names = [s["name"] for s in results["servers"]]
     title = " and ".join(names) + (" compared" if len(names) > 1 else " measured")
     m = results["machine"]
-    parts = [f"<h1>{escape(title)}</h1>",
-             f'<p class="dim">{escape(m["cpu"])}, {m["cpus"]} CPUs{", virtual" if m["virtual"] else ""}; Linux '
-             f'{escape(m["kernel"])}; {escape(results["generator"]["name"])} {escape(str(results["generator"]["version"]))}; '
-             f'{escape(results["begun"])}{"; interrupted" if results["interrupted"] else ""}</p>']
-    marks = [f"{text.cell_head(c)}: {n}" for c in results["cells"]
-             for n in c.get("marks", []) + (["FAILED: " + c["failed"]] if c["failed"] else [])]
+    generator = f"{results['generator']['name']} {results['generator']['version']}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        (
+            f'<p class="dim">{escape(m["cpu"])},'
+            f' {m["cpus"]} CPUs{", virtual" if m["virtual"] else ""}; Linux {escape(m["kernel"])};'
+            f' {escape(generator)};'
+            f' {escape(results["begun"])}{"; interrupted" if results["interrupted"] else ""}</p>'
+        ),
+    ]
+    marks = [
+        f"{text.cell_head(c)}: {n}"
+        for c in results["cells"]
+        for n in c.get("marks", []) + (["FAILED: " + c["failed"]] if c["failed"] else [])
+    ]
     if results["command"] == "compare":
         parts += compare_parts(results)
     else:
-        parts.append(html_table(*text.run_table(results["rows"], any("rps_delta" in r for r in results["rows"])), cls=""))
+        parts.append(
+            html_table(
+                *text.run_table(results["rows"], any("rps_delta" in r for r in results["rows"])),
+                cls="",
+            )
+        )
         if results["scores"]:
-            parts.append("<h2>Score, 150 at best, among " + escape(", ".join(results["score_field"])) + "</h2>")
-            parts.append(html_table(["profile", "score"], [[p, f"{s:.1f}"] for p, s in results["scores"].items()], cls=""))
+            parts.append(
+                "<h2>Score, 150 at best, among "
+                + escape(", ".join(results["score_field"]))
+                + "</h2>"
+            )
+            parts.append(
+                html_table(
+                    ["profile", "score"],
+                    [[p, f"{s:.1f}"] for p, s in results["scores"].items()],
+                    cls="",
+                )
+            )
     if marks:
         parts += ["<h2>To be read with these figures</h2>", list_html(marks)]
-    parts += ["<h2>Latency, efficiency, memory</h2>", '<div class="grid">', *other_plots(results), "</div>"]
+    parts += [
+        "<h2>Latency, efficiency, memory</h2>",
+        '<div class="grid">',
+        *other_plots(results),
+        "</div>",
+    ]
     if results["command"] == "compare":
         parts += detail_parts(results)
-    parts += ["<h2>Machine and servers</h2>", html_table(["what", "here"], text.environment(results), cls="env"),
-              "<h2>How it was measured</h2>", list_html(text.method_notes(results))]
-    return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>'
-            + "\n".join(parts) + "</body></html>\n")
+    parts += [
+        "<h2>Machine and servers</h2>",
+        html_table(["what", "here"], text.environment(results), cls="env"),
+        "<h2>How it was measured</h2>",
+        list_html(text.method_notes(results)),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        ' content="width=device-width, initial-scale=1"><link rel="icon"'
+        f' href="data:,"><title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>'
+        + "\n".join(parts)
+        + "</body></html>\n"
+    )
 
 
 def write(results, folder):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""results.json: written after every measurement, read by report. Its form is in doc/bench-results.md."""
+"""results.json: written after every measurement, read by report. Its form is in
+doc/bench-results.md."""
 import json
 import os
 import time
@@ -13,19 +14,51 @@ NAME = "results.json"
 def begin(command, lab, plan, argv):
     """The results dict before anything is measured."""
     return {
-        "schema": RESULTS_SCHEMA, "command": command, "argv": argv,
-        "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "ended": None, "interrupted": False,
+        "schema": RESULTS_SCHEMA,
+        "command": command,
+        "argv": argv,
+        "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "ended": None,
+        "interrupted": False,
         "machine": machine.describe(),
-        "generator": {"name": lab.generator.name, "version": lab.generator.version, "notes": lab.generator.notes,
-                      "server_closes": lab.generator.server_closes},
-        "server_cpus": sorted(lab.server_cpus), "load_cpus": sorted(lab.load_cpus), "workers": lab.workers,
+        "generator": {
+            "name": lab.generator.name,
+            "version": lab.generator.version,
+            "notes": lab.generator.notes,
+            "server_closes": lab.generator.server_closes,
+        },
+        "server_cpus": sorted(lab.server_cpus),
+        "load_cpus": sorted(lab.load_cpus),
+        "workers": lab.workers,
         "cgroup_version": lab.groups.version if lab.groups.parent else None,
-        "seconds": plan.seconds, "pairs_wanted": plan.pairs, "until": plan.until, "until_metric": plan.until_metric,
-        "time_budget": plan.budget, "rate": plan.rate, "seed": plan.seed, "max_foreign": plan.max_foreign,
-        "profiles": [{"name": p.name, "title": p.title, "pipeline": p.pipeline, "per_connection": p.per_connection,
-                      "requests": [r.name for r in p.requests]} for p in plan.profiles],
-        "servers": [{"name": c.name, "command": c.words, "engine": c.engine, "about": {}} for c in plan.contenders],
-        "notes": list(lab.notes), "idle": None, "cells": [], "counts": None, "rows": [], "scores": None,
+        "seconds": plan.seconds,
+        "pairs_wanted": plan.pairs,
+        "until": plan.until,
+        "until_metric": plan.until_metric,
+        "time_budget": plan.budget,
+        "rate": plan.rate,
+        "seed": plan.seed,
+        "max_foreign": plan.max_foreign,
+        "profiles": [
+            {
+                "name": p.name,
+                "title": p.title,
+                "pipeline": p.pipeline,
+                "per_connection": p.per_connection,
+                "requests": [r.name for r in p.requests],
+            }
+            for p in plan.profiles
+        ],
+        "servers": [
+            {"name": c.name, "command": c.words, "engine": c.engine, "about": {}}
+            for c in plan.contenders
+        ],
+        "notes": list(lab.notes),
+        "idle": None,
+        "cells": [],
+        "counts": None,
+        "rows": [],
+        "scores": None,
     }
 
 

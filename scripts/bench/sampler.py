@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""Watches one run of the load: samples the server's and the generator's CPU time, memory and the machine's idle time.
+"""Watches one run of the load: samples the server's and the generator's CPU time, memory and the
+machine's idle time.
 
-Everything is sampled with its time, so that it can be read off at the two ends of the window that the generator
-counted. The sampling itself costs about one percent of a CPU, on the load's side.
+Everything is sampled with its time, so that it can be read off at the two ends of the window that
+the generator counted. The sampling itself costs about one percent of a CPU, on the load's side.
 """
 import time
 
 from . import procfs
 from .load import Seen
 
-FAST_S = 0.01       # CPU time
-SLOW_S = 0.05       # user/system split, context switches, the machine
-MEMORY_S = 0.2      # PSS takes a page-table walk of the server
-CONNECTED = 0.99    # share of the connections that the server holds when all are said to stand,
-CONNECTED_LIMITED = 0.8     # and where connections are limited: some are always between two
-WAIT_SHARE = 0.5    # of the slice may pass before all connections stand
+FAST_S = 0.01  # CPU time
+SLOW_S = 0.05  # user/system split, context switches, the machine
+MEMORY_S = 0.2  # PSS takes a page-table walk of the server
+CONNECTED = 0.99  # share of the connections that the server holds when all are said to stand,
+CONNECTED_LIMITED = 0.8  # and where connections are limited: some are always between two
+WAIT_SHARE = 0.5  # of the slice may pass before all connections stand
 
 
 class Series:
@@ -52,13 +53,13 @@ class Watch:
     """All that was sampled during one run; `seen` is for the generator's parser."""
 
     def __init__(self):
-        self.server = Series()      # cpu_ns
-        self.load = Series()        # cpu_ns
-        self.split = Series()       # user_ns, system_ns
-        self.switches = Series()    # voluntary, involuntary
-        self.opens = Series()       # TCP connections opened by this machine
-        self.busy = {}              # cpu: Series of busy_ns, steal_ns
-        self.own = Series()         # cpu_ns of this tool
+        self.server = Series()  # cpu_ns
+        self.load = Series()  # cpu_ns
+        self.split = Series()  # user_ns, system_ns
+        self.switches = Series()  # voluntary, involuntary
+        self.opens = Series()  # TCP connections opened by this machine
+        self.busy = {}  # cpu: Series of busy_ns, steal_ns
+        self.own = Series()  # cpu_ns of this tool
         self.pss_peak = None
         self.group_peak = None
         self.all_connected = False
@@ -88,15 +89,19 @@ def sample_memory(watch, pids, group):
 
 
 def watch_run(server, start_load, job, cpus, limit_s, check_alive):
-    """Start the load, sample until it ends; returns (the load's Child, Watch). check_alive() raises when the server died.
+    """Start the load, sample until it ends; returns (the load's Child, Watch). check_alive() raises
+    when the server died.
 
-    `cpus`: those whose busy time counts, server's and load's. `limit_s`: when the load is given up as hanging.
+    `cpus`: those whose busy time counts, server's and load's. `limit_s`: when the load is given up
+    as hanging.
     """
     watch = Watch()
     clock = procfs.CpuClock(server.pid)
     watch.server_exact = clock.exact
     pids = clock.pids()
-    fds_all = procfs.open_fds(pids) + job.conns * (CONNECTED_LIMITED if job.profile.per_connection else CONNECTED)
+    fds_all = procfs.open_fds(pids) + job.conns * (
+        CONNECTED_LIMITED if job.profile.per_connection else CONNECTED
+    )
     load = start_load()
     load_clock = procfs.CpuClock(load.pid)
     started = now = time.monotonic()
@@ -134,6 +139,11 @@ def watch_run(server, start_load, job, cpus, limit_s, check_alive):
     finally:
         clock.close()
         load_clock.close()
-    watch.seen = Seen(started, connected if connected is not None else ended, threads_up, ended,
-                      time.time() - time.monotonic())
+    watch.seen = Seen(
+        started,
+        connected if connected is not None else ended,
+        threads_up,
+        ended,
+        time.time() - time.monotonic(),
+    )
     return load, watch

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""HttpArena's score of a profile: 100 x rps/best + 0.5 x 100 x (sqrt(rps)/MB)/best, means over the connection counts."""
+"""HttpArena's score of a profile: 100 x rps/best + 0.5 x 100 x (sqrt(rps)/MB)/best, means over the
+connection counts."""
 import math
 
 
@@ -9,19 +10,24 @@ def efficiency(rps, memory_mib):
 
 
 def profile_means(rows):
-    """{profile: (mean rps, mean memory in MiB or None)} from rows of {"profile", "rps", "memory_mib"}."""
+    """{profile: (mean rps, mean memory in MiB or None)} from rows of {"profile", "rps",
+    "memory_mib"}."""
     grouped = {}
     for r in rows:
         grouped.setdefault(r["profile"], []).append(r)
     out = {}
     for profile, rs in grouped.items():
         memory = [r["memory_mib"] for r in rs if r["memory_mib"]]
-        out[profile] = (sum(r["rps"] for r in rs) / len(rs), sum(memory) / len(memory) if memory else None)
+        out[profile] = (
+            sum(r["rps"] for r in rs) / len(rs),
+            sum(memory) / len(memory) if memory else None,
+        )
     return out
 
 
 def scores(field):
-    """{name: {profile: score}} of a field {name: rows}; the best of the field sets 100 for speed and 50 for memory."""
+    """{name: {profile: score}} of a field {name: rows}; the best of the field sets 100 for speed
+    and 50 for memory."""
     means = {name: profile_means(rows) for name, rows in field.items()}
     out = {name: {} for name in field}
     for profile in {p for m in means.values() for p in m}:

@@ -12,8 +12,11 @@ from .errors import BenchError
 
 START_LIMIT_S = 20.0
 FIRST_PORT = 18080
-START_LINE = re.compile(r"bivalve (?P<version>\S+) listening on (?P<addr>.*?)[,;] workers (?P<workers>[^,]+), "
-                        r"engine (?P<engine>\S+)(?: \((?P<features>[^)]*)\))?(?:, kernel (?P<kernel>.*))?$", re.M)
+START_LINE = re.compile(
+    r"bivalve (?P<version>\S+) listening on (?P<addr>.*?)[,;] workers (?P<workers>[^,]+), "
+    r"engine (?P<engine>\S+)(?: \((?P<features>[^)]*)\))?(?:, kernel (?P<kernel>.*))?$",
+    re.M,
+)
 STATS_LINE = re.compile(r"stats worker=all (.*)$", re.M)
 
 
@@ -22,12 +25,13 @@ class Contender:
 
     def __init__(self, name, words, engine=None):
         self.name = name
-        self.words = words          # with {port} and perhaps {max_requests}, {workers}
-        self.engine = engine        # the engine asked for with --engine, else None
-        self.about = {}             # what its start line said
+        self.words = words  # with {port} and perhaps {max_requests}, {workers}
+        self.engine = engine  # the engine asked for with --engine, else None
+        self.about = {}  # what its start line said
 
     def command(self, port, per_connection, workers):
-        """argv. Where the server has to end connections, `per_connection` is how many requests it takes."""
+        """argv. Where the server has to end connections, `per_connection` is how many requests it
+        takes."""
         values = {"port": str(port), "max_requests": str(per_connection), "workers": str(workers)}
         out = []
         for w in self.words:
@@ -48,12 +52,22 @@ class Bivalve:
         self.path, self.dataset, self.extra, self.pin = path, dataset, list(extra), pin
 
     def contender(self, engine, name):
-        words = [self.path, "--listen", "127.0.0.1:{port}", "--backend", engine, "--workers", "{workers}",
-                 "--pin" if self.pin else "--no-pin", "--max-requests", "{max_requests}"]
+        words = [
+            self.path,
+            "--listen",
+            "127.0.0.1:{port}",
+            "--backend",
+            engine,
+            "--workers",
+            "{workers}",
+            "--pin" if self.pin else "--no-pin",
+            "--max-requests",
+            "{max_requests}",
+        ]
         if self.dataset:
             words += ["--dataset", self.dataset]
         if os.geteuid() == 0:
-            words.append("--allow-root")    # on loopback, for the length of a measurement
+            words.append("--allow-root")  # on loopback, for the length of a measurement
         return Contender(name, words + self.extra, engine)
 
 
@@ -61,7 +75,9 @@ def from_command(text):
     """A Contender from NAME=COMMAND."""
     name, eq, command = text.partition("=")
     if not eq or not re.fullmatch(r"[A-Za-z0-9_.:+#@ -]+", name):
-        raise BenchError(f"--server {text!r}: NAME=COMMAND is needed, the name of letters, digits and _.:+#@-")
+        raise BenchError(
+            f"--server {text!r}: NAME=COMMAND is needed, the name of letters, digits and _.:+#@-"
+        )
     try:
         words = shlex.split(command)
     except ValueError as e:
@@ -97,7 +113,8 @@ def port_free(port):
 
 
 class Ports:
-    """Hands out listening ports: from `base` on as told, else free ones outside the range of outgoing connections."""
+    """Hands out listening ports: from `base` on as told, else free ones outside the range of
+    outgoing connections."""
 
     def __init__(self, base=None):
         self.base = base
@@ -108,7 +125,9 @@ class Ports:
         if self.base:
             for port in range(self.base, self.base + count):
                 if not port_free(port):
-                    raise BenchError(f"port {port} is in use: choose another with --port, or leave --port out")
+                    raise BenchError(
+                        f"port {port} is in use: choose another with --port, or leave --port out"
+                    )
 
     def take(self, which):
         """The port of the contender with this number."""
@@ -137,11 +156,14 @@ class Server:
 
     def check_alive(self):
         if not self.child.running():
-            raise BenchError(f"{self.name} died ({exit_text(self.child.popen.returncode)}); its last words:\n"
-                             f"{self.child.tail() or '    (none)'}")
+            raise BenchError(
+                f"{self.name} died ({exit_text(self.child.popen.returncode)}); its last words:\n"
+                f"{self.child.tail() or '    (none)'}"
+            )
 
     def counters(self, nursery_signal, limit_s=5.0):
-        """bivalve's own counters ({name: value}), from the line it logs on SIGUSR1; None when it logs none."""
+        """bivalve's own counters ({name: value}), from the line it logs on SIGUSR1; None when it
+        logs none."""
         before = len(STATS_LINE.findall(self.child.stderr()))
         os.kill(self.pid, nursery_signal)
         end = time.monotonic() + limit_s
@@ -157,17 +179,26 @@ def exit_text(status):
     return f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
 
 
-def start(contender, lab, per_connection=0, which=0, prefix=(), limit_s=START_LIMIT_S, workers=None):
-    """Start the contender and wait until it accepts connections. `prefix` wraps its command (valgrind, strace)."""
+def start(
+    contender, lab, per_connection=0, which=0, prefix=(), limit_s=START_LIMIT_S, workers=None
+):
+    """Start the contender and wait until it accepts connections. `prefix` wraps its command
+    (valgrind, strace)."""
     port = lab.ports.take(which)
     if lab.ports.base and not wait_port_free(port):
         raise BenchError(f"port {port} is in use: choose another with --port")
-    argv = list(prefix) + contender.command(port, per_connection, lab.workers if workers is None else workers)
+    argv = list(prefix) + contender.command(
+        port, per_connection, lab.workers if workers is None else workers
+    )
     if not shutil.which(argv[0]):
-        raise BenchError(f"{contender.name}: cannot run {argv[0]}: not an executable file, nor one on the PATH")
+        raise BenchError(
+            f"{contender.name}: cannot run {argv[0]}: not an executable file, nor one on the PATH"
+        )
     group = lab.groups.make()
     lab.starts += 1
-    log = os.path.join(lab.log_dir, "%s-%03d" % (re.sub(r"[^A-Za-z0-9_.-]", "_", contender.name), lab.starts))
+    log = os.path.join(
+        lab.log_dir, "%s-%03d" % (re.sub(r"[^A-Za-z0-9_.-]", "_", contender.name), lab.starts)
+    )
     try:
         child = lab.nursery.spawn(argv, log, cpus=lab.server_cpus, group=group)
     except OSError as e:
@@ -179,8 +210,10 @@ def start(contender, lab, per_connection=0, which=0, prefix=(), limit_s=START_LI
     while True:
         if not child.running():
             status = lab.nursery.finished(child)
-            raise BenchError(f"{contender.name} ended at start ({exit_text(status)}): {shlex.join(argv)}\n"
-                             f"{child.tail() or '    (it said nothing)'}")
+            raise BenchError(
+                f"{contender.name} ended at start ({exit_text(status)}): {shlex.join(argv)}\n"
+                f"{child.tail() or '    (it said nothing)'}"
+            )
         try:
             socket.create_connection(("127.0.0.1", port), 0.5).close()
             break
@@ -188,8 +221,10 @@ def start(contender, lab, per_connection=0, which=0, prefix=(), limit_s=START_LI
             pass
         if time.monotonic() > end:
             lab.nursery.stop(child)
-            raise BenchError(f"{contender.name} did not listen on port {port} within {limit_s:.0f} s: {shlex.join(argv)}\n"
-                             f"{child.tail()}")
+            raise BenchError(
+                f"{contender.name} did not listen on port {port} within {limit_s:.0f} s:"
+                f" {shlex.join(argv)}\n{child.tail()}"
+            )
         time.sleep(0.02)
     note_start_line(server)
     return server
@@ -221,7 +256,9 @@ def stop(server, lab):
     died = None if server.child.running() else server.child.popen.returncode
     lab.nursery.stop(server.child)
     if died is not None:
-        raise BenchError(f"{server.name} died ({exit_text(died)}); its last words:\n{server.child.tail()}")
+        raise BenchError(
+            f"{server.name} died ({exit_text(died)}); its last words:\n{server.child.tail()}"
+        )
 
 
 def check(server, profile, server_closes):
@@ -230,4 +267,6 @@ def check(server, profile, server_closes):
         return httpclient.check_profile(server.port, profile, server_closes)
     except httpclient.Wrong as e:
         server.check_alive()
-        raise BenchError(f"{server.name} does not answer profile {profile.name} correctly: {e}") from None
+        raise BenchError(
+            f"{server.name} does not answer profile {profile.name} correctly: {e}"
+        ) from None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""run: one server, best of three for every profile and connection count, in HttpArena's table, with its score."""
+"""run: one server, best of three for every profile and connection count, in HttpArena's table, with
+its score."""
 import json
 
 from . import metrics, score, servers
@@ -19,7 +20,13 @@ def measure(lab, plan, results):
         lab.progress.expect(left * each)
         left -= 1
         profile, conns = spec["profile"], spec["conns"]
-        cell = {"profile": profile.name, "conns": conns, "rate": plan.rate, "slices": [], "failed": None}
+        cell = {
+            "profile": profile.name,
+            "conns": conns,
+            "rate": plan.rate,
+            "slices": [],
+            "failed": None,
+        }
         results["cells"].append(cell)
         lab.progress.stage(f"{profile.name}, {conns} connections")
         try:
@@ -30,8 +37,10 @@ def measure(lab, plan, results):
         row = best_row(cell, len(lab.server_cpus))
         if row:
             results["rows"].append(row)
-        lab.progress.line(f"{profile.name} {conns}: " + (f"FAILED: {cell['failed']}" if cell["failed"] else
-                                                         f"{row['rps']:,.0f} requests/s"))
+        lab.progress.line(
+            f"{profile.name} {conns}: "
+            + (f"FAILED: {cell['failed']}" if cell["failed"] else f"{row['rps']:,.0f} requests/s")
+        )
 
 
 def run_cell(lab, plan, cell, contender, profile):
@@ -40,8 +49,12 @@ def run_cell(lab, plan, cell, contender, profile):
         predicted = servers.check(server, profile, bool(closes(lab, profile)))
         warm(lab, server, profile, cell["conns"], plan.rate)
         for i in range(BEST_OF):
-            lab.progress.step(f"{profile.name}, {cell['conns']} connections: run {i + 1} of {BEST_OF}")
-            out = counted_slice(lab, plan, server, profile, cell["conns"], predicted, plan.seconds, redo=False)
+            lab.progress.step(
+                f"{profile.name}, {cell['conns']} connections: run {i + 1} of {BEST_OF}"
+            )
+            out = counted_slice(
+                lab, plan, server, profile, cell["conns"], predicted, plan.seconds, redo=False
+            )
             cell["slices"].append(dict(out, server=contender.name, pair=i, start=0, order=0))
     except BaseException:
         lab.nursery.stop(server.child)
@@ -56,18 +69,25 @@ def sum_up_single(cell, name):
 
 
 def best_row(cell, cpus):
-    """HttpArena's row of the cell: the run with the most requests/s. Memory: the control group's, else PSS."""
+    """HttpArena's row of the cell: the run with the most requests/s. Memory: the control group's,
+    else PSS."""
     if not cell["slices"]:
         return None
     best = max(cell["slices"], key=lambda s: s["rps"])
     group = (best["cgroup"] or {}).get("used")
     memory = group or best["pss_bytes"]
-    return {"profile": cell["profile"], "conns": cell["conns"], "rps": best["rps"],
-            "cpu_percent": 100 * best["server_cpus"], "cpus": cpus,
-            "memory_mib": memory / metrics.MIB if memory else None,
-            "memory_is": "control group" if group else "PSS",
-            "p50_us": best["latency_us"].get("50"), "p99_us": best["latency_us"].get("99"),
-            "bottleneck": best["bottleneck"]}
+    return {
+        "profile": cell["profile"],
+        "conns": cell["conns"],
+        "rps": best["rps"],
+        "cpu_percent": 100 * best["server_cpus"],
+        "cpus": cpus,
+        "memory_mib": memory / metrics.MIB if memory else None,
+        "memory_is": "control group" if group else "PSS",
+        "p50_us": best["latency_us"].get("50"),
+        "p99_us": best["latency_us"].get("99"),
+        "bottleneck": best["bottleneck"],
+    }
 
 
 def save(path, name, rows, about):
@@ -104,8 +124,13 @@ def against(rows, saved):
         o = old.get((r["profile"], r["conns"]))
         # Memory counted in another way is not comparable.
         same = o and o["memory_is"] == r["memory_is"]
-        out.append(dict(r, rps_delta=delta(r["rps"], o["rps"]) if o else None,
-                        memory_delta=delta(r["memory_mib"], o["memory_mib"]) if same else None))
+        out.append(
+            dict(
+                r,
+                rps_delta=delta(r["rps"], o["rps"]) if o else None,
+                memory_delta=delta(r["memory_mib"], o["memory_mib"]) if same else None,
+            )
+        )
     return out
 
 
@@ -114,5 +139,3 @@ def scores(name, rows, others):
     field = {other: rs for other, rs in others if other != name}
     field[name] = rows
     return score.scores(field)[name]
-
-

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""One slice: a run of the load against one server, and what it cost. The numbers of a comparison come from here."""
+"""One slice: a run of the load against one server, and what it cost. The numbers of a comparison
+come from here."""
 import os
 
 from . import sampler
 from .errors import BenchError
 from .load import Job, Unreadable
 
-BYTES_TOLERANCE = 0.01      # of the bytes per response that the check predicts
-FULL = 0.95                 # share of its CPUs at which a side counts as full
-RATE_MET = 0.99             # a fixed rate that is not reached to this share is marked
+BYTES_TOLERANCE = 0.01  # of the bytes per response that the check predicts
+FULL = 0.95  # share of its CPUs at which a side counts as full
+RATE_MET = 0.99  # a fixed rate that is not reached to this share is marked
 
 
 class Spoilt(BenchError):
@@ -18,7 +19,16 @@ class Spoilt(BenchError):
 def run_slice(lab, server, profile, conns, seconds, predicted, rate=None):
     """Run the load once; returns the slice's figures as a dict (doc/bench-results.md, "slices")."""
     lab.slices += 1
-    job = Job(profile, server.port, conns, seconds, len(lab.load_cpus), lab.load_dir, f"slice-{lab.slices}", rate)
+    job = Job(
+        profile,
+        server.port,
+        conns,
+        seconds,
+        len(lab.load_cpus),
+        lab.load_dir,
+        f"slice-{lab.slices}",
+        rate,
+    )
     argv, env = lab.generator.module.command(lab.generator.path, job)
     base = os.path.join(lab.load_dir, job.tag)
     cpus = lab.server_cpus | lab.load_cpus
@@ -29,7 +39,9 @@ def run_slice(lab, server, profile, conns, seconds, predicted, rate=None):
         return spawned[0]
 
     try:
-        load, watch = sampler.watch_run(server, start_load, job, cpus, seconds * 2 + 20, server.check_alive)
+        load, watch = sampler.watch_run(
+            server, start_load, job, cpus, seconds * 2 + 20, server.check_alive
+        )
     except TimeoutError:
         raise Spoilt(f"{lab.generator.name} did not end: {' '.join(argv)}") from None
     finally:
@@ -70,34 +82,53 @@ def figures(lab, result, watch, job):
     reconnects = result.reconnects
     if reconnects is None and watch.opens.rows:
         # Those of the start were opened before the window, unless not all stood when it began.
-        reconnects = max(0, round(watch.opens.delta(begin, end)[0])) if job.profile.per_connection else 0
+        reconnects = (
+            max(0, round(watch.opens.delta(begin, end)[0])) if job.profile.per_connection else 0
+        )
 
     def per_request_us(ns):
         return ns / n / 1000 if n else None
 
     return {
-        "window_s": length, "requests": n, "rps": n / length if length > 0 else 0.0, "own_rps": result.own_rps,
+        "window_s": length,
+        "requests": n,
+        "rps": n / length if length > 0 else 0.0,
+        "own_rps": result.own_rps,
         "latency_us": result.latency_us,
         "bytes_per_response": result.bytes / result.responses if result.responses else None,
-        "bytes_per_s": (result.bytes / result.responses) * n / length if result.responses and length > 0 else None,
-        "errors": result.errors, "not_2xx": result.not_2xx, "reconnects": reconnects,
-        "cpu_us": per_request_us(cpu_ns), "user_us": per_request_us(cpu_ns * user_share),
+        "bytes_per_s": (
+            (result.bytes / result.responses) * n / length
+            if result.responses and length > 0
+            else None
+        ),
+        "errors": result.errors,
+        "not_2xx": result.not_2xx,
+        "reconnects": reconnects,
+        "cpu_us": per_request_us(cpu_ns),
+        "user_us": per_request_us(cpu_ns * user_share),
         "system_us": per_request_us(cpu_ns * (1 - user_share)),
         "server_cpus": cpu_ns / 1e9 / length if length > 0 else None,
         "load_cpus": load_ns / 1e9 / length if length > 0 else None,
         "rps_per_cpu_s": n / (cpu_ns / 1e9) if cpu_ns > 0 else None,
         "switches": (voluntary + involuntary) / n if n else None,
         "voluntary_switches": voluntary / n if n else None,
-        "pss_bytes": watch.pss_peak, "cgroup": watch.group_peak,
+        "pss_bytes": watch.pss_peak,
+        "cgroup": watch.group_peak,
         "foreign_cpus": max(0.0, foreign_ns / 1e9 / length) if length > 0 else None,
         "steal_cpus": steal_ns / 1e9 / length if length > 0 else None,
         "tool_cpus": own_ns / 1e9 / length if length > 0 else None,
-        "cpu_exact": watch.server_exact, "all_connected": watch.all_connected,
-        "rate": job.rate, "rate_met": None if not job.rate else n / length >= RATE_MET * job.rate,
-        # This tool may share the load's CPU, so full is what that CPU says, not what the generator got of it.
-        "bottleneck": bottleneck(cpu_ns / 1e9 / length, min(len(lab.server_cpus), lab.workers),
-                                 max(load_ns, load_busy_ns * job.threads / len(lab.load_cpus)) / 1e9 / length,
-                                 job.threads),
+        "cpu_exact": watch.server_exact,
+        "all_connected": watch.all_connected,
+        "rate": job.rate,
+        "rate_met": None if not job.rate else n / length >= RATE_MET * job.rate,
+        # This tool may share the load's CPU, so full is what that CPU says, not what the generator
+        # got of it.
+        "bottleneck": bottleneck(
+            cpu_ns / 1e9 / length,
+            min(len(lab.server_cpus), lab.workers),
+            max(load_ns, load_busy_ns * job.threads / len(lab.load_cpus)) / 1e9 / length,
+            job.threads,
+        ),
         "by_request": result.by_request,
     }
 
@@ -120,7 +151,8 @@ def predicted_bytes(predicted, by_request):
 
 
 def rotation_edge(sizes):
-    """The most bytes by which a mix that was broken off within its rotation can be away from its mean."""
+    """The most bytes by which a mix that was broken off within its rotation can be away from its
+    mean."""
     mean = sum(sizes) / len(sizes)
     sums = [sum(sizes[:i]) - i * mean for i in range(len(sizes))]
     return max(abs(x) for x in sums)
@@ -138,9 +170,14 @@ def problems(result, out, predicted, profile):
         found.append(f"{result.not_2xx} answers with a status other than 2xx")
     if predicted and out["bytes_per_response"] is not None:
         want = predicted_bytes(predicted, result.by_request)
-        edge = rotation_edge(list(predicted["sizes"].values())) * result.rotations / result.responses
+        edge = (
+            rotation_edge(list(predicted["sizes"].values())) * result.rotations / result.responses
+        )
         if abs(out["bytes_per_response"] - want) > BYTES_TOLERANCE * want + edge:
-            found.append(f"{out['bytes_per_response']:.1f} bytes per response where the check predicts {want:.1f}")
+            found.append(
+                f"{out['bytes_per_response']:.1f} bytes per response where the check predicts"
+                f" {want:.1f}"
+            )
     return found
 
 

@@ -1,35 +1,47 @@
 # SPDX-License-Identifier: MIT
-"""Tables and sentences for the terminal, for Markdown and for the HTML page: one source for all three."""
+"""Tables and sentences for the terminal, for Markdown and for the HTML page: one source for all
+three."""
 import unicodedata
 
 from . import intervals, machine, metrics
 
-MANY_PAIRS = 1000    # more are not worth a figure
+MANY_PAIRS = 1000  # more are not worth a figure
 CHIEF = ("rps", "cpu_us")
 
 
 def width(text):
     """Columns on a terminal."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1
+        for c in text
+    )
 
 
 def table(header, rows, markdown=False):
-    """A table; the first column to the left, figures to the right, a last column of words to the left."""
+    """A table; the first column to the left, figures to the right, a last column of words to the
+    left."""
     rows = [[str(c) for c in r] for r in rows]
     if markdown:
-        lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---" if i == 0 else "--:" for i in range(len(header))) + "|"]
-        return "\n".join(lines + ["| " + " | ".join(c.replace("|", "\\|") for c in r) + " |" for r in rows])
+        lines = [
+            "| " + " | ".join(header) + " |",
+            "|" + "|".join("---" if i == 0 else "--:" for i in range(len(header))) + "|",
+        ]
+        return "\n".join(
+            lines + ["| " + " | ".join(c.replace("|", "\\|") for c in r) + " |" for r in rows]
+        )
     widths = [max(width(r[i]) for r in [list(header)] + rows) for i in range(len(header))]
     out = []
     for r in [list(header)] + rows:
-        cells = [c + " " * (w - width(c)) if i == 0 or i == len(r) - 1 else " " * (w - width(c)) + c
-                 for i, (c, w) in enumerate(zip(r, widths))]
+        cells = [
+            c + " " * (w - width(c)) if i == 0 or i == len(r) - 1 else " " * (w - width(c)) + c
+            for i, (c, w) in enumerate(zip(r, widths))
+        ]
         out.append("  ".join(cells).rstrip())
     return "\n".join(out)
 
 
 def ratio_text(row):
-    """"0.871 [0.862, 0.880]"."""
+    """ "0.871 [0.862, 0.880]"."""
     if row["ratio"] is None:
         return "-"
     if row["low"] is None:
@@ -52,7 +64,9 @@ def verdict_text(row):
 
 
 def value_text(row, side):
-    metric = metrics.BY_KEY.get(row["metric"]) or next(m for m in metrics.IDLE_METRICS if m.key == row["metric"])
+    metric = metrics.BY_KEY.get(row["metric"]) or next(
+        m for m in metrics.IDLE_METRICS if m.key == row["metric"]
+    )
     return metric.form(row[side])
 
 
@@ -63,19 +77,31 @@ def short_table(results, other, key):
     rows = []
     for cell in results["cells"]:
         v = next((v for v in cell.get("verdicts", {}).get(other, []) if v["metric"] == key), None)
-        rows.append([cell["profile"], cell["conns"]] + (
-            [value_text(v, "a"), value_text(v, "b"), ratio_text(v), v["verdict"]] if v else
-            ["-", "-", "-", "failed" if cell["failed"] else "not measured"]))
+        rows.append(
+            [cell["profile"], cell["conns"]]
+            + (
+                [value_text(v, "a"), value_text(v, "b"), ratio_text(v), v["verdict"]]
+                if v
+                else ["-", "-", "-", "failed" if cell["failed"] else "not measured"]
+            )
+        )
     return header, rows
 
 
 def cell_table(cell, other, first):
     """(header, rows): every metric of one cell; without whole pairs, what each side showed."""
-    rows = [[v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
-            for v in cell["verdicts"].get(other, [])]
+    rows = [
+        [v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
+        for v in cell["verdicts"].get(other, [])
+    ]
     if not rows:
-        rows = [[m.label.strip()] + [median_text(cell, name, m) for name in (first, other)] + ["-", "no whole pair"]
-                for m in metrics.METRICS if any(median_text(cell, n, m) != "-" for n in (first, other))]
+        rows = [
+            [m.label.strip()]
+            + [median_text(cell, name, m) for name in (first, other)]
+            + ["-", "no whole pair"]
+            for m in metrics.METRICS
+            if any(median_text(cell, n, m) != "-" for n in (first, other))
+        ]
     return ["metric", first, other, f"{other}/{first} [95 %]", "verdict"], rows
 
 
@@ -108,11 +134,18 @@ def cell_notes(cell):
 
 def generator_use(results):
     """The generator's own CPU use over all slices, as a sentence."""
-    used = [s["load_cpus"] for c in results["cells"] for s in c["slices"] if s.get("load_cpus") is not None]
+    used = [
+        s["load_cpus"]
+        for c in results["cells"]
+        for s in c["slices"]
+        if s.get("load_cpus") is not None
+    ]
     if not used:
         return ""
-    return (f"{results['generator']['name']} {results['generator']['version']} used {min(used):.2f} to {max(used):.2f} CPUs "
-            f"of its {len(results['load_cpus'])}")
+    return (
+        f"{results['generator']['name']} {results['generator']['version']} used {min(used):.2f} to"
+        f" {max(used):.2f} CPUs of its {len(results['load_cpus'])}"
+    )
 
 
 def limited_note(results):
@@ -129,8 +162,11 @@ def server_lines(results):
     out = []
     for s in results["servers"]:
         about = s.get("about") or {}
-        engine = f"engine {about['engine']} ({about.get('features', 'no features told')})" if about.get("engine") else \
-            "told nothing about itself at start"
+        engine = (
+            f"engine {about['engine']} ({about.get('features', 'no features told')})"
+            if about.get("engine")
+            else "told nothing about itself at start"
+        )
         version = f"bivalve {about['version']}, " if about.get("version") else ""
         out.append(f"{s['name']}: {version}{engine}: {' '.join(s['command'])}")
     return out
@@ -141,18 +177,35 @@ def environment(results):
     m = results["machine"]
     weak = [f"{k}: {v}" for k, v in m["mitigations"].items()]
     rows = [
-        ("machine", f"{m['cpu']}, {m['cpus']} CPUs{', virtual' if m['virtual'] else ''}, {m['memory_mib']} MiB"),
+        (
+            "machine",
+            (
+                f"{m['cpu']}, {m['cpus']} CPUs{', virtual' if m['virtual'] else ''},"
+                f" {m['memory_mib']} MiB"
+            ),
+        ),
         ("kernel", f"{m['kernel']} ({m['distribution']})"),
         ("mitigations", "; ".join(weak) or "none needed or none told"),
         ("governor", m["governor"] + (", turbo off" if m["turbo_off"] else "")),
-        ("CPUs", f"server on {machine.cpu_text(results['server_cpus'])}, load on "
-                 f"{machine.cpu_text(results['load_cpus'])}, {results['workers']} worker"
-                 f"{'s' if results['workers'] != 1 else ''}"),
+        (
+            "CPUs",
+            (
+                f"server on {machine.cpu_text(results['server_cpus'])}, load on "
+                f"{machine.cpu_text(results['load_cpus'])}, {results['workers']} worker"
+                f"{'s' if results['workers'] != 1 else ''}"
+            ),
+        ),
         ("generator", f"{results['generator']['name']} {results['generator']['version']}"),
     ]
     rows += [("server", line) for line in server_lines(results)]
-    rows += [("command line", " ".join(results["argv"])),
-             ("when", f"{results['begun']} to {results['ended']}" + (" (interrupted)" if results["interrupted"] else ""))]
+    rows += [
+        ("command line", " ".join(results["argv"])),
+        (
+            "when",
+            f"{results['begun']} to {results['ended']}"
+            + (" (interrupted)" if results["interrupted"] else ""),
+        ),
+    ]
     return rows
 
 
@@ -161,22 +214,35 @@ def chance_note(results):
     n = sum(len(rows) for c in results["cells"] for rows in c.get("verdicts", {}).values())
     if n < 20:
         return ""
-    return (f"{n} intervals are shown; were there no difference anywhere, about {n * 0.05:.0f} of them would exclude 1 by "
-            "chance")
+    return (
+        f"{n} intervals are shown; were there no difference anywhere, about {n * 0.05:.0f} of them"
+        " would exclude 1 by chance"
+    )
 
 
 def method_notes(results):
     """How the figures came about, sentence by sentence."""
     out = [
-        f"Slices of {results['seconds']} s alternate between servers that stay up and warm, in pairs of random order; a "
-        "ratio is that of the two slices of a pair. All servers are started afresh after every second pair; memory is compared "
-        "start by start. Intervals: 95 %, bootstrap over pairs (studentized, trimmed mean of "
-        f"the logarithms), seed {results['seed']}.",
-        "Server CPU time: all its processes' and threads' time on a CPU (/proc/PID/task/*/schedstat, sampled every 10 ms, "
-        "each reading up to a scheduler tick old); the user and system split is /proc/PID/stat's, in 10 ms ticks.",
-        "Requests and CPU time are counted over the same window, which begins when all connections stand. Memory is the "
-        "peak during the slices of one start.",
-        f"A slice is redone when others, or the host, took more than {results['max_foreign']:.2f} CPUs during it.",
+        (
+            f"Slices of {results['seconds']} s alternate between servers that stay up and warm, in"
+            " pairs of random order; a ratio is that of the two slices of a pair. All servers are"
+            " started afresh after every second pair; memory is compared start by start."
+            " Intervals: 95 %, bootstrap over pairs (studentized, trimmed mean of the logarithms),"
+            f" seed {results['seed']}."
+        ),
+        (
+            "Server CPU time: all its processes' and threads' time on a CPU"
+            " (/proc/PID/task/*/schedstat, sampled every 10 ms, each reading up to a scheduler tick"
+            " old); the user and system split is /proc/PID/stat's, in 10 ms ticks."
+        ),
+        (
+            "Requests and CPU time are counted over the same window, which begins when all"
+            " connections stand. Memory is the peak during the slices of one start."
+        ),
+        (
+            "A slice is redone when others, or the host, took more than"
+            f" {results['max_foreign']:.2f} CPUs during it."
+        ),
     ]
     out += results["generator"]["notes"]
     out += [n for n in (limited_note(results), generator_use(results), chance_note(results)) if n]
@@ -185,29 +251,51 @@ def method_notes(results):
 
 def idle_table(idle, other, first):
     header = ["metric", first, other, f"{other}/{first} [95 %]", "verdict"]
-    return header, [[v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
-                    for v in idle["verdicts"].get(other, [])]
+    return header, [
+        [v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
+        for v in idle["verdicts"].get(other, [])
+    ]
 
 
 def counts_table(counts):
     """(header, rows) of what was counted per request."""
-    header = ["profile", "server", "system calls/request", "enters", "SQEs", "user instructions", "by name"]
+    header = [
+        "profile",
+        "server",
+        "system calls/request",
+        "enters",
+        "SQEs",
+        "user instructions",
+        "by name",
+    ]
     rows = []
     for c in counts:
         calls, engine = c["syscalls"] or {}, c["engine"] or {}
-        rows.append([c["profile"], c["server"], f"{sum(calls.values()):.3f}" if calls else "-",
-                     f"{engine['enters']:.3f}" if "enters" in engine else "-",
-                     f"{engine['sqes']:.3f}" if "sqes" in engine else "-",
-                     f"{c['instructions']:,.0f}" if c["instructions"] else "-",
-                     ", ".join(f"{k} {v:.3f}" for k, v in calls.items()) or "; ".join(c["notes"]) or "-"])
+        rows.append(
+            [
+                c["profile"],
+                c["server"],
+                f"{sum(calls.values()):.3f}" if calls else "-",
+                f"{engine['enters']:.3f}" if "enters" in engine else "-",
+                f"{engine['sqes']:.3f}" if "sqes" in engine else "-",
+                f"{c['instructions']:,.0f}" if c["instructions"] else "-",
+                ", ".join(f"{k} {v:.3f}" for k, v in calls.items()) or "; ".join(c["notes"]) or "-",
+            ]
+        )
     return header, rows
 
 
 def counts_notes(counts):
     by = sorted({c["syscalls_by"] for c in counts if c["syscalls_by"]})
-    out = [f"Counted at {counts[0]['conns']} connections in runs of their own"
-           + (f"; system calls by {', '.join(by)}, connecting and closing included" if by else "")
-           + "; user instructions by callgrind, one worker, 16 connections, start-up subtracted."] if counts else []
+    out = (
+        [
+            f"Counted at {counts[0]['conns']} connections in runs of their own"
+            + (f"; system calls by {', '.join(by)}, connecting and closing included" if by else "")
+            + "; user instructions by callgrind, one worker, 16 connections, start-up subtracted."
+        ]
+        if counts
+        else []
+    )
     for c in counts:
         out += [f"{c['profile']}, {c['server']}: {n}" for n in c["notes"]]
     return out
@@ -215,11 +303,18 @@ def counts_notes(counts):
 
 def run_table(rows, with_delta):
     """(header, rows) of `run`: HttpArena's columns."""
-    header = ["profile", "conns", "RPS", "CPU %", "memory"] + (["Δ RPS", "Δ memory"] if with_delta else [])
+    header = ["profile", "conns", "RPS", "CPU %", "memory"] + (
+        ["Δ RPS", "Δ memory"] if with_delta else []
+    )
     out = []
     for r in rows:
-        line = [r["profile"], r["conns"], f"{r['rps']:,.0f}", f"{r['cpu_percent']:.0f}",
-                f"{r['memory_mib']:.1f} MiB" if r["memory_mib"] else "-"]
+        line = [
+            r["profile"],
+            r["conns"],
+            f"{r['rps']:,.0f}",
+            f"{r['cpu_percent']:.0f}",
+            f"{r['memory_mib']:.1f} MiB" if r["memory_mib"] else "-",
+        ]
         if with_delta:
             line += [delta_text(r.get("rps_delta")), delta_text(r.get("memory_delta"))]
         out.append(line)
@@ -235,20 +330,39 @@ def markdown(results):
     lines = []
     first = results["servers"][0]["name"]
     if results["rows"]:
-        lines += [table(*run_table(results["rows"], any("rps_delta" in r for r in results["rows"])), markdown=True), ""]
+        lines += [
+            table(
+                *run_table(results["rows"], any("rps_delta" in r for r in results["rows"])),
+                markdown=True,
+            ),
+            "",
+        ]
     if results["command"] == "compare":
         for s in results["servers"][1:]:
             for key in CHIEF:
-                lines += [metrics.BY_KEY[key].label + ":", "",
-                          table(*short_table(results, s["name"], key), markdown=True), ""]
+                lines += [
+                    metrics.BY_KEY[key].label + ":",
+                    "",
+                    table(*short_table(results, s["name"], key), markdown=True),
+                    "",
+                ]
         if results["idle"]:
             for s in results["servers"][1:]:
-                lines += [f"{results['idle']['connections']} idle connections:", "",
-                          table(*idle_table(results["idle"], s["name"], first), markdown=True), ""]
+                lines += [
+                    f"{results['idle']['connections']} idle connections:",
+                    "",
+                    table(*idle_table(results["idle"], s["name"], first), markdown=True),
+                    "",
+                ]
         if results["counts"]:
             lines += [table(*counts_table(results["counts"]), markdown=True), ""]
-    marks = [f"- {text_head}: {mark}" for cell in results["cells"] for text_head in [cell_head(cell)]
-             for mark in cell.get("marks", []) + (["FAILED: " + cell["failed"]] if cell.get("failed") else [])]
+    marks = [
+        f"- {text_head}: {mark}"
+        for cell in results["cells"]
+        for text_head in [cell_head(cell)]
+        for mark in cell.get("marks", [])
+        + (["FAILED: " + cell["failed"]] if cell.get("failed") else [])
+    ]
     lines += marks + ([""] if marks else [])
     lines += [f"- {what}: {text}" for what, text in environment(results)]
     use = generator_use(results)
@@ -268,17 +382,27 @@ def compare_text(results):
             out += ["  " + n for n in cell_notes(cell)] + [""]
         if results["idle"]:
             out += [f"{results['idle']['connections']} idle connections, each answered once"]
-            out += [table(*idle_table(results["idle"], other, first))] if results["idle"]["verdicts"] else []
+            out += (
+                [table(*idle_table(results["idle"], other, first))]
+                if results["idle"]["verdicts"]
+                else []
+            )
             out += [f"  FAILED: {results['idle']['failed']}"] if results["idle"]["failed"] else []
             out += [""]
     if results["counts"]:
-        out += [table(*counts_table(results["counts"]))] + ["  " + n for n in counts_notes(results["counts"])] + [""]
+        out += (
+            [table(*counts_table(results["counts"]))]
+            + ["  " + n for n in counts_notes(results["counts"])]
+            + [""]
+        )
     if len(results["cells"]) > 1:
         for s in results["servers"][1:]:
             for key in CHIEF:
                 out += [metrics.BY_KEY[key].label, table(*short_table(results, s["name"], key)), ""]
     out += [f"{what}: {text}" for what, text in environment(results)]
-    out += [n for n in (generator_use(results), limited_note(results), chance_note(results)) if n] + results["notes"]
+    out += [
+        n for n in (generator_use(results), limited_note(results), chance_note(results)) if n
+    ] + results["notes"]
     return "\n".join(out)
 
 
@@ -288,15 +412,25 @@ def run_text(results):
     out = [table(*run_table(rows, any("rps_delta" in r for r in rows))), ""]
     kinds = sorted({r["memory_is"] for r in rows})
     if kinds:
-        out.append(f"memory: peak {' or '.join(kinds)}; CPU %: of one CPU; the best of three runs of {results['seconds']} s")
+        out.append(
+            f"memory: peak {' or '.join(kinds)}; CPU %: of one CPU; the best of three runs of"
+            f" {results['seconds']} s"
+        )
     if results["scores"]:
-        out.append("score, 150 at best, among " + ", ".join(results["score_field"]) + ": "
-                   + ", ".join(f"{p} {s:.1f}" for p, s in results["scores"].items()))
+        out.append(
+            "score, 150 at best, among "
+            + ", ".join(results["score_field"])
+            + ": "
+            + ", ".join(f"{p} {s:.1f}" for p, s in results["scores"].items())
+        )
     for cell in results["cells"]:
         out += [f"{cell_head(cell)}: FAILED: {cell['failed']}"] if cell["failed"] else []
     for r in rows:
         if r["bottleneck"] == "generator":
-            out.append(f"{r['profile']} {r['conns']}: the generator was the bottleneck (its CPU full, the server's not)")
+            out.append(
+                f"{r['profile']} {r['conns']}: the generator was the bottleneck (its CPU full, the"
+                " server's not)"
+            )
     out += [f"{what}: {t}" for what, t in environment(results)]
     out += [n for n in (generator_use(results), limited_note(results)) if n] + results["notes"]
     return "\n".join(out)

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The part of every generated wrk script that is the same: sends `bench_requests` in rotation, and tells at the end
--- how many had been sent at which CLOCK_MONOTONIC time, so that the server's CPU samples and the requests can be
--- counted over one window. (done() runs in a Lua state of its own and can only copy plain tables from the threads.)
+-- The part of every generated wrk script that is the same: sends `bench_requests` in rotation, and
+-- tells at the end how many had been sent at which CLOCK_MONOTONIC time, so that the server's CPU
+-- samples and the requests can be counted over one window. (done() runs in a Lua state of its own
+-- and can only copy plain tables from the threads.)
 local ffi = require("ffi")
 ffi.cdef [[
 typedef struct { long sec, nsec; } bench_timespec;
@@ -40,14 +41,16 @@ function request()
     return list[sent % kinds + 1]
 end
 
--- wrk "corrects" its latencies before done() sees them: it adds samples for requests that, at the mean pace of the run,
--- would have been sent while a slow one was awaited. With pipelining that pace is wrong and percentiles come out as 0.
--- The addition can be undone exactly: every sample at n > 2e had added one at n-e, n-2e, ... down to e.
+-- wrk "corrects" its latencies before done() sees them: it adds samples for requests that, at the
+-- mean pace of the run, would have been sent while a slow one was awaited. With pipelining that
+-- pace is wrong and percentiles come out as 0. The addition can be undone exactly: every sample at
+-- n > 2e had added one at n-e, n-2e, ... down to e.
 ffi.cdef [[ typedef struct { uint64_t count, limit, min, max, data[1]; } bench_stats; ]]
 
 local function measured(summary, latency)
     local stats = ffi.cast("bench_stats **", latency)[0]
-    if tonumber(stats.max) ~= latency.max or tonumber(stats.min) ~= latency.min or stats.max >= stats.limit then
+    if tonumber(stats.max) ~= latency.max or tonumber(stats.min) ~= latency.min
+        or stats.max >= stats.limit then
         return nil      -- another wrk, laid out differently
     end
     local per_connection = math.floor(summary.requests / bench_connections)
@@ -80,8 +83,10 @@ end
 
 function done(summary, latency, requests)
     local e = summary.errors
-    io.write(string.format("bench-summary duration_us=%d requests=%d bytes=%d connect=%d read=%d write=%d status=%d timeout=%d\n",
-        summary.duration, summary.requests, summary.bytes, e.connect, e.read, e.write, e.status, e.timeout))
+    io.write(string.format("bench-summary duration_us=%d requests=%d bytes=%d ",
+        summary.duration, summary.requests, summary.bytes))
+    io.write(string.format("connect=%d read=%d write=%d status=%d timeout=%d\n",
+        e.connect, e.read, e.write, e.status, e.timeout))
     local kept, count = measured(summary, latency)
     if kept and count > 0 then
         percentiles(kept, count, { 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.99, 100 })

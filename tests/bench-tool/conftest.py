@@ -27,11 +27,20 @@ def tiny(*words):
 
 
 def bench(*argv, cwd, timeout=240, env=None):
-    """Run the tool in `cwd`. Slices count however busy the machine is: nothing here depends on their speed."""
+    """Run the tool in `cwd`. Slices count however busy the machine is: nothing here depends on
+    their speed."""
     if argv[:1] == ("compare",):
         argv += ("--max-foreign", "1000")
-    return subprocess.run([sys.executable, TOOL, *argv], cwd=cwd, timeout=timeout, check=False, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    return subprocess.run(
+        [sys.executable, TOOL, *argv],
+        cwd=cwd,
+        timeout=timeout,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+    )
 
 
 def need(program, package):
@@ -58,7 +67,13 @@ def bivalve():
 def engines(bivalve):
     """Engines compiled in that this machine runs."""
     compiled = (os.environ.get("BIVALVE_ENGINES") or "libev io_uring").split()
-    probe = subprocess.run([bivalve, "--probe"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    probe = subprocess.run(
+        [bivalve, "--probe"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     out = [e for e in compiled if f"{e}: runs here" in probe.stdout]
     if not out:
         pytest.fail(f"{bivalve} runs none of {compiled}:\n{probe.stdout}")

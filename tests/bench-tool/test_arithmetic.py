@@ -9,7 +9,13 @@ from bench import intervals, metrics, score, single, text
 
 def test_percentile_is_the_nearest_rank():
     values = list(range(1, 101))
-    assert [intervals.percentile(values, f) for f in (0.5, 0.9, 0.99, 0.999, 1.0)] == [50, 90, 99, 100, 100]
+    assert [intervals.percentile(values, f) for f in (0.5, 0.9, 0.99, 0.999, 1.0)] == [
+        50,
+        90,
+        99,
+        100,
+        100,
+    ]
     assert intervals.percentile([7], 0.5) == 7
     assert intervals.percentile([1, 2, 3, 4], 0.25) == 1
     with pytest.raises(ValueError):
@@ -22,7 +28,7 @@ def test_median():
 
 
 def test_trimmed_mean_and_its_error():
-    mean, se = intervals.trimmed([1.0, 2.0, 3.0, 4.0, 5.0])     # too few to trim
+    mean, se = intervals.trimmed([1.0, 2.0, 3.0, 4.0, 5.0])  # too few to trim
     assert mean == 3 and se == pytest.approx(math.sqrt(2.5 / 5))
     mean, se = intervals.trimmed([1.0] * 4 + [2.0] * 4 + [100.0, -100.0])
     assert mean == pytest.approx(1.5)
@@ -54,7 +60,9 @@ def test_interval_is_the_same_for_a_seed_and_with_numpy():
     plain = intervals.ratio_interval(ratios, seed=11, numpy=None)
     assert plain == intervals.ratio_interval(ratios, seed=11, numpy=None)
     assert plain != intervals.ratio_interval(ratios, seed=12, numpy=None)
-    np = pytest.importorskip("numpy", reason="numpy is not installed: nothing to compare the plain bootstrap with")
+    np = pytest.importorskip(
+        "numpy", reason="numpy is not installed: nothing to compare the plain bootstrap with"
+    )
     fast = intervals.ratio_interval(ratios, seed=11, numpy=np)
     for key in ("ratio", "low", "high"):
         assert fast[key] == pytest.approx(plain[key], rel=1e-9)
@@ -66,10 +74,14 @@ def test_interval_covers_the_truth_as_often_as_it_says(pairs, shape):
     rng = random.Random(f"{pairs}{shape}")
     truth, missed, times = 1.07, 0, 250
     for i in range(times):
-        noise = [rng.gauss(0, 0.04) * (5 if shape == "disturbed" and rng.random() < 0.1 else 1) for _ in range(pairs)]
+        noise = [
+            rng.gauss(0, 0.04) * (5 if shape == "disturbed" and rng.random() < 0.1 else 1)
+            for _ in range(pairs)
+        ]
         got = intervals.ratio_interval([truth * math.exp(x) for x in noise], seed=i, resamples=400)
         missed += not got["low"] <= truth <= got["high"]
-    # 5 % are expected; more than 10 % of 250 would be a broken promise (beyond 3.5 standard deviations).
+    # 5 % are expected; more than 10 % of 250 would be a broken promise (beyond 3.5 standard
+    # deviations).
     assert missed <= 0.10 * times
 
 
@@ -88,14 +100,28 @@ def test_more_pairs_follow_the_square_root():
 
 
 def slices(values, key="rps", start=None):
-    return [dict({"latency_us": {}, key: v}, start=i if start is None else start[i]) for i, v in enumerate(values)]
+    return [
+        dict({"latency_us": {}, key: v}, start=i if start is None else start[i])
+        for i, v in enumerate(values)
+    ]
 
 
 def test_verdicts_know_which_direction_is_better():
     rps, cpu = metrics.BY_KEY["rps"], metrics.BY_KEY["cpu_us"]
-    up = metrics.compare_metric(rps, slices([100, 100, 101, 99, 100]), slices([120, 121, 120, 119, 120]), 1)
-    assert up["verdict"] == "faster" and up["ratio"] == pytest.approx(1.2, rel=0.02) and (up["a"], up["b"]) == (100, 120)
-    more = metrics.compare_metric(cpu, slices([100, 100, 101, 99, 100], "cpu_us"), slices([120, 121, 120, 119, 120], "cpu_us"), 1)
+    up = metrics.compare_metric(
+        rps, slices([100, 100, 101, 99, 100]), slices([120, 121, 120, 119, 120]), 1
+    )
+    assert (
+        up["verdict"] == "faster"
+        and up["ratio"] == pytest.approx(1.2, rel=0.02)
+        and (up["a"], up["b"]) == (100, 120)
+    )
+    more = metrics.compare_metric(
+        cpu,
+        slices([100, 100, 101, 99, 100], "cpu_us"),
+        slices([120, 121, 120, 119, 120], "cpu_us"),
+        1,
+    )
     assert more["verdict"] == "slower"
     same = metrics.compare_metric(rps, slices([100, 110, 90, 105]), slices([101, 95, 110, 100]), 1)
     assert same["verdict"] == "no difference shown" and same["more_pairs"] > 0
@@ -115,20 +141,49 @@ def test_memory_is_compared_start_by_start():
     a = slices([10, 12, 10, 11, 10, 10], "pss_bytes", starts)
     b = slices([20, 24, 20, 22, 20, 20], "pss_bytes", starts)
     row = metrics.compare_metric(pss, a, b, 1, 2)
-    assert row["pairs"] == 3 and row["ratio"] == pytest.approx(2.0) and row["low"] is None and row["by_start"]
+    assert (
+        row["pairs"] == 3
+        and row["ratio"] == pytest.approx(2.0)
+        and row["low"] is None
+        and row["by_start"]
+    )
 
 
 def cell_slice(server, pair, rps, **more):
-    base = {"server": server, "pair": pair, "start": pair // 2, "order": 0, "rps": rps, "cpu_us": 1e6 / rps, "user_us": 1.0,
-            "system_us": 2.0, "latency_us": {"50": 10, "99": 20}, "switches": 0.1, "pss_bytes": 1 << 20, "cgroup": None,
-            "bottleneck": "server", "rate_met": None, "all_connected": True, "redone": 0, "disturbed": False}
+    base = {
+        "server": server,
+        "pair": pair,
+        "start": pair // 2,
+        "order": 0,
+        "rps": rps,
+        "cpu_us": 1e6 / rps,
+        "user_us": 1.0,
+        "system_us": 2.0,
+        "latency_us": {"50": 10, "99": 20},
+        "switches": 0.1,
+        "pss_bytes": 1 << 20,
+        "cgroup": None,
+        "bottleneck": "server",
+        "rate_met": None,
+        "all_connected": True,
+        "redone": 0,
+        "disturbed": False,
+    }
     return dict(base, **more)
 
 
 def test_a_cell_is_summed_up():
-    cell = {"profile": "p", "conns": 4, "rate": None, "failed": None,
-            "slices": [cell_slice(s, i, r, redone=i == 0) for i in range(6) for s, r in (("A", 100 + i), ("B", 200 + 2 * i))]
-            + [cell_slice("A", 6, 1)]}      # an interrupted pair does not count
+    cell = {
+        "profile": "p",
+        "conns": 4,
+        "rate": None,
+        "failed": None,
+        "slices": [
+            cell_slice(s, i, r, redone=i == 0)
+            for i in range(6)
+            for s, r in (("A", 100 + i), ("B", 200 + 2 * i))
+        ] + [cell_slice("A", 6, 1)],
+    }  # an interrupted pair does not count
     metrics.sum_up(cell, ["A", "B"], 1)
     assert cell["pairs"] == 6 and cell["redone"] == 2
     rows = {r["metric"]: r for r in cell["verdicts"]["B"]}
@@ -148,13 +203,22 @@ def test_marks_name_a_full_generator_and_a_missed_rate():
 
 def test_score_is_httparena_s():
     # The example of HttpArena's documentation of its composite score.
-    got = score.scores({"A": [{"profile": "x", "rps": 500000, "memory_mib": 50}],
-                        "B": [{"profile": "x", "rps": 100000, "memory_mib": 20}]})
-    assert got["A"]["x"] == pytest.approx(144.7, abs=0.05) and got["B"]["x"] == pytest.approx(70.0, abs=0.05)
+    got = score.scores(
+        {
+            "A": [{"profile": "x", "rps": 500000, "memory_mib": 50}],
+            "B": [{"profile": "x", "rps": 100000, "memory_mib": 20}],
+        }
+    )
+    assert got["A"]["x"] == pytest.approx(144.7, abs=0.05) and got["B"]["x"] == pytest.approx(
+        70.0, abs=0.05
+    )
 
 
 def test_score_takes_the_mean_over_connection_counts():
-    rows = [{"profile": "x", "rps": 100, "memory_mib": 10}, {"profile": "x", "rps": 300, "memory_mib": 30}]
+    rows = [
+        {"profile": "x", "rps": 100, "memory_mib": 10},
+        {"profile": "x", "rps": 300, "memory_mib": 30},
+    ]
     assert score.profile_means(rows) == {"x": (200, 20)}
     assert score.scores({"only": rows})["only"]["x"] == pytest.approx(150)
     no_memory = [{"profile": "x", "rps": 100, "memory_mib": None}]
@@ -162,19 +226,32 @@ def test_score_takes_the_mean_over_connection_counts():
 
 
 def test_changes_against_saved_rows():
-    new = [{"profile": "x", "conns": 64, "rps": 110, "memory_mib": 5, "memory_is": "PSS"},
-           {"profile": "y", "conns": 64, "rps": 110, "memory_mib": 5, "memory_is": "PSS"}]
+    new = [
+        {"profile": "x", "conns": 64, "rps": 110, "memory_mib": 5, "memory_is": "PSS"},
+        {"profile": "y", "conns": 64, "rps": 110, "memory_mib": 5, "memory_is": "PSS"},
+    ]
     old = [{"profile": "x", "conns": 64, "rps": 100, "memory_mib": 10, "memory_is": "PSS"}]
     got = single.against(new, old)
     assert got[0]["rps_delta"] == pytest.approx(10) and got[0]["memory_delta"] == pytest.approx(-50)
     assert got[1]["rps_delta"] is None
     other = single.against(new, [dict(old[0], memory_is="control group")])
     assert other[0]["memory_delta"] is None
-    assert [text.delta_text(x) for x in (None, 0.05, 10, -3.21)] == ["new", "~0%", "+10.0%", "-3.2%"]
+    assert [text.delta_text(x) for x in (None, 0.05, 10, -3.21)] == [
+        "new",
+        "~0%",
+        "+10.0%",
+        "-3.2%",
+    ]
 
 
 def test_words_for_a_row():
-    row = {"verdict": "no difference shown", "more_pairs": 12, "low": 0.9, "high": 1.1, "ratio": 1.0}
+    row = {
+        "verdict": "no difference shown",
+        "more_pairs": 12,
+        "low": 0.9,
+        "high": 1.1,
+        "ratio": 1.0,
+    }
     assert text.verdict_text(row) == "no difference shown (12 more pairs to resolve 3 %)"
     assert text.verdict_text(dict(row, more_pairs=0)) == "no difference shown"
     assert "an interval needs 4 pairs" in text.verdict_text(dict(row, low=None, more_pairs=None))

@@ -51,7 +51,11 @@ def test_wrk_pipelined_counts_requests_not_batches():
 
 def test_wrk_without_a_summary_is_unreadable():
     with pytest.raises(Unreadable):
-        gen_wrk.parse("unable to connect to 127.0.0.1:1 Connection refused\n", job("baseline"), Seen(0, 0, None, 1, 0))
+        gen_wrk.parse(
+            "unable to connect to 127.0.0.1:1 Connection refused\n",
+            job("baseline"),
+            Seen(0, 0, None, 1, 0),
+        )
 
 
 def test_a_slice_of_which_nothing_is_left_is_unreadable():

@@ -20,7 +20,14 @@ def test_the_shipped_profiles():
     assert list(by_name) == list(profiles.DEFAULT)
     assert by_name["pipelined"].pipeline == 16 and by_name["limited-conn"].per_connection == 10
     assert [r.target for r in by_name["json"].requests] == [
-        "/json/1?m=3", "/json/5?m=7", "/json/10?m=2", "/json/15?m=5", "/json/25?m=4", "/json/40?m=8", "/json/50?m=6"]
+        "/json/1?m=3",
+        "/json/5?m=7",
+        "/json/10?m=2",
+        "/json/15?m=5",
+        "/json/25?m=4",
+        "/json/40?m=8",
+        "/json/50?m=6",
+    ]
     chunked = by_name["baseline"].requests[2].raw()
     assert chunked.endswith(b"Transfer-Encoding: chunked\r\n\r\n2\r\n20\r\n0\r\n\r\n")
     assert by_name["baseline"].requests[1].raw().endswith(b"Content-Length: 2\r\n\r\n20")
@@ -32,7 +39,9 @@ def test_what_a_fixed_rate_can_express():
     assert [r.name for r in rated.requests] == ["get"] and "GET only" in note
     rated, note = by_name["json"].for_rate()
     assert len(rated.requests) == 7 and not note
-    assert by_name["pipelined"].for_rate()[0] is None and by_name["limited-conn"].for_rate()[0] is None
+    assert (
+        by_name["pipelined"].for_rate()[0] is None and by_name["limited-conn"].for_rate()[0] is None
+    )
 
 
 def test_a_profile_is_added_by_dropping_a_file(tmp_path):
@@ -46,15 +55,18 @@ def test_a_profile_is_added_by_dropping_a_file(tmp_path):
         profiles.load(["own"], str(tmp_path / "missing"))
 
 
-@pytest.mark.parametrize("text, why", [
-    ("[profile]\nrequests = b\n" + SMALL[len("[profile]\nrequests = a\n"):], "no .request b."),
-    (SMALL.replace("expect = y\n", ""), "unchecked"),
-    (SMALL + "speed = 9\n", "unknown key speed"),
-    (SMALL.replace("requests = a", "requests = a\npipeline = 99"), "from 1 to 64"),
-    (SMALL.replace("/x", "x"), "begin with /"),
-    (SMALL + "[other]\n", "unknown section"),
-    ("nonsense", "own.ini"),
-])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("[profile]\nrequests = b\n" + SMALL[len("[profile]\nrequests = a\n") :], "no .request b."),
+        (SMALL.replace("expect = y\n", ""), "unchecked"),
+        (SMALL + "speed = 9\n", "unknown key speed"),
+        (SMALL.replace("requests = a", "requests = a\npipeline = 99"), "from 1 to 64"),
+        (SMALL.replace("/x", "x"), "begin with /"),
+        (SMALL + "[other]\n", "unknown section"),
+        ("nonsense", "own.ini"),
+    ],
+)
 def test_a_wrong_profile_is_told_where(text, why):
     with pytest.raises(BenchError, match=why):
         profiles.parse(text, "own", "own.ini")
@@ -87,6 +99,7 @@ def server():
             except OSError:
                 time.sleep(0.02)
         raise AssertionError("the tiny server did not start")
+
     yield start
     for p in running:
         p.kill()
@@ -96,7 +109,9 @@ def server():
 def test_the_check_passes_right_answers_and_predicts_their_bytes(server):
     keeps, closes = server(), server("max=10")
     for p in profiles.load([]):
-        got = httpclient.check_profile(closes if p.per_connection else keeps, p, bool(p.per_connection))
+        got = httpclient.check_profile(
+            closes if p.per_connection else keeps, p, bool(p.per_connection)
+        )
         assert set(got["sizes"]) == {r.name for r in p.requests}
         mean = sum(got["sizes"].values()) / len(got["sizes"])
         # The closing answer's header is spread over the ten.

@@ -14,7 +14,13 @@ from bench.errors import BenchError
 
 def test_stat_of_a_process():
     p = procfs.parse_stat(recorded("proc-pid-stat.txt"))
-    assert (p["pid"], p["comm"], p["state"], p["ppid"], p["session"]) == (25891, "nginx", "S", 25873, 4451)
+    assert (p["pid"], p["comm"], p["state"], p["ppid"], p["session"]) == (
+        25891,
+        "nginx",
+        "S",
+        25873,
+        4451,
+    )
     assert p["user_ns"] == 142 * procfs.TICK_NS and p["system_ns"] == 396 * procfs.TICK_NS
     odd = recorded("proc-pid-stat.txt").replace("(nginx)", "(a) b (c)")
     assert procfs.parse_stat(odd)["comm"] == "a) b (c" and procfs.parse_stat(odd)["ppid"] == 25873
@@ -36,8 +42,9 @@ def test_switches_and_memory():
 def test_cpus():
     cpus = procfs.parse_cpus(recorded("stat.txt"))
     assert sorted(cpus) == [0, 1] and all(b > 0 for b, _ in cpus.values())
-    assert procfs.parse_cpus("cpu3 1 2 4 1000 8 16 32 64 0 0\n") == \
-        {3: ((1 + 2 + 4 + 16 + 32) * procfs.TICK_NS, 64 * procfs.TICK_NS)}
+    assert procfs.parse_cpus("cpu3 1 2 4 1000 8 16 32 64 0 0\n") == {
+        3: ((1 + 2 + 4 + 16 + 32) * procfs.TICK_NS, 64 * procfs.TICK_NS)
+    }
 
 
 def test_network_files():
@@ -64,32 +71,58 @@ def test_default_split_keeps_hardware_threads_on_one_side():
 
 def test_cgroup_v2_as_httparena_counts():
     got = cgroup.usage_v2("14680064\n", recorded("memory-stat-v2.txt"))
-    assert got == {"used": 14680064 - 3014656, "anon": 5611520, "sock": 262144, "slab": 1562656, "kernel": 1826816}
+    assert got == {
+        "used": 14680064 - 3014656,
+        "anon": 5611520,
+        "sock": 262144,
+        "slab": 1562656,
+        "kernel": 1826816,
+    }
 
 
 def test_cgroup_v1_adds_sockets():
     got = cgroup.usage_v1("13225984\n", recorded("memory-stat-v1.txt"), "131072\n", "4096\n")
-    assert got["used"] == 13225984 - 0 + 4096 and got["anon"] == 12025856 and got["kernel"] == 131072
+    assert (
+        got["used"] == 13225984 - 0 + 4096 and got["anon"] == 12025856 and got["kernel"] == 131072
+    )
     assert got["slab"] is None
 
 
 def test_where_the_group_would_be():
     v1 = "4:memory:/a/b\n0::/\n"
-    mounts = "cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
-    assert cgroup.find_own(v1, mounts) == [(1, "/sys/fs/cgroup/memory", "/a/b"), (2, "/sys/fs/cgroup/unified", "/")]
-    assert cgroup.find_own("0::/user.slice\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n") == \
-        [(2, "/sys/fs/cgroup", "/user.slice")]
+    mounts = (
+        "cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\ncgroup2 /sys/fs/cgroup/unified"
+        " cgroup2 rw 0 0\n"
+    )
+    assert cgroup.find_own(v1, mounts) == [
+        (1, "/sys/fs/cgroup/memory", "/a/b"),
+        (2, "/sys/fs/cgroup/unified", "/"),
+    ]
+    assert cgroup.find_own("0::/user.slice\n", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n") == [
+        (2, "/sys/fs/cgroup", "/user.slice")
+    ]
 
 
 def test_counts_of_system_calls():
     got = counts.parse_strace(recorded("strace.txt"))
-    assert got == {"epoll_wait": 12, "writev": 4, "close": 4, "accept4": 4, "recvfrom": 8, "setsockopt": 4, "epoll_ctl": 4}
+    assert got == {
+        "epoll_wait": 12,
+        "writev": 4,
+        "close": 4,
+        "accept4": 4,
+        "recvfrom": 8,
+        "setsockopt": 4,
+        "epoll_ctl": 4,
+    }
     with_errors = " 10.00    0.000010           1         9         3 read\n"
     assert counts.parse_strace(with_errors) == {"read": 9}
-    perf = "# started on x\n0,,syscalls:sys_enter_getpid,482623,100.00,,\n7,,syscalls:sys_enter_writev,482623,100.00,,\n"
+    perf = "# started on x\n"
+    for calls, name in ((0, "getpid"), (7, "writev")):
+        perf += f"{calls},,syscalls:sys_enter_{name},482623,100.00,,\n"
     assert counts.parse_perf_stat(perf + recorded("perf-stat.txt")) == {"writev": 7}
-    assert counts.per_request({"read": 1000, "close": 1, "open": 2}, 10000) == \
-        pytest.approx({"read": 0.1, "others": 0.0003})
+    assert counts.per_request({"read": 1000, "close": 1, "open": 2}, 10000) == pytest.approx(
+        {"read": 0.1, "others": 0.0003}
+    )
 
 
 def test_instructions_of_all_processes():
@@ -101,7 +134,9 @@ def test_a_series_is_read_between_its_samples():
     s = sampler.Series()
     for t, v in ((1.0, 0.0), (2.0, 10.0), (4.0, 50.0)):
         s.add(t, v)
-    assert s.at(0.0) == (0.0,) and s.at(1.5) == (5.0,) and s.at(3.0) == (30.0,) and s.at(9) == (50.0,)
+    assert (
+        s.at(0.0) == (0.0,) and s.at(1.5) == (5.0,) and s.at(3.0) == (30.0,) and s.at(9) == (50.0,)
+    )
     assert s.delta(1.5, 3.0) == (25.0,)
 
 
@@ -144,24 +179,33 @@ def test_bytes_are_predicted_from_the_mix():
 
 def test_the_watchdog_ends_what_the_tool_could_not(tmp_path):
     """A tool that is killed outright leaves nothing behind."""
-    code = ("import sys, time; sys.path.insert(0, %r)\n"
-            "from bench import children\n"
-            "n = children.Nursery()\n"
-            "c = n.spawn(['sleep', '300'], %r)\n"
-            "print(c.pid, n.watchdog, flush=True); time.sleep(300)\n")
+    code = (
+        "import sys, time; sys.path.insert(0, %r)\n"
+        "from bench import children\n"
+        "n = children.Nursery()\n"
+        "c = n.spawn(['sleep', '300'], %r)\n"
+        "print(c.pid, n.watchdog, flush=True); time.sleep(300)\n"
+    )
     base = str(tmp_path / "log")
-    tool = subprocess.Popen([sys.executable, "-c", code % (os.path.dirname(os.path.dirname(children.__file__)), base)],
-                            stdout=subprocess.PIPE, text=True)
+    tool = subprocess.Popen(
+        [sys.executable, "-c", code % (os.path.dirname(os.path.dirname(children.__file__)), base)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     pids = [int(w) for w in tool.stdout.readline().split()]
     assert all(procfs.process(p) for p in pids)
     tool.kill()
     tool.wait()
     end = time.monotonic() + 20
-    while time.monotonic() < end and any((procfs.process(p) or {"state": "Z"})["state"] != "Z" for p in pids):
+    while time.monotonic() < end and any(
+        (procfs.process(p) or {"state": "Z"})["state"] != "Z" for p in pids
+    ):
         time.sleep(0.05)
     assert all((procfs.process(p) or {"state": "Z"})["state"] == "Z" for p in pids)
 
 
 def test_a_rotation_broken_off_is_allowed_for_and_no_more():
     assert slicerun.rotation_edge([100, 100]) == 0
-    assert slicerun.rotation_edge([100, 200, 600]) == pytest.approx(300)    # after the second: 300 where 600 is the mean's
+    assert slicerun.rotation_edge([100, 200, 600]) == pytest.approx(
+        300
+    )  # after the second: 300 where 600 is the mean's

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The whole tool with short runs: its structure, its refusals, and that nothing survives it. Never its speed."""
+"""The whole tool with short runs: its structure, its refusals, and that nothing survives it. Never
+its speed."""
 import json
 import os
 import re
@@ -27,8 +28,13 @@ def assert_nothing_left(marker):
     """No process whose command line or environment mentions the marker is alive."""
     end = time.monotonic() + 20
     while True:
-        left = [p for p in procfs.list_pids() if p != os.getpid() and marker in procfs.read_text(f"/proc/{p}/cmdline")
-                and (procfs.process(p) or {"state": "Z"})["state"] not in "ZX"]
+        left = [
+            p
+            for p in procfs.list_pids()
+            if p != os.getpid()
+            and marker in procfs.read_text(f"/proc/{p}/cmdline")
+            and (procfs.process(p) or {"state": "Z"})["state"] not in "ZX"
+        ]
         if not left:
             return
         assert time.monotonic() < end, [procfs.read_text(f"/proc/{p}/cmdline") for p in left]
@@ -38,7 +44,9 @@ def assert_nothing_left(marker):
 def check_structure(done, names, profiles, conns, pairs):
     assert done["schema"] == 1 and not done["interrupted"]
     assert [s["name"] for s in done["servers"]] == names
-    assert [(c["profile"], c["conns"]) for c in done["cells"]] == [(p, n) for p in profiles for n in conns]
+    assert [(c["profile"], c["conns"]) for c in done["cells"]] == [
+        (p, n) for p in profiles for n in conns
+    ]
     for cell in done["cells"]:
         assert cell["failed"] is None and cell["pairs"] == pairs
         orders = {}
@@ -67,8 +75,27 @@ def test_both_engines(wrk, bivalve, engines, dataset, tmp_path):
     sides = engines if len(engines) > 1 else engines * 2
     names = engines if len(engines) > 1 else [engines[0], engines[0] + "#2"]
     argv = [w for e in sides for w in ("--engine", e)]
-    done = bench("compare", *argv, "--bivalve", bivalve, "--dataset", dataset, "--conns", "8", "--pairs", "4", "--idle", "200",
-                 "--generator", "wrk", "--workers", "1", "--out", "out", cwd=tmp_path)
+    done = bench(
+        "compare",
+        *argv,
+        "--bivalve",
+        bivalve,
+        "--dataset",
+        dataset,
+        "--conns",
+        "8",
+        "--pairs",
+        "4",
+        "--idle",
+        "200",
+        "--generator",
+        "wrk",
+        "--workers",
+        "1",
+        "--out",
+        "out",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     got = results(tmp_path / "out")
     check_structure(got, names, ["baseline", "pipelined", "limited-conn", "json"], [8], 4)
@@ -95,9 +122,34 @@ def test_engine_counters(wrk, bivalve, engines, dataset, tmp_path):
     """--counts: system calls by name, the engine's own counters, user instructions."""
     if not any(map(__import__("shutil").which, ("strace", "perf"))):
         pytest.skip("neither strace nor perf is on the PATH (Debian: apt install strace)")
-    done = bench("compare", "--engine", engines[0], "--engine", engines[-1], "--bivalve", bivalve, "--dataset", dataset,
-                 "--conns", "8", "--pairs", "1", "--idle", "0", "--profile", "baseline", "--generator", "wrk",
-                 "--workers", "1", "--counts", "--out", "out", cwd=tmp_path, timeout=400)
+    done = bench(
+        "compare",
+        "--engine",
+        engines[0],
+        "--engine",
+        engines[-1],
+        "--bivalve",
+        bivalve,
+        "--dataset",
+        dataset,
+        "--conns",
+        "8",
+        "--pairs",
+        "1",
+        "--idle",
+        "0",
+        "--profile",
+        "baseline",
+        "--generator",
+        "wrk",
+        "--workers",
+        "1",
+        "--counts",
+        "--out",
+        "out",
+        cwd=tmp_path,
+        timeout=400,
+    )
     assert done.returncode == 0, done.stderr
     for row in results(tmp_path / "out")["counts"]:
         notes = " ".join(row["notes"])
@@ -115,11 +167,33 @@ def test_engine_counters(wrk, bivalve, engines, dataset, tmp_path):
 def test_any_server_and_profiles_of_ones_own(wrk, tmp_path):
     os.mkdir(tmp_path / "mine")
     (tmp_path / "mine" / "twice.ini").write_text(
-        "[profile]\ntitle = of the test\nrequests = a\n[request a]\ntarget = /baseline11?a=1&b=1\nexpect = 2\n")
-    done = bench("compare", "--server", "one=" + tiny("max=" + LIMITED), "--server", "two=" + tiny("max=" + LIMITED),
-                 "--server", "three=" + tiny("max=" + LIMITED), "--profile", "twice,limited-conn",
-                 "--profiles-dir", "mine", "--conns", "4", "--pairs", "2", "--idle", "0", "--generator", "wrk", "--out",
-                 "out", cwd=tmp_path)
+        "[profile]\ntitle = of the test\nrequests = a\n[request a]\ntarget ="
+        " /baseline11?a=1&b=1\nexpect = 2\n"
+    )
+    done = bench(
+        "compare",
+        "--server",
+        "one=" + tiny("max=" + LIMITED),
+        "--server",
+        "two=" + tiny("max=" + LIMITED),
+        "--server",
+        "three=" + tiny("max=" + LIMITED),
+        "--profile",
+        "twice,limited-conn",
+        "--profiles-dir",
+        "mine",
+        "--conns",
+        "4",
+        "--pairs",
+        "2",
+        "--idle",
+        "0",
+        "--generator",
+        "wrk",
+        "--out",
+        "out",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     got = results(tmp_path / "out")
     check_structure(got, ["one", "two", "three"], ["twice", "limited-conn"], [4], 2)
@@ -127,66 +201,197 @@ def test_any_server_and_profiles_of_ones_own(wrk, tmp_path):
 
 
 def test_until_and_time_budget(wrk, tmp_path):
-    sides = ["--server", "one=" + tiny(), "--server", "two=" + tiny(), "--conns", "4", "--idle", "0", "--generator", "wrk",
-             "--profile", "baseline"]
-    done = bench("compare", *sides, "--until", "99%", "--until-metric", "rps", "--time-budget", "90", "--out", "a",
-                 cwd=tmp_path)
+    sides = [
+        "--server",
+        "one=" + tiny(),
+        "--server",
+        "two=" + tiny(),
+        "--conns",
+        "4",
+        "--idle",
+        "0",
+        "--generator",
+        "wrk",
+        "--profile",
+        "baseline",
+    ]
+    done = bench(
+        "compare",
+        *sides,
+        "--until",
+        "99%",
+        "--until-metric",
+        "rps",
+        "--time-budget",
+        "90",
+        "--out",
+        "a",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     cell = results(tmp_path / "a")["cells"][0]
     row = next(r for r in cell["verdicts"]["two"] if r["metric"] == "rps")
     narrow = row["low"] is not None and (row["high"] - row["low"]) / row["ratio"] <= 0.99
-    assert cell["stopped"] == ("interval narrow enough" if narrow else "time budget") and cell["pairs"] >= 6
+    assert (
+        cell["stopped"] == ("interval narrow enough" if narrow else "time budget")
+        and cell["pairs"] >= 6
+    )
     done = bench("compare", *sides, "--time-budget", "8", "--out", "b", cwd=tmp_path)
     cell = results(tmp_path / "b")["cells"][0]
-    assert cell["stopped"] == "time budget" and 1 <= cell["pairs"] < 8 and "ended by: time budget" in done.stdout
+    assert (
+        cell["stopped"] == "time budget"
+        and 1 <= cell["pairs"] < 8
+        and "ended by: time budget" in done.stdout
+    )
 
 
 def test_fixed_rate(tmp_path):
     need("h2load", "nghttp2-client")
-    done = bench("compare", "--server", "one=" + tiny(), "--server", "two=" + tiny(), "--rate", "80", "--conns", "4", "--pairs",
-                 "1", "--idle", "0", "--out", "out", cwd=tmp_path)
+    done = bench(
+        "compare",
+        "--server",
+        "one=" + tiny(),
+        "--server",
+        "two=" + tiny(),
+        "--rate",
+        "80",
+        "--conns",
+        "4",
+        "--pairs",
+        "1",
+        "--idle",
+        "0",
+        "--out",
+        "out",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     got = results(tmp_path / "out")
     # Of the default profiles those that a fixed rate cannot express are left out, and that is said.
     assert [c["profile"] for c in got["cells"]] == ["baseline", "json"]
     assert "GET only" in done.stderr and "batches of 16" in done.stderr
     for cell in got["cells"]:
-        assert cell["rate"] == 80 and all(s["rate"] == 80 and s["rate_met"] in (True, False) for s in cell["slices"])
+        assert cell["rate"] == 80 and all(
+            s["rate"] == 80 and s["rate_met"] in (True, False) for s in cell["slices"]
+        )
 
 
 def test_a_rate_that_is_not_reached_is_marked(tmp_path):
     need("h2load", "nghttp2-client")
-    done = bench("compare", "--server", "one=" + tiny(), "--server", "two=" + tiny(), "--rate", "1000000", "--conns", "4",
-                 "--pairs", "1", "--idle", "0", "--profile", "baseline", "--out", "out", cwd=tmp_path)
-    assert "of 1,000,000 requests/s" in done.stdout and "under 99 %" in done.stdout, done.stderr + done.stdout
+    done = bench(
+        "compare",
+        "--server",
+        "one=" + tiny(),
+        "--server",
+        "two=" + tiny(),
+        "--rate",
+        "1000000",
+        "--conns",
+        "4",
+        "--pairs",
+        "1",
+        "--idle",
+        "0",
+        "--profile",
+        "baseline",
+        "--out",
+        "out",
+        cwd=tmp_path,
+    )
+    assert "of 1,000,000 requests/s" in done.stdout and "under 99 %" in done.stdout, (
+        done.stderr + done.stdout
+    )
 
 
 def test_run_saves_and_compares(wrk, tmp_path):
-    argv = ["run", "--server", "tiny=" + tiny(), "--profile", "baseline", "--conns", "4", "--seconds", "1", "--generator",
-            "wrk", "--save", "saved.json"]
+    argv = [
+        "run",
+        "--server",
+        "tiny=" + tiny(),
+        "--profile",
+        "baseline",
+        "--conns",
+        "4",
+        "--seconds",
+        "1",
+        "--generator",
+        "wrk",
+        "--save",
+        "saved.json",
+    ]
     first = bench(*argv, "--out", "one", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert re.search(r"^baseline\s+4\s+[\d,]+\s+\d+\s+[\d.]+ MiB$", first.stdout, re.M) and "150.0" in first.stdout
+    assert (
+        re.search(r"^baseline\s+4\s+[\d,]+\s+\d+\s+[\d.]+ MiB$", first.stdout, re.M)
+        and "150.0" in first.stdout
+    )
     second = bench(*argv, "--out", "two", cwd=tmp_path)
-    assert "Δ RPS" in second.stdout and re.search(r"MiB\s+(~0|[+-][\d.]+)%", second.stdout), second.stdout + second.stderr
+    assert "Δ RPS" in second.stdout and re.search(r"MiB\s+(~0|[+-][\d.]+)%", second.stdout), (
+        second.stdout + second.stderr
+    )
     third = bench(*argv[:-2], "--against", "saved.json", "--out", "three", cwd=tmp_path)
     assert third.returncode == 0 and "Δ memory" in third.stdout
     assert len(results(tmp_path / "three")["cells"][0]["slices"]) == 3
 
 
-@pytest.mark.parametrize("argv, why", [
-    (["compare", "--server", "a=true"], "no {port} in the command"),
-    (["compare", "--server", "a=true {port}"], "needs two sides"),
-    (["compare", "--server", "a=/no/such/program {port}", "--server", "b=true {port}"], "cannot run /no/such/program"),
-    (["compare", "--server", "a=sh -c 'echo my reason >&2; exit 4' {port}", "--server", "b=true {port}"],
-     "ended at start (exit status 4)"),
-    (["compare", "--server", "a=true {port}", "--server", "b=true {port}", "--profile", "none"], "no profile none"),
-    (["compare", "--server", "a=true {port}", "--server", "b=true {port}", "--conns", "900000"], "file descriptors"),
-    (["compare", "--server", "a=true {port}", "--server", "b=true {port}", "--cpus", "0"], "SERVER:LOAD"),
-    (["compare", "--engine", "libev", "--engine", "libev", "--bivalve", "/no/such"], "not an executable"),
-    (["run", "--server", "a=true {port}", "--against", "/no/such"], "is not what bivalve-bench run --save writes"),
-    (["report", "/no/such"], "is not a results.json"),
-])
+@pytest.mark.parametrize(
+    "argv, why",
+    [
+        (["compare", "--server", "a=true"], "no {port} in the command"),
+        (["compare", "--server", "a=true {port}"], "needs two sides"),
+        (
+            ["compare", "--server", "a=/no/such/program {port}", "--server", "b=true {port}"],
+            "cannot run /no/such/program",
+        ),
+        (
+            [
+                "compare",
+                "--server",
+                "a=sh -c 'echo my reason >&2; exit 4' {port}",
+                "--server",
+                "b=true {port}",
+            ],
+            "ended at start (exit status 4)",
+        ),
+        (
+            [
+                "compare",
+                "--server",
+                "a=true {port}",
+                "--server",
+                "b=true {port}",
+                "--profile",
+                "none",
+            ],
+            "no profile none",
+        ),
+        (
+            [
+                "compare",
+                "--server",
+                "a=true {port}",
+                "--server",
+                "b=true {port}",
+                "--conns",
+                "900000",
+            ],
+            "file descriptors",
+        ),
+        (
+            ["compare", "--server", "a=true {port}", "--server", "b=true {port}", "--cpus", "0"],
+            "SERVER:LOAD",
+        ),
+        (
+            ["compare", "--engine", "libev", "--engine", "libev", "--bivalve", "/no/such"],
+            "not an executable",
+        ),
+        (
+            ["run", "--server", "a=true {port}", "--against", "/no/such"],
+            "is not what bivalve-bench run --save writes",
+        ),
+        (["report", "/no/such"], "is not a results.json"),
+    ],
+)
 def test_what_cannot_work_is_said_before_anything_is_measured(wrk, argv, why, tmp_path):
     if "--conns" in argv:
         hard = __import__("resource").getrlimit(__import__("resource").RLIMIT_NOFILE)[1]
@@ -198,35 +403,85 @@ def test_what_cannot_work_is_said_before_anything_is_measured(wrk, argv, why, tm
 
 
 def test_a_server_s_last_words_are_shown(wrk, tmp_path):
-    done = bench("compare", "--server", "a=sh -c 'echo my reason >&2; exit 4' {port}", "--server", "b=true {port}", cwd=tmp_path)
+    done = bench(
+        "compare",
+        "--server",
+        "a=sh -c 'echo my reason >&2; exit 4' {port}",
+        "--server",
+        "b=true {port}",
+        cwd=tmp_path,
+    )
     assert "my reason" in done.stderr
 
 
 def test_missing_generator(tmp_path):
     env = dict(os.environ, PATH=str(tmp_path))
-    done = bench("compare", "--server", "a=" + tiny(), "--server", "b=" + tiny(), cwd=tmp_path, env=env)
+    done = bench(
+        "compare", "--server", "a=" + tiny(), "--server", "b=" + tiny(), cwd=tmp_path, env=env
+    )
     assert done.returncode == 1 and "wrk is not on the PATH; install it" in done.stderr
-    done = bench("compare", "--server", "a=" + tiny(), "--server", "b=" + tiny(), "--rate", "10", cwd=tmp_path, env=env)
+    done = bench(
+        "compare",
+        "--server",
+        "a=" + tiny(),
+        "--server",
+        "b=" + tiny(),
+        "--rate",
+        "10",
+        cwd=tmp_path,
+        env=env,
+    )
     assert done.returncode == 1 and "nghttp2-client" in done.stderr
 
 
 def test_wrong_options_end_with_2(tmp_path):
-    for argv in (["compare", "--pairs", "none"], ["compare", "--until", "x"], [], ["compare", "--conns", "0"]):
+    for argv in (
+        ["compare", "--pairs", "none"],
+        ["compare", "--until", "x"],
+        [],
+        ["compare", "--conns", "0"],
+    ):
         done = bench(*argv, cwd=tmp_path)
         assert done.returncode == 2 and "usage" in done.stderr
 
 
 def test_wrong_answers_stop_it(wrk, tmp_path):
-    done = bench("compare", "--server", "a=" + tiny(), "--server", "b=" + tiny("baseline=56"), "--profile", "baseline",
-                 cwd=tmp_path)
+    done = bench(
+        "compare",
+        "--server",
+        "a=" + tiny(),
+        "--server",
+        "b=" + tiny("baseline=56"),
+        "--profile",
+        "baseline",
+        cwd=tmp_path,
+    )
     assert done.returncode == 1 and "b does not answer profile baseline correctly" in done.stderr
     assert "b'56'" in done.stderr
 
 
 def test_answers_that_turn_wrong_under_load_fail_the_row(wrk, tmp_path):
     """The check passes; afterwards the bytes per response are not what it predicts."""
-    done = bench("compare", "--server", "a=" + tiny(), "--server", "b=" + tiny("late=40"), "--profile", "pipelined", "--conns",
-                 "2", "--pairs", "1", "--idle", "0", "--generator", "wrk", "--out", "out", cwd=tmp_path)
+    done = bench(
+        "compare",
+        "--server",
+        "a=" + tiny(),
+        "--server",
+        "b=" + tiny("late=40"),
+        "--profile",
+        "pipelined",
+        "--conns",
+        "2",
+        "--pairs",
+        "1",
+        "--idle",
+        "0",
+        "--generator",
+        "wrk",
+        "--out",
+        "out",
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     cell = results(tmp_path / "out")["cells"][0]
     assert "bytes per response where the check predicts" in cell["failed"]
@@ -234,8 +489,26 @@ def test_answers_that_turn_wrong_under_load_fail_the_row(wrk, tmp_path):
 
 
 def test_a_server_that_dies_fails_the_row(wrk, tmp_path):
-    done = bench("compare", "--server", "a=" + tiny(), "--server", "b=" + tiny("die=2.5"), "--profile", "baseline", "--conns",
-                 "2", "--pairs", "6", "--idle", "0", "--generator", "wrk", "--out", "out", cwd=tmp_path)
+    done = bench(
+        "compare",
+        "--server",
+        "a=" + tiny(),
+        "--server",
+        "b=" + tiny("die=2.5"),
+        "--profile",
+        "baseline",
+        "--conns",
+        "2",
+        "--pairs",
+        "6",
+        "--idle",
+        "0",
+        "--generator",
+        "wrk",
+        "--out",
+        "out",
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     failed = results(tmp_path / "out")["cells"][0]["failed"]
     assert "b died (exit status 3)" in failed and "dying as I was told" in failed
@@ -246,21 +519,59 @@ def test_a_busy_port(wrk, tmp_path):
         s.bind(("127.0.0.1", 0))
         s.listen(1)
         port = s.getsockname()[1]
-        done = bench("compare", "--server", "a=" + tiny(), "--server", "b=" + tiny(), "--port", str(port), cwd=tmp_path)
+        done = bench(
+            "compare",
+            "--server",
+            "a=" + tiny(),
+            "--server",
+            "b=" + tiny(),
+            "--port",
+            str(port),
+            cwd=tmp_path,
+        )
     assert done.returncode == 1 and f"port {port} is in use" in done.stderr
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_interrupted_it_reports_and_leaves_nothing(wrk, number, status, tmp_path):
     # The servers hide: children in sessions of their own that ignore SIGTERM.
-    argv = ["compare", "--server", "a=" + tiny("child=1", f"at={tmp_path}"), "--server",
-            "b=" + tiny("child=1", f"at={tmp_path}"), "--profile", "baseline", "--conns", "2", "--pairs", "50", "--idle", "0",
-            "--generator", "wrk", "--max-foreign", "1000", "--out", "out"]
-    tool = subprocess.Popen([sys.executable, TOOL, *argv], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, start_new_session=True)
+    argv = [
+        "compare",
+        "--server",
+        "a=" + tiny("child=1", f"at={tmp_path}"),
+        "--server",
+        "b=" + tiny("child=1", f"at={tmp_path}"),
+        "--profile",
+        "baseline",
+        "--conns",
+        "2",
+        "--pairs",
+        "50",
+        "--idle",
+        "0",
+        "--generator",
+        "wrk",
+        "--max-foreign",
+        "1000",
+        "--out",
+        "out",
+    ]
+    tool = subprocess.Popen(
+        [sys.executable, TOOL, *argv],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     end = time.monotonic() + 60
-    while time.monotonic() < end and len(os.listdir(tmp_path / "out" / "load")
-                                         if (tmp_path / "out" / "load").exists() else []) < 2:
+    while (
+        time.monotonic() < end
+        and len(
+            os.listdir(tmp_path / "out" / "load") if (tmp_path / "out" / "load").exists() else []
+        )
+        < 2
+    ):
         time.sleep(0.1)
     time.sleep(6)
     tool.send_signal(number)
@@ -273,10 +584,32 @@ def test_interrupted_it_reports_and_leaves_nothing(wrk, number, status, tmp_path
 
 
 def test_killed_outright_it_leaves_nothing(wrk, tmp_path):
-    argv = ["compare", "--server", "a=" + tiny(f"at={tmp_path}"), "--server", "b=" + tiny(f"at={tmp_path}"), "--profile",
-            "baseline", "--conns", "2", "--pairs", "50", "--idle", "0", "--generator", "wrk", "--out", str(tmp_path / "out")]
-    tool = subprocess.Popen([sys.executable, TOOL, *argv], cwd=tmp_path, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, start_new_session=True)
+    argv = [
+        "compare",
+        "--server",
+        "a=" + tiny(f"at={tmp_path}"),
+        "--server",
+        "b=" + tiny(f"at={tmp_path}"),
+        "--profile",
+        "baseline",
+        "--conns",
+        "2",
+        "--pairs",
+        "50",
+        "--idle",
+        "0",
+        "--generator",
+        "wrk",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    tool = subprocess.Popen(
+        [sys.executable, TOOL, *argv],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     time.sleep(5)
     assert tool.poll() is None
     tool.kill()

@@ -31,10 +31,14 @@ def answer(method, target, body):
         return 200, OPTIONS.get("baseline", str(total)), "text/plain"
     if path == "/pipeline":
         late = int(OPTIONS.get("late", 0))
-        return 200, "ok" if not late or served < late else "something longer than it ought to be", "text/plain"
+        return (
+            200,
+            "ok" if not late or served < late else "something longer than it ought to be",
+            "text/plain",
+        )
     if path.startswith("/json/"):
         m = int(query.partition("=")[2] or 1)
-        items = [dict(r, total=r["price"] * r["quantity"] * m) for r in RECORDS[:int(path[6:])]]
+        items = [dict(r, total=r["price"] * r["quantity"] * m) for r in RECORDS[: int(path[6:])]]
         return 200, json.dumps({"items": items, "count": len(items)}), "application/json"
     return 404, "no", "text/plain"
 
@@ -57,12 +61,17 @@ async def serve(reader, writer):
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             method, target, _ = head[0].split(" ")
-            headers = {k.lower(): v.strip().lower() for k, _, v in (h.partition(":") for h in head[1:] if h)}
+            headers = {
+                k.lower(): v.strip().lower()
+                for k, _, v in (h.partition(":") for h in head[1:] if h)
+            }
             status, body, kind = answer(method, target, await read_body(reader, headers))
             done += 1
             last = "Connection: close\r\n" if done == limit else ""
-            writer.write(f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{last}\r\n{body}"
-                         .encode())
+            writer.write(
+                f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length:"
+                f" {len(body)}\r\n{last}\r\n{body}".encode()
+            )
             await writer.drain()
             if last:
                 break
