@@ -6,13 +6,23 @@
 
 #include "registry.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "engines.h"
 #include "util.h"
+
+#define REGISTRY_PROBE_S 10 /* a probe that takes longer hangs */
+
+static_assert(sizeof(struct backend_probe) <= PIPE_BUF, "a probe's result is one atomic write");
 
 /* Best first: the order of `auto`. */
 static const struct backend_ops *const registry_engines[] = {
@@ -69,11 +79,77 @@ static void registry_say_refusal(char *out, size_t out_size, const char *name,
         registry_say(out, out_size, " (%s)", probe->hint);
 }
 
+/* How a process that was probing ended without an answer. */
+static void registry_explain_death(struct backend_probe *probe, int status)
+{
+    int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+    if (number == SIGSYS) {
+        registry_say(probe->reason, sizeof(probe->reason), "trying it was answered with SIGSYS");
+        registry_say(probe->hint, sizeof(probe->hint),
+                     "a seccomp filter, of a container or a service manager, kills who uses it");
+    } else if (number == SIGALRM) {
+        registry_say(probe->reason, sizeof(probe->reason), "trying it took more than %d s",
+                     REGISTRY_PROBE_S);
+    } else if (number) {
+        registry_say(probe->reason, sizeof(probe->reason), "trying it ended with signal %d (%s)",
+                     number, strsignal(number));
+    } else {
+        registry_say(probe->reason, sizeof(probe->reason), "trying it ended with status %d",
+                     WEXITSTATUS(status));
+    }
+}
+
+/* In the child: killed rather than hanging, and told by a write that fits a pipe. */
+static void registry_probe_child(const struct backend_ops *ops, const char *variant, int fd)
+{
+    struct backend_probe probe = {0};
+    sigset_t alarm_alone;
+
+    signal(SIGALRM, SIG_DFL);
+    sigemptyset(&alarm_alone);
+    sigaddset(&alarm_alone, SIGALRM);
+    sigprocmask(SIG_UNBLOCK, &alarm_alone, NULL);
+    alarm(REGISTRY_PROBE_S);
+    ops->probe(variant, &probe);
+    _exit(write(fd, &probe, sizeof(probe)) == (ssize_t)sizeof(probe) ? 0 : 1);
+}
+
+/*
+ * Probe in a process of its own: what goes wrong there (a filter that kills, a hang, something left behind) ends there.
+ * SIGCHLD must not be ignored.
+ */
 static void registry_probe(const struct backend_ops *ops, const char *variant,
                            struct backend_probe *probe)
 {
+    int fds[2], status = 0;
+    ssize_t n;
+
     memset(probe, 0, sizeof(*probe));
-    ops->probe(variant, probe);
+    pid_t pid = pipe2(fds, O_CLOEXEC) < 0 ? -2 : fork();
+    if (pid == 0)
+        registry_probe_child(ops, variant, fds[1]);
+    if (pid < 0) {
+        registry_say(probe->reason, sizeof(probe->reason), "no process to try it in: %s",
+                     strerror(errno));
+        registry_say(probe->hint, sizeof(probe->hint), "raise the limit on %s",
+                     pid == -2 ? "open files" : "processes");
+        if (pid == -1) {
+            close(fds[0]);
+            close(fds[1]);
+        }
+        return;
+    }
+    close(fds[1]);
+    while ((n = read(fds[0], probe, sizeof(*probe))) < 0 && errno == EINTR)
+        continue;
+    close(fds[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (n == (ssize_t)sizeof(*probe))
+        return;
+    memset(probe, 0, sizeof(*probe));
+    registry_explain_death(probe, status);
 }
 
 static int registry_choose_auto(struct registry_choice *choice)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -51,6 +52,7 @@ int main(int argc, char **argv)
     char error[OPTIONS_ERROR_MAX];
 
     main_hold_standard_fds();
+    signal(SIGCHLD, SIG_DFL); /* who starts us may have ignored it, and then there is no child to wait for */
     if (options_parse(argc, argv, &o, error) < 0) {
         fprintf(stderr, "bivalve: %s\n", error);
         return 2;

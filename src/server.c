@@ -9,8 +9,10 @@
 
 #include "server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,7 +34,6 @@
 #include "supervisor.h"
 #include "worker.h"
 
-#define SERVER_PROBE_S  20          /* a probe that hangs is ended after so long */
 #define SERVER_CPUS_MAX (1u << 16)
 
 /* LeakSanitizer stops the process with ptrace(2) to look at it, which the filter forbids. */
@@ -121,19 +122,17 @@ struct server_verdict {
     char why[2 * BACKEND_TEXT_MAX];
 };
 
+static_assert(sizeof(struct server_verdict) <= PIPE_BUF, "a verdict is one atomic write");
+
 /* In the child: under the workers' limits and privileges, but nothing that it does outlives it. */
-static void server_probe_child(const struct server *s, const char *spec, int fd)
+static void server_choose_child(const struct server *s, int fd)
 {
     struct server_verdict v = {0};
     struct registry_choice choice;
-    sigset_t none;
 
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    alarm(SERVER_PROBE_S);
     v.rc = privdrop_apply(&s->priv, v.why);
     if (v.rc == 0) {
-        v.rc = registry_choose(spec, &choice);
+        v.rc = registry_choose(s->o->backend, &choice);
         v.automatic = choice.automatic;
         if (choice.ops)
             snprintf(v.name, sizeof(v.name), "%s", choice.ops->name);
@@ -142,10 +141,10 @@ static void server_probe_child(const struct server *s, const char *spec, int fd)
     _exit(write(fd, &v, sizeof(v)) == (ssize_t)sizeof(v) ? 0 : 1);
 }
 
-/* Ask a throw-away child to resolve `spec`. False when it died over it: then v->why says how. */
-static bool server_probe(const struct server *s, const char *spec, struct server_verdict *v)
+/* Ask a throw-away child which engine it is to be. */
+static void server_ask(const struct server *s, struct server_verdict *v)
 {
-    int fds[2], status = 0;
+    int fds[2];
     pid_t pid = -1;
     ssize_t n = 0;
 
@@ -153,71 +152,39 @@ static bool server_probe(const struct server *s, const char *spec, struct server
     if (pipe2(fds, O_CLOEXEC) == 0) {
         pid = fork();
         if (pid == 0)
-            server_probe_child(s, spec, fds[1]);
+            server_choose_child(s, fds[1]);
         close(fds[1]);
         while (pid > 0 && (n = read(fds[0], v, sizeof(*v))) < 0 && errno == EINTR)
             continue;
         close(fds[0]);
     }
-    if (pid < 0) {
-        snprintf(v->why, sizeof(v->why), "cannot start a process to try the engine in: %s", strerror(errno));
-        return false;
-    }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    int err = errno;
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         continue;
     if (n == (ssize_t)sizeof(*v))
-        return true;
+        return;
     memset(v, 0, sizeof(*v));
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-        snprintf(v->why, sizeof(v->why), "trying it was answered with SIGSYS: a seccomp filter (of a container or a service manager) kills who uses it");
-    else if (WIFSIGNALED(status))
-        snprintf(v->why, sizeof(v->why), "trying it ended with signal %d (%s)", WTERMSIG(status),
-                 WTERMSIG(status) == SIGALRM ? "it hung" : strsignal(WTERMSIG(status)));
-    else
-        snprintf(v->why, sizeof(v->why), "trying it ended with status %d", WEXITSTATUS(status));
-    return false;
-}
-
-/* `auto`, after the child died: one engine after the other, each in a child of its own. */
-static bool server_probe_each(const struct server *s, struct server_verdict *v)
-{
-    char why[sizeof(v->why)] = "";
-    size_t len = 0;
-
-    for (const struct backend_ops *const *e = registry_list(); *e; e++) {
-        bool alive = server_probe(s, (*e)->name, v);
-        if (alive && v->rc == 0) {
-            v->automatic = true;
-            snprintf(v->why, sizeof(v->why), "%.700s; using %s", why, (*e)->name);
-            return true;
-        }
-        if (len < sizeof(why))
-            len += (size_t)snprintf(why + len, sizeof(why) - len, "%s%s does not run here: %s", len ? "; " : "", (*e)->name, v->why);
-    }
     v->rc = -ENOTSUP;
-    memcpy(v->why, why, sizeof(why));
-    return true;
+    snprintf(v->why, sizeof(v->why), "the process that chooses an engine %s: %s", pid < 0 ? "cannot be started" : "died",
+             pid < 0 ? strerror(err) : "out of memory?");
 }
 
 /* 0, or the exit status. */
 static int server_choose_engine(struct server *s)
 {
-    const char *spec = s->o->backend;
+    const char *spec = s->o->backend, *colon = strchr(spec, ':');
     struct server_verdict v;
-    bool alive = server_probe(s, spec, &v);
 
-    if (!alive && !strcmp(spec, "auto"))
-        alive = server_probe_each(s, &v);
-    const char *colon = strchr(spec, ':');
+    server_ask(s, &v);
     s->engine.ops = v.name[0] ? registry_find(v.name, strlen(v.name)) : NULL;
     s->engine.variant = colon ? colon + 1 : NULL;
     s->engine.automatic = v.automatic;
-    if (alive && v.rc == 0 && s->engine.ops) {
+    if (v.rc == 0 && s->engine.ops) {
         if (v.automatic)
-            log_notice("--backend auto: %s", v.why);
+            log_notice("--backend %s: %s", spec, v.why);
         return 0;
     }
-    log_error("--backend %s: %s%s", spec, v.why, strcmp(spec, "auto") ? " (--backend auto takes an engine that runs)" : "");
+    log_error("--backend %s: %s%s", spec, v.why, strcmp(spec, "auto") ? "; --backend auto takes an engine that runs" : "");
     return v.rc == -EINVAL ? 2 : 1;
 }
 
@@ -331,7 +298,6 @@ static int server_serve(struct server *s)
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL); /* who starts us may have ignored it, and then there is nothing to wait for */
     sigemptyset(&block);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigaddset(&block, numbers[i]);
