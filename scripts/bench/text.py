@@ -7,6 +7,7 @@ from . import intervals, machine, metrics
 
 MANY_PAIRS = 1000  # more are not worth a figure
 CHIEF = ("rps", "cpu_us")
+CGROUP_PARTS = ("anon", "sock", "slab", "kernel")
 
 
 def width(text):
@@ -115,6 +116,33 @@ def cell_head(cell):
     return f"{cell['profile']}, {cell['conns']} connections{rate}"
 
 
+def transfer_notes(cell):
+    """What each side moved, and what its control group's memory was: one sentence a side."""
+    out = []
+    for name in dict.fromkeys(s["server"] for s in cell["slices"]):
+        slices = [s for s in cell["slices"] if s["server"] == name]
+        size = intervals.median([s["bytes_per_response"] or 0 for s in slices])
+        rate = intervals.median([s["bytes_per_s"] or 0 for s in slices])
+        errors = sum(sum(s["errors"].values()) for s in slices)
+        line = f"{name}: {size:.1f} bytes/response, {rate / 1e6:.1f} MB/s, {errors} errors"
+        if any(s["reconnects"] for s in slices):
+            line += (
+                f", {intervals.median([s['reconnects'] or 0 for s in slices]):,.0f} reconnects a"
+                " slice"
+            )
+        peaks = [s["cgroup"] for s in slices if s["cgroup"]]
+        if peaks:
+            peak = max(peaks, key=lambda c: c["used"])
+            parts = [
+                f"{k} {peak[k] / metrics.MIB:.2f}" for k in CGROUP_PARTS if peak.get(k) is not None
+            ]
+            line += (
+                f"; control group's peak {peak['used'] / metrics.MIB:.2f} MiB: {', '.join(parts)}"
+            )
+        out.append(line)
+    return out
+
+
 def cell_notes(cell):
     """Sentences under a cell's table."""
     out = list(cell.get("marks", []))
@@ -129,6 +157,7 @@ def cell_notes(cell):
         if cell.get("disturbed"):
             line += f"; {cell['disturbed']} of {len(cell['slices'])} slices kept although disturbed"
         out.append(line)
+    out += transfer_notes(cell)
     return out
 
 

@@ -24,6 +24,10 @@ def made_up_slice(server, pair, rps, conns):
         "requests": rps,
         "rps": float(rps),
         "own_rps": float(rps),
+        "bytes_per_response": 103.0,
+        "bytes_per_s": 103.0 * rps,
+        "errors": {"read": 0},
+        "reconnects": 7,
         "cpu_us": 9e5 / rps,
         "user_us": 3e5 / rps,
         "system_us": 6e5 / rps,
@@ -36,7 +40,13 @@ def made_up_slice(server, pair, rps, conns):
         },
         "switches": 0.02,
         "pss_bytes": 3_000_000 + 400 * conns,
-        "cgroup": {"used": 4_000_000 + 4500 * conns},
+        "cgroup": {
+            "used": 4_000_000 + 4500 * conns,
+            "anon": 1 << 20,
+            "sock": 0,
+            "slab": None,
+            "kernel": 2 << 20,
+        },
         "server_cpus": 0.95,
         "load_cpus": 0.97,
         "tool_cpus": 0.02,
@@ -180,6 +190,8 @@ def test_every_plot_is_there_once_and_nothing_is_fetched():
     assert "<script" not in page and "@import" not in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page) and "url(" not in page
     assert "<uring>" not in page and "<b>died</b>" not in page and "io_&lt;uring&gt;" in page
+    assert "103.0 bytes/response" in page and "7 reconnects a slice" in page
+    assert "anon 1.00, sock 0.00, kernel 2.00" in page
     assert "width=device-width" in page and "no valgrind" in page
 
 
