@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "conn.h"
 #include "log.h"
+#include "notify.h"
 #include "sandbox.h"
 
 #define WORKER_ABORT_MS 2000 /* how long an engine may take to let go of what was aborted */
@@ -134,6 +135,8 @@ static int worker_drain(const struct worker_config *cfg, struct core *c, char *e
     uint64_t limit_ms = cfg->set->drain_timeout_ms;
     uint32_t forced = 0;
 
+    if (cfg->alone)
+        notify_send("STOPPING=1");
     conn_drain(c);
     int rc = worker_turns(c, limit_ms ? clock_monotonic_ms() + limit_ms : 0);
     if (worker_stop >= 2) {
