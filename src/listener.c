@@ -2,10 +2,11 @@
 /*
  * listener.c - addresses to listen on and their sockets.
  *
- * Each worker has a socket of its own on the same address (SO_REUSEPORT), and yet a second server must not slip in
- * beside the first. So the first socket is bound and listens without SO_REUSEPORT: that fails if anybody else is there, and
- * nobody else can come after. Only then is the option set on it, and the other sockets join. There is no moment at which the
- * address is free, and port 0 is resolved once.
+ * Each worker has a socket of its own on the same address (SO_REUSEPORT), and yet a second server
+ * must not slip in beside the first. So the first socket is bound and listens without SO_REUSEPORT:
+ * that fails if anybody else is there, and nobody else can come after. Only then is the option set
+ * on it, and the other sockets join. There is no moment at which the address is free, and port 0 is
+ * resolved once.
  */
 #include "config.h"
 
@@ -47,7 +48,8 @@ static int listener_parse_unix(const char *path, struct listener_addr *addr, cha
     size_t len = strlen(path);
 
     if (len == 0 || len >= sizeof(addr->u.un.sun_path)) {
-        snprintf(error, LISTENER_ERROR_MAX, "has no path of 1 to %zu bytes behind unix:", sizeof(addr->u.un.sun_path) - 1);
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "has no path of 1 to %zu bytes behind unix:", sizeof(addr->u.un.sun_path) - 1);
         return -EINVAL;
     }
     addr->unix_socket = true;
@@ -106,7 +108,8 @@ int listener_parse(const char *text, struct listener_addr *addr, char *error)
         addr->u.in4.sin_port = htons((uint16_t)port);
         addr->len = sizeof(addr->u.in4);
     } else {
-        snprintf(error, LISTENER_ERROR_MAX, "has no %s address before the port%s", ip6 ? "IPv6" : "IPv4",
+        snprintf(error, LISTENER_ERROR_MAX, "has no %s address before the port%s",
+                 ip6 ? "IPv6" : "IPv4",
                  strchr(host, ':') && !ip6 ? " (an IPv6 address stands in brackets)"
                  : *host                   ? " (names are not looked up)"
                                            : " (all of them are 0.0.0.0:PORT and [::]:PORT)");
@@ -125,38 +128,49 @@ static int listener_error(char *error, const struct listener_addr *addr, const c
 
     switch (err) {
     case EADDRINUSE:
-        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: address in use: another server listens there; stop it or choose another --listen",
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "cannot listen on %s: address in use: another server listens there; stop it or "
+                 "choose another --listen",
                  addr->text);
         break;
     case EADDRNOTAVAIL:
         snprintf(error, LISTENER_ERROR_MAX,
-                 "cannot listen on %s: no interface of this machine has that address; choose one that \"ip address\" shows, or 0.0.0.0 or [::] for all",
+                 "cannot listen on %s: no interface of this machine has that address; choose one "
+                 "that \"ip address\" shows, or 0.0.0.0 or [::] for all",
                  addr->text);
         break;
     case EACCES:
     case EPERM:
         if (addr->unix_socket)
-            snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: this user may not write to the directory of %s", addr->text, strerror(err),
-                     path);
-        else
             snprintf(error, LISTENER_ERROR_MAX,
-                     "cannot listen on %s: %s: ports below net.ipv4.ip_unprivileged_port_start need root (with --user) or CAP_NET_BIND_SERVICE; or choose a port from 1024 up",
-                     addr->text, strerror(err));
+                     "cannot listen on %s: %s: this user may not write to the directory of %s",
+                     addr->text, strerror(err), path);
+        else
+            snprintf(
+                error, LISTENER_ERROR_MAX,
+                "cannot listen on %s: %s: ports below net.ipv4.ip_unprivileged_port_start need "
+                "root (with --user) or CAP_NET_BIND_SERVICE; or choose a port from 1024 up",
+                addr->text, strerror(err));
         break;
     case EAFNOSUPPORT:
-        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: this kernel has no %s; leave that --listen out", addr->text,
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "cannot listen on %s: this kernel has no %s; leave that --listen out", addr->text,
                  addr->u.sa.sa_family == AF_INET6 ? "IPv6" : "such sockets");
         break;
     case ENOENT:
     case ENOTDIR:
-        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: make the directory first", addr->text, strerror(err));
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: make the directory first",
+                 addr->text, strerror(err));
         break;
     case EMFILE:
     case ENFILE:
-        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: raise the limit (ulimit -n) or lower --workers", addr->text, strerror(err));
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "cannot listen on %s: %s: raise the limit (ulimit -n) or lower --workers",
+                 addr->text, strerror(err));
         break;
     default:
-        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: %s", addr->text, call, strerror(err));
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s: %s", addr->text, call,
+                 strerror(err));
     }
     return -err;
 }
@@ -179,7 +193,7 @@ static int listener_socket_tcp(int family)
     if (family == AF_INET6) /* [::] is IPv6 alone, so that 0.0.0.0 can stand beside it */
         rc = listener_set(fd, IPPROTO_IPV6, IPV6_V6ONLY);
     if (rc == 0)
-        rc = listener_set(fd, SOL_SOCKET, SO_REUSEADDR); /* TIME_WAIT of our own past is no hindrance */
+        rc = listener_set(fd, SOL_SOCKET, SO_REUSEADDR); /* TIME_WAIT is no hindrance */
     if (rc == 0)
         rc = listener_set(fd, IPPROTO_TCP, TCP_NODELAY);
     if (rc < 0) {
@@ -189,7 +203,10 @@ static int listener_socket_tcp(int family)
     return fd;
 }
 
-/* One listening socket on `addr`; `join`: beside ours that are there. The fd, or -errno with `error`. */
+/*
+ * One listening socket on `addr`; `join`: beside ours that are there. The fd, or -errno with
+ * `error`.
+ */
 static int listener_open_one(const struct listener_addr *addr, bool join, char *error)
 {
     const char *call = "socket";
@@ -218,7 +235,8 @@ static int listener_open_one(const struct listener_addr *addr, bool join, char *
 static int listener_open_tcp(struct listener *l, char *error)
 {
     struct listener_addr *addr = &l->addr;
-    bool any_port = (addr->u.sa.sa_family == AF_INET6 ? addr->u.in6.sin6_port : addr->u.in4.sin_port) == 0;
+    bool any_port =
+        (addr->u.sa.sa_family == AF_INET6 ? addr->u.in6.sin6_port : addr->u.in4.sin_port) == 0;
 
     int first = l->fds[0] = listener_open_one(addr, false, error);
     if (first < 0)
@@ -236,7 +254,10 @@ static int listener_open_tcp(struct listener *l, char *error)
             return l->fds[i];
     if (!any_port)
         return 0;
-    /* A port that was not asked for by its number would be lost in listener_suspend(): replace that socket. */
+    /*
+     * A port that was not asked for by its number would be lost in listener_suspend(): replace that
+     * socket.
+     */
     l->fds[0] = listener_open_one(addr, true, error);
     close(first);
     return MIN(l->fds[0], 0);
@@ -251,7 +272,9 @@ static int listener_clear_path(const struct listener_addr *addr, char *error)
     if (lstat(path, &st) < 0)
         return errno == ENOENT ? 0 : listener_error(error, addr, "lstat", errno);
     if (!S_ISSOCK(st.st_mode)) {
-        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: there is a file that is no socket; move it away or choose another path",
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "cannot listen on %s: there is a file that is no socket; move it away or choose "
+                 "another path",
                  addr->text);
         return -EEXIST;
     }
@@ -278,7 +301,10 @@ static int listener_open_unix(struct listener *l, char *error)
     int fd = l->fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return listener_error(error, addr, "socket", errno);
-    /* As with a TCP port, everybody may connect; who may reach the path is for its directory to say. */
+    /*
+     * As with a TCP port, everybody may connect; who may reach the path is for its directory to
+     * say.
+     */
     mode_t mask = umask(0111);
     rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
     umask(mask);
@@ -297,7 +323,8 @@ static int listener_open_unix(struct listener *l, char *error)
     return 0;
 }
 
-int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers, char *error)
+int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,
+                  char *error)
 {
     memset(l, 0, sizeof(*l));
     l->addr = *addr;
@@ -353,8 +380,8 @@ int listener_unlink(const struct listener *l)
 
     if (!l->addr.unix_socket || !l->unix_ino || lstat(path, &st) < 0)
         return 0;
-    if (st.st_dev != l->unix_dev || st.st_ino != l->unix_ino || st.st_mtim.tv_sec != l->unix_made.tv_sec ||
-        st.st_mtim.tv_nsec != l->unix_made.tv_nsec)
+    if (st.st_dev != l->unix_dev || st.st_ino != l->unix_ino ||
+        st.st_mtim.tv_sec != l->unix_made.tv_sec || st.st_mtim.tv_nsec != l->unix_made.tv_nsec)
         return 0; /* another server's by now */
     return unlink(path) < 0 ? -errno : 0;
 }
@@ -377,7 +404,10 @@ bool listener_suspend(struct listener *l, unsigned worker)
         open += l->fds[i] >= 0 && !l->suspended[i];
     if (open < 2)
         return false;
-    /* On Linux this ends listening but keeps the port: tcp_disconnect() leaves bound what bind() was asked for. */
+    /*
+     * On Linux this ends listening but keeps the port: tcp_disconnect() leaves bound what bind()
+     * was asked for.
+     */
     if (shutdown(l->fds[worker], SHUT_RDWR) < 0)
         return false;
     l->suspended[worker] = true;

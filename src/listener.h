@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listener.h - addresses to listen on, and the sockets of each: one SO_REUSEPORT socket per worker for TCP, one shared
- * by all workers for a unix path. The supervisor opens and holds them; workers inherit their own.
+ * listener.h - addresses to listen on, and the sockets of each: one SO_REUSEPORT socket per worker
+ * for TCP, one shared by all workers for a unix path. The supervisor opens and holds them; workers
+ * inherit their own.
  */
 #ifndef BIVALVE_LISTENER_H
 #define BIVALVE_LISTENER_H
@@ -29,32 +30,37 @@ struct listener_addr {
 
 struct listener {
     struct listener_addr addr;
-    unsigned count;          /* sockets: one per worker, or 1 when all workers share it */
-    bool shared;             /* more than one worker accepts from the one socket */
-    int *fds;                /* count of them; -1: closed */
-    bool *suspended;         /* count of them: see listener_suspend() */
-    dev_t unix_dev;          /* which file at the path is ours */
+    unsigned count;  /* sockets: one per worker, or 1 when all workers share it */
+    bool shared;     /* more than one worker accepts from the one socket */
+    int *fds;        /* count of them; -1: closed */
+    bool *suspended; /* count of them: see listener_suspend() */
+    dev_t unix_dev;  /* which file at the path is ours */
     ino_t unix_ino;
     struct timespec unix_made;
 };
 
 /*
- * Understand `IPV4:PORT`, `[IPV6]:PORT` or `unix:PATH`. Pure. 0, or -EINVAL with the reason in `error`
- * (LISTENER_ERROR_MAX bytes), worded to follow the quoted text.
+ * Understand `IPV4:PORT`, `[IPV6]:PORT` or `unix:PATH`. Pure. 0, or -EINVAL with the reason in
+ * `error` (LISTENER_ERROR_MAX bytes), worded to follow the quoted text.
  */
 int listener_parse(const char *text, struct listener_addr *addr, char *error);
 
 /*
- * Open the sockets of `addr` for so many workers (at least 1), listening. Another server on the address is found out,
- * even one of the same user that would share it (SO_REUSEPORT). A stale unix path is removed once connect() is refused
- * there. 0, or -errno with one line in `error` that names the cause and the way out, and nothing left behind.
+ * Open the sockets of `addr` for so many workers (at least 1), listening. Another server on the
+ * address is found out, even one of the same user that would share it (SO_REUSEPORT). A stale unix
+ * path is removed once connect() is refused there. 0, or -errno with one line in `error` that names
+ * the cause and the way out, and nothing left behind.
  */
-int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers, char *error);
+int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,
+                  char *error);
 
 /* The socket that worker `worker` accepts from, -1 when it is closed. */
 int listener_fd(const struct listener *l, unsigned worker);
 
-/* Close this process's copies of all sockets but `worker`'s; what a worker does first after the fork. */
+/*
+ * Close this process's copies of all sockets but `worker`'s; what a worker does first after the
+ * fork.
+ */
 void listener_keep_only(struct listener *l, unsigned worker);
 
 /* Close this process's copies of all sockets; the memory stays. */
@@ -67,8 +73,9 @@ int listener_unlink(const struct listener *l);
 void listener_destroy(struct listener *l);
 
 /*
- * Stop listening on the socket of a dead worker, so that new clients are hashed to the others. Its queue is lost. The
- * port stays bound: resuming needs no privilege. False, and nothing done, when the socket is shared or the last one.
+ * Stop listening on the socket of a dead worker, so that new clients are hashed to the others. Its
+ * queue is lost. The port stays bound: resuming needs no privilege. False, and nothing done, when
+ * the socket is shared or the last one.
  */
 bool listener_suspend(struct listener *l, unsigned worker);
 

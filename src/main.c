@@ -22,10 +22,14 @@ static void main_print_version(void)
     sandbox_version(sandbox, sizeof(sandbox));
     printf("bivalve %s\n", PACKAGE_VERSION);
     registry_print_versions();
-    printf("engine by default: %s\nseccomp filter: %s\ndataset: %s\n", BIVALVE_DEFAULT_BACKEND, sandbox, BIVALVE_DATADIR "/dataset.json");
+    printf("engine by default: %s\nseccomp filter: %s\ndataset: %s\n", BIVALVE_DEFAULT_BACKEND,
+           sandbox, BIVALVE_DATADIR "/dataset.json");
 }
 
-/* Without this a closed stdin, stdout or stderr would become somebody's connection, and hear what is logged. */
+/*
+ * Without this a closed stdin, stdout or stderr would become somebody's connection, and hear what
+ * is logged.
+ */
 static void main_hold_standard_fds(void)
 {
     int fd;
@@ -52,24 +56,18 @@ int main(int argc, char **argv)
     char error[OPTIONS_ERROR_MAX];
 
     main_hold_standard_fds();
-    signal(SIGCHLD, SIG_DFL); /* who starts us may have ignored it, and then there is no child to wait for */
+    signal(SIGCHLD,
+           SIG_DFL); /* who starts us may have ignored it, and then there is no child to wait for */
     if (options_parse(argc, argv, &o, error) < 0) {
         fprintf(stderr, "bivalve: %s\n", error);
         return 2;
     }
     switch (o.action) {
-    case OPTIONS_HELP:
-        options_print_help(stdout);
-        return main_flush(0);
-    case OPTIONS_VERSION:
-        main_print_version();
-        return main_flush(0);
-    case OPTIONS_PROBE:
-        return main_flush(registry_print_probe());
-    case OPTIONS_TEST:
-        return main_flush(server_test(&o));
-    case OPTIONS_SERVE:
-        break;
+    case OPTIONS_HELP: options_print_help(stdout); return main_flush(0);
+    case OPTIONS_VERSION: main_print_version(); return main_flush(0);
+    case OPTIONS_PROBE: return main_flush(registry_print_probe());
+    case OPTIONS_TEST: return main_flush(server_test(&o));
+    case OPTIONS_SERVE: break;
     }
     return server_run(&o);
 }

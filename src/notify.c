@@ -18,7 +18,8 @@
 
 static struct sockaddr_un notify_addr = {.sun_family = AF_UNIX};
 static socklen_t notify_addr_len;
-static int notify_fd = -1; /* open from the start: later the system call filter allows no new sockets. -1: nobody to tell */
+static int notify_fd = -1; /* open from the start: later the system call filter allows no new
+                              sockets. -1: nobody to tell */
 
 void notify_init(void)
 {
@@ -39,7 +40,8 @@ void notify_send(const char *state)
 {
     if (notify_fd < 0)
         return;
-    if (sendto(notify_fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&notify_addr, notify_addr_len) < 0)
+    if (sendto(notify_fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&notify_addr,
+               notify_addr_len) < 0)
         log_debug("cannot notify the service manager: %s", strerror(errno));
 }
 

@@ -18,7 +18,6 @@
 #include "util.h"
 
 #define OPTIONS_SECONDS_MAX 1000000 /* in milliseconds it fits 32 bits */
-#define OPTIONS_NONE        -1      /* in .fallback: no default to show */
 
 enum option_kind {
     OPTION_SECONDS, /* seconds, perhaps with a fraction, into uint32_t milliseconds; 0: none */
@@ -46,53 +45,76 @@ struct option_spec {
     const char *help; /* NULL: not shown */
 };
 
-#define AT(field)  offsetof(struct options, field)
-#define KIB        1024u
-#define MIB        (1024u * 1024)
-#define GIB        (1024u * 1024 * 1024)
-#define SECONDS(f) OPTION_SECONDS, AT(set.f), 0, OPTIONS_SECONDS_MAX, "S"
+#define AT(field) offsetof(struct options, field)
+#define MIB       (1024u * 1024)
+#define GIB       (1024u * 1024 * 1024)
+
+/* clang-format off */
+#define SECONDS(name, field, help) \
+    {name, 0, OPTION_SECONDS, AT(set.field), 0, OPTIONS_SECONDS_MAX, "S", help}
+#define SIZE(name, field, min, max, help) \
+    {name, 0, OPTION_SIZE32, AT(set.field), min, max, "N", help}
+#define COUNT(name, field, min, max, help) \
+    {name, 0, OPTION_COUNT, AT(set.field), min, max, "N", help}
+#define ACTION(name, letter, action, help) \
+    {name, letter, OPTION_ACTION, 0, action, 0, NULL, help}
 
 static const struct option_spec option_table[] = {
-    {"listen", 'l', OPTION_LISTEN, 0, 0, 0, "ADDR:PORT", "where to listen: IPV4:PORT, [IPV6]:PORT or unix:PATH; repeatable [127.0.0.1:8080]"},
-    {"workers", 'w', OPTION_WORKERS, AT(workers), 0, OPTIONS_WORKERS_MAX, "N|auto", "worker processes; 0: serve in this process [auto: one per CPU]"},
-    {"backend", 'b', OPTION_BACKEND, AT(backend), 0, 0, "ENGINE", "auto, io_uring, libev, libev:epoll|poll|select [" BIVALVE_DEFAULT_BACKEND "]"},
-    {"dataset", 'd', OPTION_TEXT, AT(dataset), 0, 0, "FILE", "records that /json serves [the shipped ones]"},
+    {"listen", 'l', OPTION_LISTEN, 0, 0, 0, "ADDR:PORT",
+     "IPV4:PORT, [IPV6]:PORT or unix:PATH; repeatable [127.0.0.1:8080]"},
+    {"workers", 'w', OPTION_WORKERS, AT(workers), 0, OPTIONS_WORKERS_MAX, "N|auto",
+     "worker processes; 0: serve in this process [auto: one per CPU]"},
+    {"backend", 'b', OPTION_BACKEND, AT(backend), 0, 0, "ENGINE",
+     "auto, io_uring, libev, libev:epoll|poll|select [" BIVALVE_DEFAULT_BACKEND "]"},
+    {"dataset", 'd', OPTION_TEXT, AT(dataset), 0, 0, "FILE",
+     "records that /json serves [the shipped ones]"},
     {"pin", 0, OPTION_TRUE, AT(pin), 0, 0, NULL, "pin each worker to a CPU [yes]"},
     {"no-pin", 0, OPTION_FALSE, AT(pin), 0, 0, NULL, "leave that to the scheduler"},
-    {"log-level", 0, OPTION_LEVEL, AT(log_level), 0, 0, "LEVEL", "error, warn, notice, info or debug [notice]"},
+    {"log-level", 0, OPTION_LEVEL, AT(log_level), 0, 0, "LEVEL",
+     "error, warn, notice, info or debug [notice]"},
 
-    {"header-timeout", 0, SECONDS(header_timeout_ms), "a request's first byte to the end of its head: 408"},
-    {"body-timeout", 0, SECONDS(body_timeout_ms), "without progress in a body: 408"},
-    {"idle-timeout", 0, SECONDS(idle_timeout_ms), "between requests, and before the first"},
-    {"write-timeout", 0, SECONDS(write_timeout_ms), "since the client last took a byte of an answer"},
-    {"linger-timeout", 0, SECONDS(linger_timeout_ms), "for the client to close after our last byte"},
-    {"drain-timeout", 0, SECONDS(drain_timeout_ms), "from SIGTERM to the end"},
+    SECONDS("header-timeout", header_timeout_ms,
+            "a request's first byte to the end of its head: 408"),
+    SECONDS("body-timeout", body_timeout_ms, "without progress in a body: 408"),
+    SECONDS("idle-timeout", idle_timeout_ms, "between requests, and before the first"),
+    SECONDS("write-timeout", write_timeout_ms, "since the client last took a byte of an answer"),
+    SECONDS("linger-timeout", linger_timeout_ms, "for the client to close after our last byte"),
+    SECONDS("drain-timeout", drain_timeout_ms, "from SIGTERM to the end"),
 
-    {"max-uri-bytes", 0, OPTION_SIZE32, AT(set.max_uri_bytes), 16, MIB, "N", "request target: 414"},
-    {"max-header-bytes", 0, OPTION_SIZE32, AT(set.max_header_bytes), 64, MIB, "N", "header section, and any line of it: 431"},
-    {"max-header-fields", 0, OPTION_COUNT, AT(set.max_header_fields), 1, 65535, "N", "fields of a header section: 431"},
-    {"max-body-bytes", 0, OPTION_SIZE64, AT(set.max_body_bytes), 0, INT64_MAX, "N", "request body: 413"},
-    {"max-chunk-ext-bytes", 0, OPTION_SIZE32, AT(set.max_chunk_ext_bytes), 0, MIB, "N", "extensions of one chunk: 400"},
-    {"min-body-rate", 0, OPTION_SIZE32, AT(set.min_body_rate), 0, GIB, "N", "bytes a second that renew --body-timeout; 0: any byte does"},
-    {"max-requests", 0, OPTION_COUNT, AT(set.max_requests), 0, UINT32_MAX, "N", "requests of a connection; 0: no limit"},
-    {"max-connections", 0, OPTION_COUNT, AT(set.max_connections), 0, SLOT_TABLE_MAX, "N", "per worker; 0: the fd limit less 64"},
-    {"max-pipeline", 0, OPTION_COUNT, AT(set.max_pipeline), 1, 65535, "N", "requests of a connection answered before others' turn"},
-    {"max-output-bytes", 0, OPTION_SIZE32, AT(set.max_output_bytes), 1, GIB, "N", "output pending on a connection before its input waits"},
-    {"max-linger-bytes", 0, OPTION_SIZE32, AT(set.max_linger_bytes), 0, GIB, "N", "input discarded after our last byte"},
-    {"recv-buffer", 0, OPTION_SIZE32, AT(set.recv_buffer_bytes), 16, MIB, "N", "bytes of one receive"},
+    SIZE("max-uri-bytes", max_uri_bytes, 16, MIB, "request target: 414"),
+    SIZE("max-header-bytes", max_header_bytes, 64, MIB, "header section, and any line of it: 431"),
+    COUNT("max-header-fields", max_header_fields, 1, 65535, "fields of a header section: 431"),
+    {"max-body-bytes", 0, OPTION_SIZE64, AT(set.max_body_bytes), 0, INT64_MAX, "N",
+     "request body: 413"},
+    SIZE("max-chunk-ext-bytes", max_chunk_ext_bytes, 0, MIB, "extensions of one chunk: 400"),
+    SIZE("min-body-rate", min_body_rate, 0, GIB,
+         "bytes a second that renew --body-timeout; 0: any byte does"),
+    COUNT("max-requests", max_requests, 0, UINT32_MAX, "requests of a connection; 0: no limit"),
+    COUNT("max-connections", max_connections, 0, SLOT_TABLE_MAX,
+          "per worker; 0: the fd limit less 64"),
+    COUNT("max-pipeline", max_pipeline, 1, 65535,
+          "requests of a connection answered before others' turn"),
+    SIZE("max-output-bytes", max_output_bytes, 1, GIB,
+         "output pending on a connection before its input waits"),
+    SIZE("max-linger-bytes", max_linger_bytes, 0, GIB, "input discarded after our last byte"),
+    SIZE("recv-buffer", recv_buffer_bytes, 16, MIB, "bytes of one receive"),
 
-    {"user", 0, OPTION_TEXT, AT(user), 0, 0, "NAME", "become this user once the listeners are open (root only)"},
+    {"user", 0, OPTION_TEXT, AT(user), 0, 0, "NAME",
+     "become this user once the listeners are open (root only)"},
     {"group", 0, OPTION_TEXT, AT(group), 0, 0, "NAME", "and this group [the user's own]"},
-    {"allow-root", 0, OPTION_TRUE, AT(allow_root), 0, 0, NULL, "serve as root, which is refused otherwise"},
-    {"seccomp", 0, OPTION_SANDBOX, AT(sandbox), OPTIONS_SANDBOX_ON, 0, NULL, "system call filter on the workers, or no start [where it works]"},
+    {"allow-root", 0, OPTION_TRUE, AT(allow_root), 0, 0, NULL,
+     "serve as root, which is refused otherwise"},
+    {"seccomp", 0, OPTION_SANDBOX, AT(sandbox), OPTIONS_SANDBOX_ON, 0, NULL,
+     "system call filter on the workers, or no start [where it works]"},
     {"no-seccomp", 0, OPTION_SANDBOX, AT(sandbox), OPTIONS_SANDBOX_OFF, 0, NULL, "no filter"},
-    {"burn-ns", 0, OPTION_COUNT, AT(set.burn_ns), 0, 1000000000, "N", NULL},
+    COUNT("burn-ns", burn_ns, 0, 1000000000, NULL),
 
-    {"test", 't', OPTION_ACTION, 0, OPTIONS_TEST, 0, NULL, "check options and dataset, and exit"},
-    {"probe", 0, OPTION_ACTION, 0, OPTIONS_PROBE, 0, NULL, "say which engines work on this machine, and if not, why"},
-    {"version", 'V', OPTION_ACTION, 0, OPTIONS_VERSION, 0, NULL, "version and engines compiled in"},
-    {"help", 'h', OPTION_ACTION, 0, OPTIONS_HELP, 0, NULL, "this text"},
+    ACTION("test", 't', OPTIONS_TEST, "check options and dataset, and exit"),
+    ACTION("probe", 0, OPTIONS_PROBE, "say which engines work on this machine, and if not, why"),
+    ACTION("version", 'V', OPTIONS_VERSION, "version and engines compiled in"),
+    ACTION("help", 'h', OPTIONS_HELP, "this text"),
 };
+/* clang-format on */
 
 static bool option_takes_arg(const struct option_spec *spec)
 {
@@ -119,7 +141,8 @@ static bool options_digits(const char *text, uint64_t max, uint64_t *value, cons
     return v <= max;
 }
 
-static bool options_number(const char *text, uint64_t min, uint64_t max, bool units, uint64_t *value)
+static bool options_number(const char *text, uint64_t min, uint64_t max, bool units,
+                           uint64_t *value)
 {
     const char *end;
     unsigned shift = 0;
@@ -158,11 +181,15 @@ static bool options_seconds(const char *text, uint32_t *ms)
     return *ms <= OPTIONS_SECONDS_MAX * 1000u;
 }
 
-/* Is it `auto`, or an engine compiled in, perhaps with a variant that it has? Whether it runs here is found out at start. */
+/*
+ * Is it `auto`, or an engine compiled in, perhaps with a variant that it has? Whether it runs here
+ * is found out at start.
+ */
 static bool options_backend_known(const char *spec)
 {
     const char *colon = strchr(spec, ':');
-    const struct backend_ops *ops = registry_find(spec, colon ? (size_t)(colon - spec) : strlen(spec));
+    const struct backend_ops *ops =
+        registry_find(spec, colon ? (size_t)(colon - spec) : strlen(spec));
 
     if (!ops)
         return !strcmp(spec, "auto");
@@ -176,12 +203,14 @@ static bool options_backend_known(const char *spec)
 
 /* ---- errors ---- */
 
-static int options_error(char *error, const struct option_spec *spec, const char *value, const char *what)
+static int options_error(char *error, const struct option_spec *spec, const char *value,
+                         const char *what)
 {
     char shown[160];
 
     log_escape(shown, sizeof(shown), value, strlen(value));
-    snprintf(error, OPTIONS_ERROR_MAX, "option --%s: \"%s\" %s; see bivalve --help", spec->name, shown, what);
+    snprintf(error, OPTIONS_ERROR_MAX, "option --%s: \"%s\" %s; see bivalve --help", spec->name,
+             shown, what);
     return -EINVAL;
 }
 
@@ -191,16 +220,20 @@ static int options_error_range(char *error, const struct option_spec *spec, cons
 
     switch (spec->kind) {
     case OPTION_SECONDS:
-        snprintf(what, sizeof(what), "is not a number of seconds from 0 to %d (0: no limit; a fraction is fine)", OPTIONS_SECONDS_MAX);
+        snprintf(what, sizeof(what),
+                 "is not a number of seconds from 0 to %d (0: no limit; a fraction is fine)",
+                 OPTIONS_SECONDS_MAX);
         break;
     case OPTION_SIZE32:
     case OPTION_SIZE64:
-        snprintf(what, sizeof(what), "is not a number of bytes from %" PRIu64 " to %" PRIu64 " (k and m are 1024 and 1024 x 1024)", spec->min,
-                 spec->max);
+        snprintf(what, sizeof(what),
+                 "is not a number of bytes from %" PRIu64 " to %" PRIu64
+                 " (k and m are 1024 and 1024 x 1024)",
+                 spec->min, spec->max);
         break;
     default:
-        snprintf(what, sizeof(what), "is not a number from %" PRIu64 " to %" PRIu64 "%s", spec->min, spec->max,
-                 spec->kind == OPTION_WORKERS ? " or auto" : "");
+        snprintf(what, sizeof(what), "is not a number from %" PRIu64 " to %" PRIu64 "%s", spec->min,
+                 spec->max, spec->kind == OPTION_WORKERS ? " or auto" : "");
     }
     return options_error(error, spec, value, what);
 }
@@ -220,12 +253,14 @@ static int options_error_backend(char *error, const struct option_spec *spec, co
 
 /* ---- one option ---- */
 
-static int options_listen(struct options *o, const struct option_spec *spec, const char *value, char *error)
+static int options_listen(struct options *o, const struct option_spec *spec, const char *value,
+                          char *error)
 {
     char why[LISTENER_ERROR_MAX];
 
     if (o->listen_count == ARRAY_LEN(o->listen)) {
-        snprintf(why, sizeof(why), "is one address too many: %zu is the most", ARRAY_LEN(o->listen));
+        snprintf(why, sizeof(why), "is one address too many: %zu is the most",
+                 ARRAY_LEN(o->listen));
         return options_error(error, spec, value, why);
     }
     if (listener_parse(value, &o->listen[o->listen_count], why) < 0)
@@ -234,7 +269,8 @@ static int options_listen(struct options *o, const struct option_spec *spec, con
     return 0;
 }
 
-static int options_set(struct options *o, const struct option_spec *spec, const char *value, char *error)
+static int options_set(struct options *o, const struct option_spec *spec, const char *value,
+                       char *error)
 {
     void *at = (char *)o + spec->at;
     uint64_t n;
@@ -249,7 +285,9 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
         *(uint32_t *)at = (uint32_t)n;
         return 0;
     case OPTION_SIZE64:
-        return options_number(value, spec->min, spec->max, true, at) ? 0 : options_error_range(error, spec, value);
+        return options_number(value, spec->min, spec->max, true, at)
+                   ? 0
+                   : options_error_range(error, spec, value);
     case OPTION_WORKERS:
         if (strcmp(value, "auto") && !options_number(value, spec->min, spec->max, false, &n))
             return options_error_range(error, spec, value);
@@ -267,21 +305,22 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
         return 0;
     case OPTION_LEVEL:
         *(int *)at = log_level_parse(value);
-        return *(int *)at >= 0 ? 0 : options_error(error, spec, value, "is not error, warn, notice, info or debug");
-    case OPTION_LISTEN:
-        return options_listen(o, spec, value, error);
+        return *(int *)at >= 0
+                   ? 0
+                   : options_error(error, spec, value, "is not error, warn, notice, info or debug");
+    case OPTION_LISTEN: return options_listen(o, spec, value, error);
     case OPTION_TRUE:
-    case OPTION_FALSE:
-        *(bool *)at = spec->kind == OPTION_TRUE;
-        return 0;
+    case OPTION_FALSE: *(bool *)at = spec->kind == OPTION_TRUE; return 0;
     case OPTION_SANDBOX:
         if (spec->min == OPTIONS_SANDBOX_ON && !sandbox_available()) {
-            snprintf(error, OPTIONS_ERROR_MAX, "option --seccomp: this bivalve was built without libseccomp; leave the option out");
+            snprintf(error, OPTIONS_ERROR_MAX,
+                     "option --seccomp: this bivalve was built without libseccomp; leave the "
+                     "option out");
             return -EINVAL;
         }
         *(enum options_sandbox *)at = (enum options_sandbox)spec->min;
         return 0;
-    case OPTION_ACTION: /* of several, what prints and exits wins: the last in the order of the enumeration */
+    case OPTION_ACTION: /* of several the last of the enumeration: what prints and exits */
         o->action = MAX(o->action, (enum options_action)spec->min);
         return 0;
     }
@@ -301,7 +340,10 @@ static void options_defaults(struct options *o)
     o->log_level = LOG_LEVEL_NOTICE;
 }
 
-/* The table in getopt_long(3)'s form; an option's value is its place in the table, behind all letters. */
+/*
+ * The table in getopt_long(3)'s form; an option's value is its place in the table, behind all
+ * letters.
+ */
 #define OPTIONS_CODE 256
 
 static void options_compile(struct option *longs, char *shorts)
@@ -344,11 +386,13 @@ static int options_complain(char *error, int code, int about, const char *word)
     char shown[160];
 
     if (code == ':' && spec) {
-        snprintf(error, OPTIONS_ERROR_MAX, "option --%s needs %s; see bivalve --help", spec->name, spec->arg);
+        snprintf(error, OPTIONS_ERROR_MAX, "option --%s needs %s; see bivalve --help", spec->name,
+                 spec->arg);
         return -EINVAL;
     }
     if (spec && !option_takes_arg(spec)) {
-        snprintf(error, OPTIONS_ERROR_MAX, "option --%s takes no value; see bivalve --help", spec->name);
+        snprintf(error, OPTIONS_ERROR_MAX, "option --%s takes no value; see bivalve --help",
+                 spec->name);
         return -EINVAL;
     }
     if (about > 0 && about < OPTIONS_CODE) {
@@ -403,7 +447,8 @@ int options_parse(int argc, char **argv, struct options *o, char *error)
 /* ---- help ---- */
 
 /* " [default]" of the options that are numbers; the others' stand in their text. */
-static void options_print_default(FILE *out, const struct options *o, const struct option_spec *spec)
+static void options_print_default(FILE *out, const struct options *o,
+                                  const struct option_spec *spec)
 {
     const void *at = (const char *)o + spec->at;
     uint32_t n = 0;
@@ -417,14 +462,9 @@ static void options_print_default(FILE *out, const struct options *o, const stru
             fprintf(out, " [%u]", n / 1000);
         break;
     case OPTION_COUNT:
-    case OPTION_SIZE32:
-        fprintf(out, " [%u]", *(const uint32_t *)at);
-        break;
-    case OPTION_SIZE64:
-        fprintf(out, " [%" PRIu64 "]", *(const uint64_t *)at);
-        break;
-    default:
-        break;
+    case OPTION_SIZE32: fprintf(out, " [%u]", *(const uint32_t *)at); break;
+    case OPTION_SIZE64: fprintf(out, " [%" PRIu64 "]", *(const uint64_t *)at); break;
+    default: break;
     }
 }
 
@@ -434,20 +474,23 @@ void options_print_help(FILE *out)
 
     options_defaults(&o);
     fputs("usage: bivalve [OPTION]...\n\n"
-          "An HTTP/1.1 server with two I/O engines. S is seconds (0.5 is fine, 0 is no limit); sizes take k and m.\n\n",
+          "An HTTP/1.1 server with two I/O engines. S is seconds (0.5 is fine, 0 is no limit); "
+          "sizes take k and m.\n\n",
           out);
     for (size_t i = 0; i < ARRAY_LEN(option_table); i++) {
         const struct option_spec *spec = &option_table[i];
         char name[64];
         if (!spec->help)
             continue;
-        snprintf(name, sizeof(name), "%c%c%s--%s%s%s", spec->letter ? '-' : ' ', spec->letter ? spec->letter : ' ',
-                 spec->letter ? ", " : "  ", spec->name, spec->arg ? " " : "", spec->arg ? spec->arg : "");
+        snprintf(name, sizeof(name), "%c%c%s--%s%s%s", spec->letter ? '-' : ' ',
+                 spec->letter ? spec->letter : ' ', spec->letter ? ", " : "  ", spec->name,
+                 spec->arg ? " " : "", spec->arg ? spec->arg : "");
         fprintf(out, "  %-27s %s", name, spec->help);
         options_print_default(out, &o, spec);
         fputc('\n', out);
     }
-    fputs("\nSignals: TERM or INT drains and ends (a second one ends at once); USR1 logs the counters.\n"
+    fputs("\nSignals: TERM or INT drains and ends (a second one ends at once); USR1 logs the "
+          "counters.\n"
           "Exit status: 0 fine, 1 the start failed, 2 wrong options. All of it: man 8 bivalve\n",
           out);
 }

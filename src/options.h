@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * options.h - the command line. Parsing is pure: nothing is printed, opened or looked up, the environment plays no part.
+ * options.h - the command line. Parsing is pure: nothing is printed, opened or looked up, the
+ * environment plays no part.
  */
 #ifndef BIVALVE_OPTIONS_H
 #define BIVALVE_OPTIONS_H
@@ -28,7 +29,7 @@ struct options {
     int workers;         /* 0..OPTIONS_WORKERS_MAX or OPTIONS_AUTO */
     const char *backend; /* this and the other texts point into argv or are constants */
     const char *dataset;
-    const char *user;    /* NULL: not given */
+    const char *user; /* NULL: not given */
     const char *group;
     bool pin;
     bool allow_root;
@@ -37,8 +38,9 @@ struct options {
 };
 
 /*
- * Fill `o` from the command line; all defaults are set first. 0, or -EINVAL with one printable line in `error`
- * (OPTIONS_ERROR_MAX bytes) that names the option, what is wrong with it and what it takes. Not thread-safe (getopt).
+ * Fill `o` from the command line; all defaults are set first. 0, or -EINVAL with one printable line
+ * in `error` (OPTIONS_ERROR_MAX bytes) that names the option, what is wrong with it and what it
+ * takes. Not thread-safe (getopt).
  */
 int options_parse(int argc, char **argv, struct options *o, char *error);
 

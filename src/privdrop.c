@@ -20,7 +20,10 @@
 
 #include "log.h"
 
-/* A user or group number: digits only, and not -1, which means "leave it". False when `text` is no number. */
+/*
+ * A user or group number: digits only, and not -1, which means "leave it". False when `text` is no
+ * number.
+ */
 static bool privdrop_number(const char *text, id_t *id)
 {
     char *end;
@@ -48,7 +51,9 @@ static int privdrop_find_user(struct privdrop *p, const char *user, bool group_g
     if (!pw) {
         log_escape(shown, sizeof(shown), user, strlen(user));
         snprintf(error, PRIVDROP_ERROR_MAX,
-                 "there is no user \"%s\"; give --user one that \"getent passwd\" shows, or a number together with --group", shown);
+                 "there is no user \"%s\"; give --user one that \"getent passwd\" shows, or a "
+                 "number together with --group",
+                 shown);
         return -ENOENT;
     }
     p->uid = pw->pw_uid;
@@ -67,13 +72,17 @@ static int privdrop_find_group(struct privdrop *p, const char *group, char *erro
         p->gid = gr->gr_gid;
     } else if (!privdrop_number(group, &p->gid)) {
         log_escape(shown, sizeof(shown), group, strlen(group));
-        snprintf(error, PRIVDROP_ERROR_MAX, "there is no group \"%s\"; give --group one that \"getent group\" shows, or a number", shown);
+        snprintf(
+            error, PRIVDROP_ERROR_MAX,
+            "there is no group \"%s\"; give --group one that \"getent group\" shows, or a number",
+            shown);
         return -ENOENT;
     }
     return 0;
 }
 
-int privdrop_resolve(struct privdrop *p, const char *user, const char *group, bool allow_root, char *error)
+int privdrop_resolve(struct privdrop *p, const char *user, const char *group, bool allow_root,
+                     char *error)
 {
     bool root = geteuid() == 0 || getuid() == 0;
     int rc = 0;
@@ -89,11 +98,14 @@ int privdrop_resolve(struct privdrop *p, const char *user, const char *group, bo
         return rc;
     if (root && p->uid == 0 && !allow_root) {
         snprintf(error, PRIVDROP_ERROR_MAX,
-                 "refusing to serve as root: name an ordinary user with --user (root is given up once the listeners are open), or insist with --allow-root");
+                 "refusing to serve as root: name an ordinary user with --user (root is given up "
+                 "once the listeners are open), or insist with --allow-root");
         return -EPERM;
     }
     if (!root && (p->uid != geteuid() || p->gid != getegid())) {
-        snprintf(error, PRIVDROP_ERROR_MAX, "only root can become another user or group: leave --user and --group out, or start as root");
+        snprintf(error, PRIVDROP_ERROR_MAX,
+                 "only root can become another user or group: leave --user and --group out, or "
+                 "start as root");
         return -EPERM;
     }
     p->change = root && (user || group);
@@ -104,8 +116,10 @@ static int privdrop_failed(char *error, const char *what)
 {
     int err = errno ? errno : EPERM;
 
-    snprintf(error, PRIVDROP_ERROR_MAX, "cannot give up privileges: %s: %s (does the container or unit leave CAP_SETUID and CAP_SETGID?)", what,
-             strerror(err));
+    snprintf(error, PRIVDROP_ERROR_MAX,
+             "cannot give up privileges: %s: %s (does the container or unit leave CAP_SETUID and "
+             "CAP_SETGID?)",
+             what, strerror(err));
     return -err;
 }
 
@@ -123,7 +137,10 @@ static int privdrop_change(const struct privdrop *p, char *error)
     return 0;
 }
 
-/* Capabilities that an ordinary user was given to bind a port (by systemd, by the file): they have done their duty. */
+/*
+ * Capabilities that an ordinary user was given to bind a port (by systemd, by the file): they have
+ * done their duty.
+ */
 static void privdrop_capabilities(void)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -147,7 +164,10 @@ int privdrop_apply(const struct privdrop *p, char *error)
         return privdrop_failed(error, "PR_SET_NO_NEW_PRIVS");
     if (geteuid() != 0)
         privdrop_capabilities();
-    /* No core dumps. Who insists on root keeps /proc/PID readable, for measuring in containers without CAP_SYS_PTRACE. */
+    /*
+     * No core dumps. Who insists on root keeps /proc/PID readable, for measuring in containers
+     * without CAP_SYS_PTRACE.
+     */
     const struct rlimit no_core = {0, 0};
     if (root && setrlimit(RLIMIT_CORE, &no_core) < 0)
         return privdrop_failed(error, "RLIMIT_CORE");

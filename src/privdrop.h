@@ -18,15 +18,18 @@ struct privdrop {
 };
 
 /*
- * Find out what --user and --group (names or numbers; NULL: not given) mean for this process, and whether it may serve
- * at all: as root only with --user or `allow_root`. 0, or -errno with one line in `error` (PRIVDROP_ERROR_MAX bytes).
+ * Find out what --user and --group (names or numbers; NULL: not given) mean for this process, and
+ * whether it may serve at all: as root only with --user or `allow_root`. 0, or -errno with one line
+ * in `error` (PRIVDROP_ERROR_MAX bytes).
  */
-int privdrop_resolve(struct privdrop *p, const char *user, const char *group, bool allow_root, char *error);
+int privdrop_resolve(struct privdrop *p, const char *user, const char *group, bool allow_root,
+                     char *error);
 
 /*
- * Become that user: groups, gid, uid, real, effective and saved; checked that there is no way back. Then no new privileges
- * (execve(2) grants none), no capabilities unless still root, and, when started as root, no core dumps (they would hold request data). Children
- * inherit all of it. 0, or -errno with `error`.
+ * Become that user: groups, gid, uid, real, effective and saved; checked that there is no way back.
+ * Then no new privileges (execve(2) grants none), no capabilities unless still root, and, when
+ * started as root, no core dumps (they would hold request data). Children inherit all of it. 0, or
+ * -errno with `error`.
  */
 int privdrop_apply(const struct privdrop *p, char *error);
 

@@ -2,13 +2,13 @@
 /*
  * sandbox.c - the seccomp filter of a worker, seccomp(2), by libseccomp.
  *
- * A worker needs few system calls once its engine is open, and none of them opens a file, makes a socket or starts a process.
- * What is hot has no condition on its arguments, so that the kernel (5.11 and later) answers it from a bitmap without running the
- * filter. Requests inside an io_uring are not seen by any filter: there the ring's own restriction to what was
- * registered, the absence of privileges and the fd limit have to do.
+ * A worker needs few system calls once its engine is open, and none of them opens a file, makes a
+ * socket or starts a process. What is hot has no condition on its arguments, so that the kernel
+ * (5.11 and later) answers it from a bitmap without running the filter. Requests inside an io_uring
+ * are not seen by any filter: there the absence of privileges and the fd limit have to do.
  *
- * A call that is not on the list fails with EPERM rather than killing: a new libc may try something unforeseen and fall
- * back, and a server that lives with an error is better than one that is down.
+ * A call that is not on the list fails with EPERM rather than killing: a new libc may try something
+ * unforeseen and fall back, and a server that lives with an error is better than one that is down.
  */
 #include "config.h"
 
@@ -30,36 +30,75 @@
 /* Whatever the engine. */
 static const int sandbox_calls[] = {
     /* connections */
-    SCMP_SYS(accept4), SCMP_SYS(close), SCMP_SYS(getpeername), SCMP_SYS(getsockname), SCMP_SYS(getsockopt),
-    SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(setsockopt),
+    SCMP_SYS(accept4),
+    SCMP_SYS(close),
+    SCMP_SYS(getpeername),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(setsockopt),
     SCMP_SYS(shutdown),
     /* the log, the report to the supervisor, an eventfd */
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(writev),
     /* memory; with PROT_EXEC neither mmap nor mprotect, see below */
-    SCMP_SYS(brk), SCMP_SYS(madvise), SCMP_SYS(mremap), SCMP_SYS(munmap),
+    SCMP_SYS(brk),
+    SCMP_SYS(madvise),
+    SCMP_SYS(mremap),
+    SCMP_SYS(munmap),
     /* time and signals */
-    SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(nanosleep),
-    SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(sigaltstack), SCMP_SYS(time),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(time),
     /* the end, orderly or by abort() */
-    SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getpid), SCMP_SYS(gettid),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
     /* what a libc does on its own */
-    SCMP_SYS(fstat), SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(lseek), SCMP_SYS(newfstatat),
-    SCMP_SYS(sched_yield), SCMP_SYS(uname),
+    SCMP_SYS(fstat),
+    SCMP_SYS(futex),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(lseek),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(uname),
 };
 
 static const int sandbox_calls_libev[] = {
-    SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(epoll_wait),
-    SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(pselect6), SCMP_SYS(select), SCMP_SYS(_newselect),
+    SCMP_SYS(epoll_ctl),  SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2),
+    SCMP_SYS(epoll_wait), SCMP_SYS(poll),        SCMP_SYS(ppoll),
+    SCMP_SYS(pselect6),   SCMP_SYS(select),      SCMP_SYS(_newselect),
 };
 
 static const int sandbox_calls_uring[] = {SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register)};
 
 /* Nobody but an intruder makes these. */
 static const int sandbox_calls_fatal[] = {
-    SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(ptrace),
-    SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(setuid), SCMP_SYS(setgid),
-    SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(kexec_load), SCMP_SYS(bpf),
+    SCMP_SYS(execve),
+    SCMP_SYS(execveat),
+    SCMP_SYS(fork),
+    SCMP_SYS(vfork),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(setuid),
+    SCMP_SYS(setgid),
+    SCMP_SYS(init_module),
+    SCMP_SYS(finit_module),
+    SCMP_SYS(kexec_load),
+    SCMP_SYS(bpf),
 };
 
 static const struct {
@@ -88,18 +127,23 @@ static int sandbox_rules(scmp_filter_ctx filter, const char *engine)
 
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sandbox_engines); i++)
         if (!strcmp(engine, sandbox_engines[i].engine))
-            rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_engines[i].calls, sandbox_engines[i].count);
+            rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_engines[i].calls,
+                             sandbox_engines[i].count);
     if (rc == 0)
-        rc = sandbox_add(filter, SCMP_ACT_KILL_PROCESS, sandbox_calls_fatal, ARRAY_LEN(sandbox_calls_fatal));
+        rc = sandbox_add(filter, SCMP_ACT_KILL_PROCESS, sandbox_calls_fatal,
+                         ARRAY_LEN(sandbox_calls_fatal));
     /* No memory that is code: neither new nor changed. */
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(mappers); i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, mappers[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, mappers[i], 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     /* abort() signals itself, nobody else. */
     if (rc == 0)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     /* stdio asks whether it writes to a terminal; fcntl only to look at and set flags. */
     if (rc == 0)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_LE, 4 /* F_SETFL */, 0));
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                              SCMP_A1(SCMP_CMP_LE, 4 /* F_SETFL */, 0));
     return rc;
 }
 
@@ -124,14 +168,19 @@ int sandbox_enter(const char *engine, char *error)
         snprintf(error, SANDBOX_ERROR_MAX, "no memory for the seccomp filter");
         return -ENOMEM;
     }
-    /* Without this older kernels slow every branch of a filtered process down (speculative store bypass). */
+    /*
+     * Without this older kernels slow every branch of a filtered process down (speculative store
+     * bypass).
+     */
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
     rc = sandbox_rules(filter, engine);
     if (rc == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
     if (rc < 0)
-        snprintf(error, SANDBOX_ERROR_MAX, "cannot install the seccomp filter: %s (does the kernel have CONFIG_SECCOMP_FILTER? --no-seccomp goes without)",
+        snprintf(error, SANDBOX_ERROR_MAX,
+                 "cannot install the seccomp filter: %s (does the kernel have "
+                 "CONFIG_SECCOMP_FILTER? --no-seccomp goes without)",
                  strerror(-rc));
     return rc;
 }

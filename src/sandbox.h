@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sandbox.h - the seccomp filter of a worker that is up: it may go on doing what it does, and nothing else.
+ * sandbox.h - the seccomp filter of a worker that is up: it may go on doing what it does, and
+ * nothing else.
  */
 #ifndef BIVALVE_SANDBOX_H
 #define BIVALVE_SANDBOX_H
@@ -17,9 +18,9 @@ bool sandbox_available(void);
 void sandbox_version(char *out, size_t out_size);
 
 /*
- * From now on this process can make only the system calls that a worker with `engine` makes; for good. Others fail with
- * EPERM, those that only an intruder would try kill the process. Needs no_new_privs (set here as well).
- * 0, or -errno with one line in `error` (SANDBOX_ERROR_MAX bytes).
+ * From now on this process can make only the system calls that a worker with `engine` makes; for
+ * good. Others fail with EPERM, those that only an intruder would try kill the process. Needs
+ * no_new_privs (set here as well). 0, or -errno with one line in `error` (SANDBOX_ERROR_MAX bytes).
  */
 int sandbox_enter(const char *engine, char *error);
 

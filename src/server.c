@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * server.c - the start of a server, in this order, and each step says what is wrong and the way out when it fails:
+ * server.c - the start of a server, in this order, and each step says what is wrong and the way out
+ * when it fails:
  *
- *      fd limit -> dataset -> may it serve as this user? -> engine, tried in a child that is thrown away
+ *      fd limit -> dataset -> may it serve as this user? -> engine, tried in a throw-away child
  *      -> listeners -> privileges given up -> workers (supervisor.c), or one in this process
  */
 #include "config.h"
@@ -77,7 +78,8 @@ static void server_raise_fds(void)
         return;
     limit.rlim_cur = want;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_warn("cannot raise the fd limit to %llu: %s", (unsigned long long)want, strerror(errno));
+        log_warn("cannot raise the fd limit to %llu: %s", (unsigned long long)want,
+                 strerror(errno));
 }
 
 /* The CPUs that this process may run on. False when that cannot be found out. */
@@ -165,8 +167,8 @@ static void server_ask(const struct server *s, struct server_verdict *v)
         return;
     memset(v, 0, sizeof(*v));
     v->rc = -ENOTSUP;
-    snprintf(v->why, sizeof(v->why), "the process that chooses an engine %s: %s", pid < 0 ? "cannot be started" : "died",
-             pid < 0 ? strerror(err) : "out of memory?");
+    snprintf(v->why, sizeof(v->why), "the process that chooses an engine %s: %s",
+             pid < 0 ? "cannot be started" : "died", pid < 0 ? strerror(err) : "out of memory?");
 }
 
 /* 0, or the exit status. */
@@ -184,24 +186,31 @@ static int server_choose_engine(struct server *s)
             log_notice("--backend %s: %s", spec, v.why);
         return 0;
     }
-    log_error("--backend %s: %s%s", spec, v.why, strcmp(spec, "auto") ? "; --backend auto takes an engine that runs" : "");
+    log_error("--backend %s: %s%s", spec, v.why,
+              strcmp(spec, "auto") ? "; --backend auto takes an engine that runs" : "");
     return v.rc == -EINVAL ? 2 : 1;
 }
 
 /* ---- the log's lines ---- */
 
-static void server_start_line(const struct server *s, const struct backend_ops *ops, const char *features)
+static void server_start_line(const struct server *s, const struct backend_ops *ops,
+                              const char *features)
 {
     char where[2048] = "";
     size_t len = 0;
     struct utsname kernel;
 
     for (unsigned i = 0; i < s->listener_count && len < sizeof(where); i++)
-        len += (size_t)snprintf(where + len, sizeof(where) - len, "%s%s", i ? ", " : "", s->listeners[i].addr.text);
+        len += (size_t)snprintf(where + len, sizeof(where) - len, "%s%s", i ? ", " : "",
+                                s->listeners[i].addr.text);
     if (uname(&kernel) < 0)
         snprintf(kernel.release, sizeof(kernel.release), "unknown");
-    log_notice("bivalve %s listening on %s; workers %u (%s), engine %s (%s), kernel %s", PACKAGE_VERSION, where, s->workers,
-               s->workers == 0 ? "in this process" : s->o->pin && s->cpus ? "pinned" : "not pinned", ops->name, features, kernel.release);
+    log_notice("bivalve %s listening on %s; workers %u (%s), engine %s (%s), kernel %s",
+               PACKAGE_VERSION, where, s->workers,
+               s->workers == 0        ? "in this process"
+               : s->o->pin && s->cpus ? "pinned"
+                                      : "not pinned",
+               ops->name, features, kernel.release);
     notify_send("READY=1");
 }
 
@@ -234,7 +243,10 @@ static void server_report(void *arg)
 
 /* ---- serving ---- */
 
-/* One process is for debuggers and profilers, which want to do things in it that no worker does: there only when asked for. */
+/*
+ * One process is for debuggers and profilers, which want to do things in it that no worker does:
+ * there only when asked for.
+ */
 static bool server_wants_sandbox(const struct server *s)
 {
     if (s->o->sandbox == OPTIONS_SANDBOX_TRY)
@@ -273,7 +285,8 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
         int rc = worker_run(&worker, error);
         if (rc == 0)
             break;
-        const struct backend_ops *next = s->engine.automatic && !s->stats->turns ? registry_fallback(s->engine.ops) : NULL;
+        const struct backend_ops *next =
+            s->engine.automatic && !s->stats->turns ? registry_fallback(s->engine.ops) : NULL;
         if (!next) {
             log_error("%s", error);
             return 1;
@@ -373,7 +386,8 @@ static void server_clean_up(struct server *s)
     for (unsigned i = 0; i < s->listener_count; i++) {
         int rc = listener_unlink(&s->listeners[i]);
         if (rc < 0)
-            log_info("cannot remove %s: %s (it is replaced at the next start)", s->listeners[i].addr.text, strerror(-rc));
+            log_info("cannot remove %s: %s (it is replaced at the next start)",
+                     s->listeners[i].addr.text, strerror(-rc));
         listener_destroy(&s->listeners[i]);
     }
     notify_close();
@@ -403,7 +417,8 @@ int server_test(const struct options *o)
         fprintf(stderr, "bivalve: %s\n", error);
         return 1;
     }
-    printf("configuration ok: %u address%s, %u records\n", o->listen_count, o->listen_count == 1 ? "" : "es", data.count);
+    printf("configuration ok: %u address%s, %u records\n", o->listen_count,
+           o->listen_count == 1 ? "" : "es", data.count);
     dataset_free(&data);
     return 0;
 }

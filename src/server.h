@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * server.h - from options to a serving server: limits, dataset, engine, listeners, privileges, workers.
+ * server.h - from options to a serving server: limits, dataset, engine, listeners, privileges,
+ * workers.
  */
 #ifndef BIVALVE_SERVER_H
 #define BIVALVE_SERVER_H
@@ -8,13 +9,15 @@
 #include "options.h"
 
 /*
- * --test: check what can be checked without serving (the dataset, --backend's variant; options have been). Prints one line. The exit status.
+ * --test: check what can be checked without serving (the dataset, --backend's variant; options have
+ * been). Prints one line. The exit status.
  */
 int server_test(const struct options *o);
 
 /*
- * Serve until told to end. The exit status: 0 after an orderly end, or at once after a second signal; 1 when the start or the end failed
- * (logged); 2 for a --backend that nobody knows. Worker processes do not return from it.
+ * Serve until told to end. The exit status: 0 after an orderly end, or at once after a second
+ * signal; 1 when the start or the end failed (logged); 2 for a --backend that nobody knows. Worker
+ * processes do not return from it.
  */
 int server_run(const struct options *o);
 

@@ -3,12 +3,14 @@
  * supervisor.c - one process that does nothing but look after the others.
  *
  *      starting  every worker reports that it serves        -> serving
- *                one reports that its engine does not open  -> all take the next engine (auto), or the start has failed
+ *                one reports that its engine does not open  -> all take the next engine (auto),
+ *                                                              or the start has failed
  *      serving   a worker dies: restarted after a delay that doubles while it dies young
  *      draining  listeners closed, workers told; when all have ended, or time is up -> done
  *
- * Signals are blocked and read from a signalfd, so there is one place to wait in and nothing to race with. A worker reports once,
- * over a pipe of its own, with one write that is smaller than PIPE_BUF.
+ * Signals are blocked and read from a signalfd, so there is one place to wait in and nothing to
+ * race with. A worker reports once, over a pipe of its own, with one write that is smaller than
+ * PIPE_BUF.
  */
 #include "config.h"
 
@@ -34,12 +36,12 @@
 #include "registry.h"
 #include "worker.h"
 
-#define SUPERVISOR_START_MS       30000 /* all workers report within this, or the start has failed */
+#define SUPERVISOR_START_MS       30000 /* all workers report within this, or it has failed */
 #define SUPERVISOR_MARGIN_MS      3000  /* beyond the drain timeout, before workers are killed */
-#define SUPERVISOR_BACKOFF_MS     10    /* the first restart comes after this, the next after twice as long */
+#define SUPERVISOR_BACKOFF_MS     10    /* before the first restart; then twice as long */
 #define SUPERVISOR_BACKOFF_MAX_MS 30000
-#define SUPERVISOR_GROWN_UP_MS    10000 /* a worker that has lived so long starts with a short delay again */
-#define SUPERVISOR_SUSPEND_MS     1000  /* a longer delay is not for clients to wait: the listener is suspended */
+#define SUPERVISOR_GROWN_UP_MS    10000 /* who has lived so long is restarted quickly again */
+#define SUPERVISOR_SUSPEND_MS     1000  /* clients do not wait for longer: see listener_suspend() */
 
 enum supervisor_state { SUPERVISOR_STARTING, SUPERVISOR_SERVING, SUPERVISOR_DRAINING };
 
@@ -51,10 +53,10 @@ struct supervisor_report {
 static_assert(sizeof(struct supervisor_report) <= PIPE_BUF, "a report is one atomic write");
 
 struct supervisor_worker {
-    pid_t pid;            /* 0: none now */
-    int report_fd;        /* read end of its pipe, -1: closed */
-    bool ready;           /* it has reported that it serves */
-    bool waiting;         /* dead, to be started again at restart_ms */
+    pid_t pid;     /* 0: none now */
+    int report_fd; /* read end of its pipe, -1: closed */
+    bool ready;    /* it has reported that it serves */
+    bool waiting;  /* dead, to be started again at restart_ms */
     uint64_t started_ms;
     uint64_t restart_ms;
     uint32_t backoff_ms; /* the next delay */
@@ -126,7 +128,7 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
     struct supervisor_report report = {0};
 
     supervisor_close_others(s, k);
-    /* Nobody serves on a port that nobody looks after: when the supervisor dies, its workers drain. */
+    /* Nobody serves on a port that nobody looks after: without a supervisor workers drain. */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         return 1;
@@ -201,8 +203,9 @@ static void supervisor_start_all(struct supervisor *s)
     for (unsigned k = 0; k < s->cfg->workers; k++) {
         int rc = supervisor_fork(s, k);
         if (rc < 0) {
-            snprintf(s->trouble, sizeof(s->trouble), "cannot start worker %u: %s (lower --workers or raise the limit on processes)", k,
-                     strerror(-rc));
+            snprintf(s->trouble, sizeof(s->trouble),
+                     "cannot start worker %u: %s (lower --workers or raise the limit on processes)",
+                     k, strerror(-rc));
             return;
         }
     }
@@ -245,7 +248,8 @@ static void supervisor_engine_failed(struct supervisor *s, const char *why)
         snprintf(s->trouble, sizeof(s->trouble), "%s", why);
         return;
     }
-    log_warn("%s fails to start in a worker: %s; all workers use %s instead", s->ops->name, why, next->name);
+    log_warn("%s fails to start in a worker: %s; all workers use %s instead", s->ops->name, why,
+             next->name);
     s->ops = next;
     s->variant = NULL;
     supervisor_start_all(s);
@@ -298,7 +302,7 @@ static void supervisor_suspend(struct supervisor *s, unsigned k)
     for (unsigned i = 0; i < s->cfg->listener_count; i++)
         suspended += listener_suspend(&s->cfg->listeners[i], k);
     if (suspended)
-        log_notice("worker %u: its listeners are closed meanwhile, new clients go to the other workers", k);
+        log_notice("worker %u: its listeners are closed meanwhile, new clients go elsewhere", k);
 }
 
 static void supervisor_resume(struct supervisor *s, unsigned k)
@@ -306,7 +310,8 @@ static void supervisor_resume(struct supervisor *s, unsigned k)
     for (unsigned i = 0; i < s->cfg->listener_count; i++) {
         int rc = listener_resume(&s->cfg->listeners[i], k);
         if (rc < 0)
-            log_error("worker %u: cannot listen on %s again: %s", k, s->cfg->listeners[i].addr.text, strerror(-rc));
+            log_error("worker %u: cannot listen on %s again: %s", k, s->cfg->listeners[i].addr.text,
+                      strerror(-rc));
     }
 }
 
@@ -319,7 +324,8 @@ static void supervisor_schedule(struct supervisor *s, unsigned k)
         w->backoff_ms = SUPERVISOR_BACKOFF_MS;
     w->waiting = true;
     w->restart_ms = now_ms + w->backoff_ms;
-    log_write(w->backoff_ms > SUPERVISOR_SUSPEND_MS ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "worker %u is started again in %u ms", k, w->backoff_ms);
+    log_write(w->backoff_ms > SUPERVISOR_SUSPEND_MS ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE,
+              "worker %u is started again in %u ms", k, w->backoff_ms);
     if (w->backoff_ms > SUPERVISOR_SUSPEND_MS)
         supervisor_suspend(s, k);
     w->backoff_ms = MIN(2 * w->backoff_ms, SUPERVISOR_BACKOFF_MAX_MS);
@@ -344,8 +350,8 @@ static void supervisor_restart(struct supervisor *s, unsigned k)
 static void supervisor_ending(char *out, size_t out_size, int status)
 {
     if (WIFSIGNALED(status))
-        snprintf(out, out_size, "killed by signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
-                 WCOREDUMP(status) ? ", core dumped" : "");
+        snprintf(out, out_size, "killed by signal %d (%s)%s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
     else
         snprintf(out, out_size, "exited with status %d", WEXITSTATUS(status));
 }
@@ -370,7 +376,8 @@ static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
     stats->slots_used = stats->blocks_used = stats->block_bytes = stats->engine_inflight = 0;
     switch (s->state) {
     case SUPERVISOR_STARTING:
-        snprintf(s->trouble, sizeof(s->trouble), "worker %u [%d] %s before it served", k, (int)pid, how);
+        snprintf(s->trouble, sizeof(s->trouble), "worker %u [%d] %s before it served", k, (int)pid,
+                 how);
         break;
     case SUPERVISOR_SERVING:
         log_error("worker %u [%d] died: %s", k, (int)pid, how);
@@ -407,7 +414,10 @@ static void supervisor_drain(struct supervisor *s)
     s->state = SUPERVISOR_DRAINING;
     s->deadline_ms = limit_ms ? clock_monotonic_ms() + limit_ms + SUPERVISOR_MARGIN_MS : 0;
     notify_send("STOPPING=1");
-    /* Before the workers: a listener is closed when its last copy is, and theirs goes once it has been emptied. */
+    /*
+     * Before the workers: a listener is closed when its last copy is, and theirs goes once it has
+     * been emptied.
+     */
     for (unsigned i = 0; i < s->cfg->listener_count; i++)
         listener_close(&s->cfg->listeners[i]);
     for (unsigned k = 0; k < s->cfg->workers; k++)
@@ -429,7 +439,7 @@ static bool supervisor_on_signal(struct supervisor *s)
             s->cfg->report(s->cfg->arg);
             break;
         case SIGHUP:
-            log_notice("SIGHUP: there is no configuration to read again; restart to change options");
+            log_notice("SIGHUP: there is no configuration to read; restart to change options");
             break;
         default: /* SIGTERM, SIGINT */
             if (s->state == SUPERVISOR_DRAINING) {
@@ -478,7 +488,8 @@ static void supervisor_on_time(struct supervisor *s)
     if (!s->deadline_ms || now_ms < s->deadline_ms)
         return;
     if (s->state == SUPERVISOR_STARTING) {
-        snprintf(s->trouble, sizeof(s->trouble), "the workers do not report within %d s", SUPERVISOR_START_MS / 1000);
+        snprintf(s->trouble, sizeof(s->trouble), "the workers do not report within %d s",
+                 SUPERVISOR_START_MS / 1000);
     } else {
         log_error("workers that do not end in time are killed");
         supervisor_kill_and_reap(s);
@@ -539,7 +550,7 @@ int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask)
         for (unsigned k = 0; k < cfg->workers; k++)
             s.worker[k].report_fd = -1;
         status = supervisor_loop(&s);
-        supervisor_kill_and_reap(&s); /* at once after trouble or a second signal; otherwise there is nobody left */
+        supervisor_kill_and_reap(&s); /* after trouble or a second signal; else nobody is left */
     }
     for (unsigned i = 0; i < cfg->listener_count; i++)
         listener_close(&cfg->listeners[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * supervisor.h - the worker processes: started together, restarted one by one with back-off, drained together.
+ * supervisor.h - the worker processes: started together, restarted one by one with back-off,
+ * drained together.
  */
 #ifndef BIVALVE_SUPERVISOR_H
 #define BIVALVE_SUPERVISOR_H
@@ -23,7 +24,10 @@ struct supervisor_config {
     unsigned cpu_count;
     bool sandbox, sandbox_must;
 
-    /* The engine; with `automatic`, all workers take the next one that runs if it fails to open in any of them at the start. */
+    /*
+     * The engine; with `automatic`, all workers take the next one that runs if it fails to open in
+     * any of them at the start.
+     */
     const struct backend_ops *ops;
     const char *variant;
     bool automatic;
@@ -36,10 +40,11 @@ struct supervisor_config {
 };
 
 /*
- * Start the workers and look after them until SIGTERM or SIGINT; then drain and return the exit status of the server:
- * 0 after an orderly end; 1, having logged why, when the start failed or a worker had to be killed or crashed during the drain;
- * 0 as well after a second signal, which ends it at once. SIGCHLD, SIGHUP, SIGINT, SIGTERM and SIGUSR1 must be blocked; `mask` is what was so before. Closes the
- * listeners. Workers leave this function by exit(3).
+ * Start the workers and look after them until SIGTERM or SIGINT; then drain and return the exit
+ * status of the server: 0 after an orderly end; 1, having logged why, when the start failed or a
+ * worker had to be killed or crashed during the drain; 0 as well after a second signal, which ends
+ * it at once. SIGCHLD, SIGHUP, SIGINT, SIGTERM and SIGUSR1 must be blocked; `mask` is what was so
+ * before. Closes the listeners. Workers leave this function by exit(3).
  */
 int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask);
 

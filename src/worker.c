@@ -2,8 +2,9 @@
 /*
  * worker.c - the loop around a core.
  *
- * Signals only set a flag and wake the engine; everything else happens between two turns. They stay blocked while
- * the core is put together, so a SIGTERM that comes early is seen when there is something to end.
+ * Signals only set a flag and wake the engine; everything else happens between two turns. They stay
+ * blocked while the core is put together, so a SIGTERM that comes early is seen when there is
+ * something to end.
  */
 #include "config.h"
 
@@ -29,8 +30,8 @@ static volatile sig_atomic_t worker_stop;
 static volatile sig_atomic_t worker_report;
 
 /*
- * To end, in order. From here on every answer says `Connection: close`, also those of the turn that the signal came into: a client that has
- * been told does not lose its next request to the close.
+ * To end, in order. From here on every answer says `Connection: close`, also those of the turn that
+ * the signal came into: a client that has been told does not lose its next request to the close.
  */
 static void worker_on_drain(int number)
 {
@@ -43,8 +44,9 @@ static void worker_on_drain(int number)
 }
 
 /*
- * The same when alone, where a second signal means at once, and a third does not even wait for the end of the turn. Under a
- * supervisor a second one says nothing new: it comes from whoever signals the whole group.
+ * The same when alone, where a second signal means at once, and a third does not even wait for the
+ * end of the turn. Under a supervisor a second one says nothing new: it comes from whoever signals
+ * the whole group.
  */
 static void worker_on_stop(int number)
 {
@@ -114,7 +116,10 @@ static bool worker_drained(const struct core *c)
     return true;
 }
 
-/* Turns until drained, until `until_ms` (0: no limit), or a second signal. 0, or -errno when the engine is broken. */
+/*
+ * Turns until drained, until `until_ms` (0: no limit), or a second signal. 0, or -errno when the
+ * engine is broken.
+ */
 static int worker_turns(struct core *c, uint64_t until_ms)
 {
     while (!worker_drained(c) && worker_stop < 2) {
@@ -128,7 +133,10 @@ static int worker_turns(struct core *c, uint64_t until_ms)
     return 0;
 }
 
-/* The graceful end, and what the counters say at it. 0, or -errno when the engine is broken or does not let go. */
+/*
+ * The graceful end, and what the counters say at it. 0, or -errno when the engine is broken or does
+ * not let go.
+ */
 static int worker_drain(const struct worker_config *cfg, struct core *c, char *error)
 {
     const struct stats *stats = cfg->stats;
@@ -151,13 +159,15 @@ static int worker_drain(const struct worker_config *cfg, struct core *c, char *e
             rc = -ETIMEDOUT;
     }
     if (rc < 0) {
-        snprintf(error, WORKER_ERROR_MAX, "the %s engine does not let go of %u connections: %s", cfg->ops->name, c->slots.used, strerror(-rc));
+        snprintf(error, WORKER_ERROR_MAX, "the %s engine does not let go of %u connections: %s",
+                 cfg->ops->name, c->slots.used, strerror(-rc));
         return rc;
     }
     conn_tick(c); /* the gauges */
-    log_notice("worker %u drained: slots_used=%" PRIu64 " blocks_used=%" PRIu64 " accepted=%" PRIu64 " closed=%" PRIu64 " requests=%" PRIu64
-               " forced=%" PRIu32,
-               cfg->index, stats->slots_used, stats->blocks_used, stats->accepted, stats->closed, stats->requests, forced);
+    log_notice("worker %u drained: slots_used=%" PRIu64 " blocks_used=%" PRIu64 " accepted=%" PRIu64
+               " closed=%" PRIu64 " requests=%" PRIu64 " forced=%" PRIu32,
+               cfg->index, stats->slots_used, stats->blocks_used, stats->accepted, stats->closed,
+               stats->requests, forced);
     return 0;
 }
 
@@ -194,15 +204,16 @@ int worker_run(const struct worker_config *cfg, char *error)
     struct core core;
 
     worker_clear_gauges(cfg->stats);
-    int rc = core_init(&core, cfg->set, cfg->data, cfg->stats, cfg->ops, cfg->variant, (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX),
-                       error);
+    int rc = core_init(&core, cfg->set, cfg->data, cfg->stats, cfg->ops, cfg->variant,
+                       (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX), error);
     if (rc < 0)
         return rc;
     core.listener_count = cfg->listener_count;
     memcpy(core.listeners, cfg->listeners, cfg->listener_count * sizeof(*cfg->listeners));
     rc = conn_accept_start(&core);
     if (rc < 0)
-        snprintf(error, WORKER_ERROR_MAX, "the %s engine cannot accept: %s", cfg->ops->name, strerror(-rc));
+        snprintf(error, WORKER_ERROR_MAX, "the %s engine cannot accept: %s", cfg->ops->name,
+                 strerror(-rc));
     else
         rc = worker_sandbox(cfg, error);
     if (rc == 0) {
@@ -211,7 +222,10 @@ int worker_run(const struct worker_config *cfg, char *error)
         cfg->ready(cfg->arg, features);
         rc = worker_serve(cfg, &core, error);
     }
-    /* A handler must not find an engine that is gone: from here on a signal ends the process at once or does nothing. */
+    /*
+     * A handler must not find an engine that is gone: from here on a signal ends the process at
+     * once or does nothing.
+     */
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);

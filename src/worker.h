@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * worker.h - one worker: its core, its loop, its end. Runs in a process of its own, or in the only one (--workers 0).
+ * worker.h - one worker: its core, its loop, its end. Runs in a process of its own, or in the only
+ * one (--workers 0).
  */
 #ifndef BIVALVE_WORKER_H
 #define BIVALVE_WORKER_H
@@ -20,12 +21,14 @@ struct worker_config {
     struct stats *stats;
     const struct backend_ops *ops;
     const char *variant;
-    const struct core_listener *listeners; /* their fds become the worker's: it closes them when it drains */
+    const struct core_listener
+        *listeners; /* their fds become the worker's: it closes them when it drains */
     unsigned listener_count;
-    bool alone;           /* --workers 0: SIGINT and a second signal are the worker's business as well */
-    bool sandbox;         /* enter the seccomp filter once the engine is open */
-    bool sandbox_must;    /* ... or fail */
-    const sigset_t *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */
+    bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
+    bool sandbox; /* enter the seccomp filter once the engine is open */
+    bool sandbox_must; /* ... or fail */
+    const sigset_t
+        *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */
 
     /* Accepting has begun; `features` is the engine's own description. Called once. */
     void (*ready)(void *arg, const char *features);
@@ -35,8 +38,9 @@ struct worker_config {
 };
 
 /*
- * Serve until SIGTERM (or, alone, SIGINT) and the end of the drain that follows. Returns 0 after an orderly end; -errno with one line in
- * `error` (WORKER_ERROR_MAX bytes) when the start failed (ready() has not been called) or the engine broke.
+ * Serve until SIGTERM (or, alone, SIGINT) and the end of the drain that follows. Returns 0 after an
+ * orderly end; -errno with one line in `error` (WORKER_ERROR_MAX bytes) when the start failed
+ * (ready() has not been called) or the engine broke.
  */
 int worker_run(const struct worker_config *cfg, char *error);
 

@@ -172,3 +172,5 @@ def connect_is_refused(s):
         return False
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:        # just when the listener was closed
+        return False

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_options.c - the command line. The input is the words, each ended by a newline. What is taken is within its range
- * and gives the same when parsed again; what is refused is refused in one printable line.
+ * fuzz_options.c - the command line. The input is the words, each ended by a newline. What is taken
+ * is within its range and gives the same when parsed again; what is refused is refused in one
+ * printable line.
  */
 #include "config.h"
 
@@ -36,7 +37,8 @@ static void check_options(const struct options *o)
     require(o->dataset[0] && (!o->user || o->user[0]) && (!o->group || o->group[0]));
     require(o->log_level >= LOG_LEVEL_ERROR && o->log_level <= LOG_LEVEL_DEBUG);
     require(s->header_timeout_ms <= 1000000000 && s->drain_timeout_ms <= 1000000000);
-    require(s->recv_buffer_bytes >= 16 && s->max_header_bytes >= 64 && s->max_header_fields >= 1 && s->max_pipeline >= 1);
+    require(s->recv_buffer_bytes >= 16 && s->max_header_bytes >= 64 && s->max_header_fields >= 1 &&
+            s->max_pipeline >= 1);
     require(s->max_body_bytes <= INT64_MAX && s->max_output_bytes >= 1);
     for (unsigned i = 0; i < o->listen_count; i++) {
         struct listener_addr again;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_listener.c - sockets that share an address: who may join, who may not, where clients go when one of them is
- * suspended, and what is left at a unix path. Addresses as text: test_options.c.
+ * test_listener.c - sockets that share an address: who may join, who may not, where clients go when
+ * one of them is suspended, and what is left at a unix path. Addresses as text: test_options.c.
  */
 #include "config.h"
 
@@ -64,7 +64,8 @@ static void spread(unsigned counts[WORKERS])
     for (int i = 0; i < CLIENTS; i++)
         assert_true((fds[i] = client(&l.addr)) >= 0);
     for (unsigned k = 0; k < WORKERS; k++)
-        for (int fd; !l.suspended[k] && (fd = accept(listener_fd(&l, k), NULL, NULL)) >= 0; counts[k]++)
+        for (int fd; !l.suspended[k] && (fd = accept(listener_fd(&l, k), NULL, NULL)) >= 0;
+             counts[k]++)
             close(fd);
     for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);
@@ -96,7 +97,8 @@ static void test_port_0_is_shared(void **state)
     listener_destroy(&l);
 }
 
-/* Nobody joins: neither a second listener_open() nor a socket with SO_REUSEPORT that comes first. */
+/* Nobody joins: neither a second listener_open() nor a socket with SO_REUSEPORT that comes first.
+ */
 static void test_a_second_server_is_refused(void **state)
 {
     const unsigned of_first[] = {1, 3}, of_second[] = {1, 3};
@@ -285,7 +287,8 @@ int main(void)
         cmocka_unit_test(test_keep_only),
         cmocka_unit_test(test_an_address_that_is_not_ours),
         cmocka_unit_test_setup_teardown(test_unix_path, make_directory, remove_directory),
-        cmocka_unit_test_setup_teardown(test_unix_path_that_is_something_else, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(test_unix_path_that_is_something_else, make_directory,
+                                        remove_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_options.c - the command line: what is taken, what is refused and in which words, the edges of every range; and
- * that --help, the defaults and the man page say the same.
+ * test_options.c - the command line: what is taken, what is refused and in which words, the edges
+ * of every range; and that --help, the defaults and the man page say the same.
  */
 #include "config.h"
 
@@ -51,15 +51,15 @@ static void check_error(const char *wanted)
         assert_in_range(*p, ' ', '~');
 }
 
-#define refused(wanted, ...)                                                                       \
-    do {                                                                                           \
-        assert_int_equal(parse(__VA_ARGS__, NULL), -EINVAL);                                       \
-        check_error(wanted);                                                                       \
+#define refused(wanted, ...)                                 \
+    do {                                                     \
+        assert_int_equal(parse(__VA_ARGS__, NULL), -EINVAL); \
+        check_error(wanted);                                 \
     } while (0)
-#define taken(...)                                                                                 \
-    do {                                                                                           \
-        if (parse(__VA_ARGS__, NULL) != 0)                                                         \
-            fail_msg("refused: %s", error);                                                        \
+#define taken(...)                          \
+    do {                                    \
+        if (parse(__VA_ARGS__, NULL) != 0)  \
+            fail_msg("refused: %s", error); \
     } while (0)
 
 static void test_defaults(void **state)
@@ -120,7 +120,8 @@ static void test_actions(void **state)
     assert_int_equal(o.action, OPTIONS_VERSION);
     taken("--help", "--test");
     assert_int_equal(o.action, OPTIONS_HELP);
-    refused("--workers", "--help", "--workers", "x"); /* wrong is wrong, whatever else is asked for */
+    refused("--workers", "--help", "--workers",
+            "x"); /* wrong is wrong, whatever else is asked for */
 }
 
 static void test_words_that_are_none(void **state)
@@ -144,8 +145,23 @@ static void test_words_that_are_none(void **state)
 
 static void test_numbers(void **state)
 {
-    static const char *const bad[] = {"", " ", "x", "-1", "+1", "1x", " 1", "1 ", "0x10", "1.5", "1e3", "k", "1kk", "1g",
-                                      "18446744073709551616", "99999999999999999999999999", "\xff"};
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "x",
+                                      "-1",
+                                      "+1",
+                                      "1x",
+                                      " 1",
+                                      "1 ",
+                                      "0x10",
+                                      "1.5",
+                                      "1e3",
+                                      "k",
+                                      "1kk",
+                                      "1g",
+                                      "18446744073709551616",
+                                      "99999999999999999999999999",
+                                      "\xff"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -189,11 +205,29 @@ static void test_seconds(void **state)
     static const struct {
         const char *text;
         uint32_t ms;
-    } good[] = {{"0", 0},         {"0.0", 0},        {"1", 1000},        {"0.5", 500},        {"1.25", 1250},
-                {"0.001", 1},     {"0.0001", 1},     {"0.000000001", 1}, {"0.0010001", 2},    {"1000000", 1000000000},
+    } good[] = {{"0", 0},          {"0.0", 0},
+                {"1", 1000},       {"0.5", 500},
+                {"1.25", 1250},    {"0.001", 1},
+                {"0.0001", 1},     {"0.000000001", 1},
+                {"0.0010001", 2},  {"1000000", 1000000000},
                 {"3.999999", 4000}};
-    static const char *const bad[] = {"", "x", "-1", "1x", ".5", "1.", "1.x", "1.2.3", "1 ", "1000000.1", "1000001", "99999999999999999999",
-                                      "0.0000000001", "nan", "inf", "1e2", "1,5"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "-1",
+                                      "1x",
+                                      ".5",
+                                      "1.",
+                                      "1.x",
+                                      "1.2.3",
+                                      "1 ",
+                                      "1000000.1",
+                                      "1000001",
+                                      "99999999999999999999",
+                                      "0.0000000001",
+                                      "nan",
+                                      "inf",
+                                      "1e2",
+                                      "1,5"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -252,10 +286,17 @@ static void test_addresses(void **state)
         const char *text, *shown; /* NULL: the same */
         int family;
     } good[] = {
-        {"127.0.0.1:8080", NULL, AF_INET}, {"0.0.0.0:0", NULL, AF_INET},      {"255.255.255.255:65535", NULL, AF_INET},
-        {"1.2.3.4:00080", "1.2.3.4:80", AF_INET}, {"[::]:80", NULL, AF_INET6}, {"[::1]:0", NULL, AF_INET6},
-        {"[2001:DB8:0:0::1]:1", "[2001:db8::1]:1", AF_INET6}, {"[::ffff:1.2.3.4]:5", NULL, AF_INET6}, {"unix:/run/x", NULL, AF_UNIX},
-        {"unix:x", NULL, AF_UNIX}, {"unix:/a:b", NULL, AF_UNIX},
+        {"127.0.0.1:8080", NULL, AF_INET},
+        {"0.0.0.0:0", NULL, AF_INET},
+        {"255.255.255.255:65535", NULL, AF_INET},
+        {"1.2.3.4:00080", "1.2.3.4:80", AF_INET},
+        {"[::]:80", NULL, AF_INET6},
+        {"[::1]:0", NULL, AF_INET6},
+        {"[2001:DB8:0:0::1]:1", "[2001:db8::1]:1", AF_INET6},
+        {"[::ffff:1.2.3.4]:5", NULL, AF_INET6},
+        {"unix:/run/x", NULL, AF_UNIX},
+        {"unix:x", NULL, AF_UNIX},
+        {"unix:/a:b", NULL, AF_UNIX},
     };
 
     (void)state;
@@ -278,12 +319,29 @@ static void test_addresses_that_are_none(void **state)
     static const struct {
         const char *text, *wanted;
     } bad[] = {
-        {"", "is no ADDRESS:PORT"}, {"nonsense", "is no ADDRESS:PORT"}, {"127.0.0.1", "is no ADDRESS:PORT"}, {"127.0.0.1:", "does not end in a port"},
-        {"127.0.0.1:65536", "does not end in a port"}, {"127.0.0.1:-1", "does not end in a port"}, {"127.0.0.1:8o", "does not end in a port"},
-        {"127.0.0.1:123456", "does not end in a port"}, {"127.0.0.1: 80", "does not end in a port"}, {"1.2.3:80", "has no IPv4 address"}, {"256.1.1.1:80", "has no IPv4 address"},
-        {"1.2.3.4.5:80", "has no IPv4 address"}, {"localhost:80", "names are not looked up"}, {":80", "all of them are 0.0.0.0:PORT"},
-        {"::1:80", "an IPv6 address stands in brackets"}, {"[::1]", "is no ADDRESS:PORT"}, {"[::1:80", "is no ADDRESS:PORT"}, {"[::1]80", "is no ADDRESS:PORT"},
-        {"[]:80", "has no IPv6 address"}, {"[1.2.3.4]:80", "has no IPv6 address"}, {"[::1%lo]:80", "has no IPv6 address"}, {"[", "is no ADDRESS:PORT"}, {"unix:", "has no path"},
+        {"", "is no ADDRESS:PORT"},
+        {"nonsense", "is no ADDRESS:PORT"},
+        {"127.0.0.1", "is no ADDRESS:PORT"},
+        {"127.0.0.1:", "does not end in a port"},
+        {"127.0.0.1:65536", "does not end in a port"},
+        {"127.0.0.1:-1", "does not end in a port"},
+        {"127.0.0.1:8o", "does not end in a port"},
+        {"127.0.0.1:123456", "does not end in a port"},
+        {"127.0.0.1: 80", "does not end in a port"},
+        {"1.2.3:80", "has no IPv4 address"},
+        {"256.1.1.1:80", "has no IPv4 address"},
+        {"1.2.3.4.5:80", "has no IPv4 address"},
+        {"localhost:80", "names are not looked up"},
+        {":80", "all of them are 0.0.0.0:PORT"},
+        {"::1:80", "an IPv6 address stands in brackets"},
+        {"[::1]", "is no ADDRESS:PORT"},
+        {"[::1:80", "is no ADDRESS:PORT"},
+        {"[::1]80", "is no ADDRESS:PORT"},
+        {"[]:80", "has no IPv6 address"},
+        {"[1.2.3.4]:80", "has no IPv6 address"},
+        {"[::1%lo]:80", "has no IPv6 address"},
+        {"[", "is no ADDRESS:PORT"},
+        {"unix:", "has no path"},
         {"1111111111111111111111111111111111111111111111111111111111:80", "is no ADDRESS:PORT"},
     };
     char path[5 + 200];
@@ -376,11 +434,14 @@ static void test_help_and_man_page_agree(void **state)
             fail_msg("--%s is not in the man page", name);
         char *bracket = strrchr(line, '[');
         int used = 0;
-        if (bracket && sscanf(bracket, "[%63[0-9.]]%n", value, &used) == 1 && used && !bracket[used]) {
+        if (bracket && sscanf(bracket, "[%63[0-9.]]%n", value, &used) == 1 && used &&
+            !bracket[used]) {
             defaults++;
             snprintf(wanted, sizeof(wanted), "\nDefault: %s.", value);
-            if (!strstr(entry, wanted) || (strstr(entry, wanted)[strlen(wanted)] != '\n' && strstr(entry, wanted)[strlen(wanted)] != '\0'))
-                fail_msg("--%s: the man page does not say \"Default: %s.\" but:\n%s", name, value, entry);
+            if (!strstr(entry, wanted) || (strstr(entry, wanted)[strlen(wanted)] != '\n' &&
+                                           strstr(entry, wanted)[strlen(wanted)] != '\0'))
+                fail_msg("--%s: the man page does not say \"Default: %s.\" but:\n%s", name, value,
+                         entry);
         }
         free(entry);
     }
