@@ -23,8 +23,10 @@ enum {
     B_CHUNKED, /* not a byte of it yet: the target is still there, where body_total will be */
     C_SIZE_FIRST,
     C_SIZE,
+    C_EXT_SEMICOLON, /* or white space before it */
     C_EXT_NAME_FIRST,
     C_EXT_NAME,
+    C_EXT_EQUALS, /* or white space before it, or the next extension */
     C_EXT_VALUE_FIRST,
     C_EXT_VALUE,
     C_EXT_QUOTED,
@@ -60,6 +62,25 @@ static bool chunk_ext_count(struct http_parser *p, const struct settings *set)
            ++p->mark <= CHUNK_EXT_MESSAGE * set->max_chunk_ext_bytes;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* What may follow a size or a complete extension: another extension, or the end of the line. */
+static bool chunk_ext_next(struct http_parser *p, char c)
+{
+    if (c == ';')
+        p->state = C_EXT_NAME_FIRST;
+    else if (c == '\r')
+        p->state = C_SIZE_LF;
+    else if (is_space(c))
+        p->state = C_EXT_SEMICOLON;
+    else
+        return false;
+    return true;
+}
+
 static enum http_error chunk_size_byte(struct http_parser *p, const struct settings *set, char c)
 {
     if (p->state == C_SIZE_FIRST) {
@@ -73,54 +94,51 @@ static enum http_error chunk_size_byte(struct http_parser *p, const struct setti
         p->state = C_SIZE;
         return HTTP_ERROR_NONE;
     }
-    if (p->state == C_SIZE_FIRST || (c != '\r' && c != ';'))
+    if (p->state == C_SIZE_FIRST || (c != '\r' && c != ';' && !is_space(c)))
         return HTTP_ERROR_CHUNK_SIZE;
     p->pos = 0;
-    p->state = C_SIZE_LF;
-    if (c == ';') {
-        p->state = C_EXT_NAME_FIRST;
-        if (!chunk_ext_count(p, set))
-            return HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
-    }
+    chunk_ext_next(p, c);
+    if (c != '\r' && !chunk_ext_count(p, set))
+        return HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
     return HTTP_ERROR_NONE;
 }
 
-/* What may follow a complete extension: another one, or the end of the line. */
-static bool chunk_ext_next(struct http_parser *p, char c)
-{
-    if (c == ';')
-        p->state = C_EXT_NAME_FIRST;
-    else if (c == '\r')
-        p->state = C_SIZE_LF;
-    else
-        return false;
-    return true;
-}
-
 /*
- * chunk-ext: ";" name ["=" token or quoted-string]. White space is not taken: no client sends it,
- * and readers differ on it.
+ * chunk-ext: BWS ";" BWS name [BWS "=" BWS (token or quoted-string)]. The white space is bad, and
+ * must be taken (RFC 9110 section 5.6.3), but only there: a size or an extension that ends in it
+ * has no ";" behind it and is refused.
  */
 static enum http_error chunk_ext_byte(struct http_parser *p, const struct settings *set, char c)
 {
-    bool token = http_is(c, HTTP_C_TOKEN), ok = true;
+    bool token = http_is(c, HTTP_C_TOKEN), space = is_space(c), ok = true;
 
     if (c != '\r' && !chunk_ext_count(p, set))
         return HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
     switch (p->state) {
+    case C_EXT_SEMICOLON: ok = space || (c == ';' && chunk_ext_next(p, c)); break;
     case C_EXT_NAME_FIRST:
-        ok = token;
-        p->state = C_EXT_NAME;
+        ok = token || space;
+        if (token)
+            p->state = C_EXT_NAME;
         break;
     case C_EXT_NAME:
         if (c == '=')
             p->state = C_EXT_VALUE_FIRST;
+        else if (space)
+            p->state = C_EXT_EQUALS;
         else
             ok = token || chunk_ext_next(p, c);
         break;
+    case C_EXT_EQUALS:
+        if (c == '=')
+            p->state = C_EXT_VALUE_FIRST;
+        else
+            ok = space || (c == ';' && chunk_ext_next(p, c));
+        break;
     case C_EXT_VALUE_FIRST:
-        ok = token || c == '"';
-        p->state = c == '"' ? C_EXT_QUOTED : C_EXT_VALUE;
+        ok = token || space || c == '"';
+        if (!space)
+            p->state = c == '"' ? C_EXT_QUOTED : C_EXT_VALUE;
         break;
     case C_EXT_VALUE: ok = token || chunk_ext_next(p, c); break;
     case C_EXT_QUOTED:
@@ -169,7 +187,7 @@ static void trailer_name_byte(struct http_parser *p, char c)
 {
     for (unsigned i = 0; i < ARRAY_LEN(trailer_forbidden); i++) {
         const char *name = trailer_forbidden[i];
-        if ((p->header & 1u << i) && (p->mark >= strlen(name) || (c | 0x20) != name[p->mark]))
+        if ((p->header & 1u << i) && (c | 0x20) != name[p->mark])
             p->header &= (uint8_t) ~(1u << i);
     }
     p->mark++;

@@ -178,7 +178,7 @@ static bool http_host_valid(const char *s, size_t len, bool port)
         size_t n = (size_t)(end - s) - 1;
         memcpy(text, s + 1, n);
         text[n] = '\0';
-        if (strlen(text) != n || inet_pton(AF_INET6, text, &a) != 1)
+        if (inet_pton(AF_INET6, text, &a) != 1)
             return false;
         i = n + 2;
     } else {
@@ -202,7 +202,10 @@ static bool http_host_valid(const char *s, size_t len, bool port)
     return http_run(s + i, s + len, HTTP_C_DIGIT) == s + len;
 }
 
-/* http://authority/path?query: leaves the path and query in target_off, target_len. */
+/*
+ * http://authority/path?query: leaves the path and query in target_off, target_len. A request for
+ * an https resource must not be served in the clear (RFC 9110 section 7.4).
+ */
 static enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len,
                                             uint32_t off)
 {
@@ -221,6 +224,8 @@ static enum http_error http_target_absolute(struct http_parser *p, const char *s
         return HTTP_ERROR_TARGET_SYNTAX;
     if (memchr(s + i, '[', len - i) || memchr(s + i, ']', len - i))
         return HTTP_ERROR_TARGET_SYNTAX; /* the machine let them pass for the authority's sake */
+    if (start == 8)
+        return HTTP_ERROR_TARGET_SCHEME;
     p->flags |= HTTP_F_ABSOLUTE;
     p->target_off = off + (uint32_t)i;
     p->target_len = (uint32_t)(len - i);
@@ -551,7 +556,7 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
     target_first:
         if (unlikely(s == end))
             MORE(S_TARGET_FIRST);
-        if (unlikely(*s != '/' && *s != '*' && *s != '[' && !http_is(*s, HTTP_C_NAME)))
+        if (unlikely(*s != '/' && *s != '[' && !http_is(*s, HTTP_C_NAME)))
             FAIL(TARGET_SYNTAX);
         /* fall through */
     case S_TARGET:

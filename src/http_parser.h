@@ -38,6 +38,7 @@ enum http_method {
     X(METHOD_UNKNOWN, 501, "method not implemented")                                               \
     X(TARGET_SYNTAX, 400, "malformed request target")                                              \
     X(TARGET_ESCAPE, 400, "malformed percent-encoding in request target")                          \
+    X(TARGET_SCHEME, 421, "https request on a connection without TLS")                             \
     X(TARGET_TOO_LONG, 414, "request target too long")                                             \
     X(VERSION_SYNTAX, 400, "malformed HTTP version")                                               \
     X(VERSION_UNSUPPORTED, 505, "HTTP version not supported")                                      \
