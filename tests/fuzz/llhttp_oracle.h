@@ -90,6 +90,27 @@ static void oracle_differs(const char *what, const struct trace *t, const struct
     abort();
 }
 
+/*
+ * Chunk extensions that llhttp 8.1 does not read as RFC 9112 section 7.1.1 has them: white space, a
+ * quoted-pair, and another one behind a value, where it goes on reading a chunk size.
+ */
+static bool oracle_odd_extension(const char *s, size_t len)
+{
+    bool semicolon = false, value = false;
+
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] == '\n')
+            semicolon = value = false;
+        if ((s[i] == ';' && value) ||
+            (semicolon && (s[i] == '\\' || s[i] == ' ' || s[i] == '\t')) ||
+            (s[i] == ';' && i && (s[i - 1] == ' ' || s[i - 1] == '\t')))
+            return true;
+        semicolon |= s[i] == ';';
+        value |= semicolon && s[i] == '=';
+    }
+    return false;
+}
+
 static void oracle_message(const struct trace *t, const struct trace_message *m, const char *s,
                            size_t len)
 {
@@ -104,12 +125,11 @@ static void oracle_message(const struct trace *t, const struct trace_message *m,
     llhttp_errno_t e = llhttp_execute(&o.parser, s + m->start, len - m->start);
     if (o.parser.http_major == 1 && o.parser.http_minor > 1)
         return; /* it knows no later minor version; RFC 9110 section 2.5 has them read as 1.1 */
-    /* Where it is stricter than RFC 9110: HTAB beside a value, a quoted-pair in an extension. */
+    /* Where it is stricter than RFC 9110: HTAB beside a value. */
     bool tab = memchr(s + m->start, '\t', m->end - m->start);
     if (tab && (e == HPE_INVALID_CONTENT_LENGTH || e == HPE_INVALID_TRANSFER_ENCODING))
         return;
-    if (e == HPE_STRICT && ours->flags & HTTP_F_CHUNKED &&
-        memchr(s + m->start, '\\', m->end - m->start))
+    if (ours->flags & HTTP_F_CHUNKED && oracle_odd_extension(s + m->start, m->end - m->start))
         return;
     if (!o.complete || e != HPE_PAUSED)
         oracle_differs("verdict", t, m, &o);

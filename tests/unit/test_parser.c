@@ -368,6 +368,11 @@ static void test_limit_trailers(void **state)
     stream_len = edge;
     stream_add("v\r\n\r\n");
     check_limit(&set, "POST / keep; error TRAILER_TOO_LARGE", stream_len);
+    stream_len = 0; /* extensions of the last chunk are not counted with them */
+    stream_add("%.*s;abc=def\r\nX: ", (int)(strlen(head) - 2), head);
+    stream_repeat('v', 64 - 7);
+    stream_add("\r\n\r\n");
+    check_limit(&set, "POST / keep body 0 \"\"", 0);
     set = defaults;
     set.max_header_fields = 3;
     stream_len = 0;
