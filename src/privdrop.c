@@ -144,11 +144,16 @@ static int privdrop_change(const struct privdrop *p, char *error)
 static void privdrop_capabilities(void)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    struct __user_cap_data_struct have[_LINUX_CAPABILITY_U32S_3], none[_LINUX_CAPABILITY_U32S_3];
 
+    memset(have, 0xff, sizeof(have));
+    memset(none, 0, sizeof(none));
+    syscall(SYS_capget, &head, have);
+    if (!memcmp(have, none, sizeof(have)))
+        return;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (syscall(SYS_capset, &head, none) < 0)
-        log_warn("cannot give up capabilities: %s", strerror(errno));
+        log_warn("cannot give up capabilities: %s (does a filter forbid capset?)", strerror(errno));
 }
 
 int privdrop_apply(const struct privdrop *p, char *error)
