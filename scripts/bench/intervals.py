@@ -16,7 +16,7 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 RESOLVE = 0.03  # the difference a comparison is expected to resolve
 
-REACH_MAX = 50  # of a logarithm: beyond any ratio
+STUDENT_SLACK = 1.5
 # Student's t at 97.5 % for 1, 2, 3, ... values: infinite for one.
 STUDENT_975 = (
     math.inf,
@@ -140,11 +140,10 @@ def ratio_interval(ratios, seed=1, resamples=RESAMPLES, numpy="auto"):
     pivots = sorted(
         _pivots_numpy(np, logs, mean, draws) if np else _pivots_plain(logs, mean, draws)
     )
-    reach = percentile(pivots, CONFIDENCE) * se
-    if not math.isfinite(reach) or reach > REACH_MAX:
-        # Nearly all ratios are the same (memory in whole pages): draws without spread say nothing.
-        # Normal errors then.
-        reach = STUDENT_975[min(n - trim_count(n) * 2, len(STUDENT_975)) - 1] * se
+    # With very few pairs, or nearly equal ratios (memory in whole pages), many draws have next to no
+    # spread and blow the quantile up: never more than half again what normal errors would give.
+    student = STUDENT_975[min(n - 2 * trim_count(n), len(STUDENT_975)) - 1]
+    reach = min(percentile(pivots, CONFIDENCE), STUDENT_SLACK * student) * se
     out["low"], out["high"] = math.exp(mean - reach), math.exp(mean + reach)
     return out
 

@@ -54,6 +54,13 @@ def test_nearly_equal_ratios_still_give_a_finite_interval():
     assert 0.9 < got["low"] <= got["ratio"] <= got["high"] < 1.1
 
 
+def test_few_pairs_do_not_blow_the_interval_up():
+    got = intervals.ratio_interval([1.0, 1.1, 1.0, 1.1], seed=1)
+    # Student's t for four values: 3.18 standard errors of log 1.1 / sqrt(12); half again at most.
+    most = 1.5 * 3.18 * math.log(1.1) / math.sqrt(12)
+    assert 0 < math.log(got["high"] / got["low"]) / 2 <= most + 1e-9
+
+
 def test_interval_is_the_same_for_a_seed_and_with_numpy():
     rng = random.Random(5)
     ratios = [math.exp(rng.gauss(0.02, 0.05)) for _ in range(17)]
@@ -68,7 +75,7 @@ def test_interval_is_the_same_for_a_seed_and_with_numpy():
         assert fast[key] == pytest.approx(plain[key], rel=1e-9)
 
 
-@pytest.mark.parametrize("pairs", [5, 10, 20])
+@pytest.mark.parametrize("pairs", [4, 5, 10, 20])
 @pytest.mark.parametrize("shape", ["even", "disturbed"])
 def test_interval_covers_the_truth_as_often_as_it_says(pairs, shape):
     rng = random.Random(f"{pairs}{shape}")
