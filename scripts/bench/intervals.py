@@ -140,8 +140,8 @@ def ratio_interval(ratios, seed=1, resamples=RESAMPLES, numpy="auto"):
     pivots = sorted(
         _pivots_numpy(np, logs, mean, draws) if np else _pivots_plain(logs, mean, draws)
     )
-    # With very few pairs, or nearly equal ratios (memory in whole pages), many draws have next to no
-    # spread and blow the quantile up: never more than half again what normal errors would give.
+    # With very few pairs, or nearly equal ratios (memory in whole pages), many draws have next to
+    # no spread and blow the quantile up: never more than half again what normal errors would give.
     student = STUDENT_975[min(n - 2 * trim_count(n), len(STUDENT_975)) - 1]
     reach = min(percentile(pivots, CONFIDENCE), STUDENT_SLACK * student) * se
     out["low"], out["high"] = math.exp(mean - reach), math.exp(mean + reach)
