@@ -34,6 +34,7 @@ struct core;
 #define IO_PENDING 0x40000000 /* send(), detach(): not finished; an upcall will report it */
 
 #define BACKEND_TEXT_MAX 512
+#define BACKEND_ACCEPT_FREE 64 /* listen_ctl(): a burst of so many need not be kept */
 
 /* What an engine is opened with. */
 struct backend_config {
@@ -85,8 +86,8 @@ struct backend_ops {
     void (*describe)(struct backend *be, char *out, size_t out_size);
 
     /*
-     * Accept on listener fd `lfd` and report conn_on_open() with `index`, or stop. `burst` bounds the accepts of one turn. After `off`, connections accepted
-     * already may still be reported by the next wait()s; the listener may be closed once listen_ctl(off) has
+     * Accept on listener fd `lfd` and report conn_on_open() with `index`, or stop. `burst` bounds the accepts of one turn;
+     * from BACKEND_ACCEPT_FREE on an engine may take all that the listener has. After `off`, connections accepted already may still be reported by the next wait()s; the listener may be closed once listen_ctl(off) has
      * returned 0 or conn_on_listen_off() has been called after IO_PENDING. New sockets are non-blocking and close-on-exec.
      */
     int (*listen_ctl)(struct backend *be, unsigned index, int lfd, bool on, unsigned burst);

@@ -30,8 +30,9 @@
 #define CONN_TRIM_MS 1000       /* how often emptied pages are looked for, while there may be any */
 #define CONN_RESUME_MS 500      /* accepting paused for want of fds is tried again after so long */
 #define CONN_DRAIN_GRACE_MS 500 /* at the drain an idle client may send one more request, and learn of the end */
-#define CONN_ACCEPT_BURST 64    /* accepts of one turn on a worker's own listener */
-#define CONN_ACCEPT_SHARED 4    /* ... on one that other workers accept from as well */
+#define CONN_ACCEPT_NEAR 16     /* accepts of one turn when --max-connections is near */
+#define CONN_ACCEPT_SHARED 4    /* ... on a listener that other workers accept from as well */
+#define CONN_ACCEPT_BACKLOG 4096 /* what an engine may accept at once when it is not held back: a full queue */
 
 static inline void conn_upcall_begin(struct core *c)
 {
@@ -49,16 +50,26 @@ static bool conn_accept_wanted(const struct core *c)
     return c->accepting && !c->paused_full && !c->paused_fds && !c->draining;
 }
 
+/* Far enough from the limit for an engine that accepts all there is? */
+static bool conn_accept_is_free(const struct core *c, uint32_t room)
+{
+    return (uint64_t)c->slots.used + room < c->connections_max;
+}
+
 static int conn_listen_all(struct core *c, bool on)
 {
     const struct backend_ops *ops = c->be->ops;
     int rc = 0;
 
+    if (on)
+        c->accept_free = conn_accept_is_free(c, CONN_ACCEPT_BACKLOG);
+    unsigned own = c->accept_free ? BACKEND_ACCEPT_FREE : CONN_ACCEPT_NEAR;
+
     for (unsigned i = 0; i < c->listener_count; i++) {
         struct core_listener *l = &c->listeners[i];
         if (l->fd < 0)
             continue;
-        int r = ops->listen_ctl(c->be, i, l->fd, on, l->shared ? CONN_ACCEPT_SHARED : CONN_ACCEPT_BURST);
+        int r = ops->listen_ctl(c->be, i, l->fd, on, l->shared ? CONN_ACCEPT_SHARED : own);
         if (r < 0)
             rc = r;
     }
@@ -98,6 +109,10 @@ static void conn_accept_recheck(struct core *c)
 {
     if (unlikely(c->paused_full) && c->slots.used < c->connections_max)
         conn_accept_resume(c, &c->paused_full);
+    if (unlikely(!c->accept_free) && conn_accept_is_free(c, 2 * CONN_ACCEPT_BACKLOG) && conn_accept_wanted(c)) {
+        conn_listen_all(c, false);
+        conn_listen_all(c, true);
+    }
     if (unlikely(c->paused_fds))
         c->resume_ms = c->clock.now_ms; /* conn_tick() tries again once this turn is over */
 }
@@ -130,6 +145,9 @@ static void conn_open(struct core *c, unsigned index, int fd)
     if (unlikely(c->slots.used >= c->connections_max) && !c->paused_full && !c->draining) {
         log_limited(LOG_LEVEL_WARN, "%u connections open (--max-connections): accepting pauses", c->slots.used);
         conn_accept_pause(c, &c->paused_full);
+    } else if (unlikely(c->accept_free) && !conn_accept_is_free(c, CONN_ACCEPT_BACKLOG) && conn_accept_wanted(c)) {
+        conn_listen_all(c, false); /* from here on in steps, so that the limit is met exactly */
+        conn_listen_all(c, true);
     }
 }
 

@@ -45,6 +45,7 @@ struct core {
     unsigned listener_count;
     uint32_t connections_max;   /* accepting pauses at so many */
     bool accepting;             /* listeners are armed */
+    bool accept_free;           /* far from connections_max: engines accept all there is */
     bool paused_full;           /* accepting is paused: --max-connections reached */
     bool paused_fds;            /* accepting is paused: the kernel has no fds or memory */
     bool told_fds;              /* ... and the log has said so */

@@ -63,6 +63,15 @@ static enum route_id route_match_plain(const char *path, size_t len)
     return ROUTE_NONE;
 }
 
+/* Is there an escaped slash? It is data, not a separator (RFC 3986 section 2.2), and no path here has such data. */
+static bool route_has_escaped_slash(const char *path, size_t len)
+{
+    for (size_t i = 0; i + 2 < len; i++)
+        if (path[i] == '%' && path[i + 1] == '2' && (path[i + 2] | 0x20) == 'f')
+            return true;
+    return false;
+}
+
 /* `*path` is decoded into `buf` when it has escapes: "/%70ipeline" names the same resource (RFC 3986 section 6.2.2.2). */
 static enum route_id route_match(const char **path, size_t *len, char *buf, size_t buf_size)
 {
@@ -70,7 +79,7 @@ static enum route_id route_match(const char **path, size_t *len, char *buf, size
 
     if (likely(id != ROUTE_NONE) && (id != ROUTE_JSON || !memchr(*path, '%', *len)))
         return id;
-    if (!memchr(*path, '%', *len))
+    if (!memchr(*path, '%', *len) || route_has_escaped_slash(*path, *len))
         return ROUTE_NONE;
     ptrdiff_t n = query_decode(buf, buf_size, *path, *len);
     if (n < 0)

@@ -337,6 +337,8 @@ def test_a_killed_worker_is_back(start):
         assert c.get("/pipeline").status == 200
     victim, other = workers
     os.kill(victim, signal.SIGKILL)
+    # What io_uring accepts for a process while that is dying is lost with it.
+    wire.wait_until("the end of the worker", lambda: not wire.alive(victim))
     waiting = [s.connect() for _ in range(40)]
     for i, c in enumerate(waiting):
         c.send(request("GET /baseline11?a=%d HTTP/1.1" % i))
