@@ -34,7 +34,7 @@
 #include "util.h"
 
 #define URING_LISTENERS 64
-#define URING_MULTISHOT_BURST 32 /* a listener allowed so many accepts a turn gets a multishot accept */
+#define URING_MULTISHOT_BURST 32 /* a listener allowed fewer accepts a turn gets no multishot accept */
 #define URING_RETRY_NS 1000000   /* the kernel takes no submission now: wait for it to complete something, so long at most */
 
 enum uring_op {
@@ -92,6 +92,7 @@ struct uring_listener {
     unsigned burst;
     bool wanted;      /* as listen_ctl() said last */
     bool armed;       /* an accept is in flight */
+    bool multishot;   /* ... and it goes on */
     bool cancelling;
     bool report_off;  /* conn_on_listen_off() is due when the accept in flight has ended */
 };
@@ -546,6 +547,17 @@ static void uring_on_cancel_missed(struct uring_backend *b, enum uring_op op, in
 
 /* ---- accepting ---- */
 
+/*
+ * A multishot accept takes all that wait, as many as the completion queue holds, before anybody can say stop. So it is
+ * for a worker's own listener, and only while so many connections more would be welcome.
+ */
+static bool uring_accept_may_multishot(struct uring_backend *b, const struct uring_listener *l)
+{
+    uint64_t most = (uint64_t)b->base.cfg.slots->used + b->r.ring.cq.ring_entries + 1;
+
+    return l->burst >= URING_MULTISHOT_BURST && most < b->base.cfg.connections_max;
+}
+
 static void uring_accept_arm(struct uring_backend *b, unsigned index)
 {
     struct uring_listener *l = &b->listener[index];
@@ -555,7 +567,8 @@ static void uring_accept_arm(struct uring_backend *b, unsigned index)
         b->listeners_wait = true;
         return;
     }
-    if (l->burst >= URING_MULTISHOT_BURST)
+    l->multishot = uring_accept_may_multishot(b, l);
+    if (l->multishot)
         io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     else
         io_uring_prep_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -609,7 +622,7 @@ static bool uring_accept_goes_on(int err)
     }
 }
 
-/* A listener shared with other workers gives one connection a completion: take what else it may give in this turn. */
+/* A single accept is complete: take what else the listener may give in this turn. */
 static void uring_accept_more(struct uring_backend *b, unsigned index)
 {
     struct uring_listener *l = &b->listener[index];
@@ -633,8 +646,10 @@ static void uring_on_accept(struct uring_backend *b, unsigned index, int res, un
     }
     if (res >= 0) {
         conn_on_open(b->base.cfg.core, index, res);
-        if (ended && l->burst < URING_MULTISHOT_BURST)
+        if (ended && !l->multishot)
             uring_accept_more(b, index);
+        else if (!ended && !l->cancelling && !uring_accept_may_multishot(b, l))
+            uring_accept_cancel(b, index); /* goes on one by one */
     } else if (!uring_accept_goes_on(-res)) {
         l->wanted &= !ended;
         conn_on_accept_error(b->base.cfg.core, index, -res, ended);
@@ -642,7 +657,7 @@ static void uring_on_accept(struct uring_backend *b, unsigned index, int res, un
     if (!ended || l->armed)
         return;
     if (l->wanted) {
-        if (l->burst >= URING_MULTISHOT_BURST)
+        if (l->multishot)
             uring_stats(b)->accept_rearmed++;
         uring_accept_arm(b, index);
     } else if (l->report_off) {

@@ -124,7 +124,7 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
 int uring_options_parse(struct uring_options *o, const char *variant, uint32_t connections, struct uring_failure *why)
 {
     *o = (struct uring_options){.inc = -1, .ring_fd = -1};
-    while (variant && *variant) {
+    for (bool more = variant && *variant; more;) {
         size_t len = strcspn(variant, ",");
         const char *equals = memchr(variant, '=', len);
         size_t key_len = equals ? (size_t)(equals - variant) : len;
@@ -138,7 +138,8 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
             return -EINVAL;
         }
         variant += len;
-        variant += *variant == ',';
+        more = *variant == ',';
+        variant += more;
     }
     if (!o->entries) {
         o->entries = URING_ENTRIES;

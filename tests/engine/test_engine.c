@@ -76,6 +76,7 @@ static bool spec_runs(const char *spec)
 static int setup(void **state)
 {
     struct env *e = calloc(1, sizeof(*e));
+    char error[BACKEND_TEXT_MAX];
 
     e->spec = *state;
     e->f = calloc(1, sizeof(*e->f));
@@ -83,7 +84,10 @@ static int setup(void **state)
     if (!spec_runs(e->spec))
         return 0;
     alarm(HANG_SECONDS);
-    return fake_open(e->f, e->spec) ? 0 : -1;
+    if (fake_open(e->f, e->spec, error) == 0)
+        return 0;
+    print_error("%s: %s\n", e->spec, error);
+    return -1;
 }
 
 static int teardown(void **state)
@@ -686,6 +690,40 @@ static void test_listen(void **state)
         assert_true(f->stats.accept_rearmed > 0);
 }
 
+/*
+ * A core that has room for a few only: with many waiting, not one more is accepted than it has said. Tests of its own
+ * engine, as the limit is known when it is opened.
+ */
+static void test_accept_limit(void **state)
+{
+    enum { LIMIT = 5, CLIENTS = 30 };
+    struct sockaddr_in a;
+    int client[CLIENTS];
+    char error[BACKEND_TEXT_MAX];
+
+    BEGIN(state);
+    fake_close(f);
+    assert_int_equal(fake_open_limited(f, e->spec, LIMIT, error), 0);
+    int lfd = f->lfd = listener_open(&a);
+    for (int i = 0; i < CLIENTS; i++)
+        client[i] = client_open(&a);
+    assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, 64), 0);
+    fake_until(f, f->opens[0], LIMIT);
+    for (unsigned opens = LIMIT; opens < CLIENTS; opens++) {
+        fake_settle(f);
+        assert_int_equal(f->opens[0], opens);
+        fake_detach(f, f->opened[opens - LIMIT]);
+        while (f->slots.used == LIMIT)
+            fake_turn(f, 1);
+        assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, 64), 0);
+        fake_until(f, f->opens[0], opens + 1);
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        close(client[i]);
+    listener_off(f, 0, lfd);
+    close(lfd);
+}
+
 /* No fd left: reported, without a busy loop; after the core has turned accepting on again it goes on. */
 static void test_accept_without_fds(void **state)
 {
@@ -884,6 +922,7 @@ int main(void)
         TEST(test_detach),
         TEST(test_fd_reuse),
         TEST(test_listen),
+        TEST(test_accept_limit),
         TEST(test_accept_without_fds),
         TEST(test_wake),
         TEST(test_wait_returns),
