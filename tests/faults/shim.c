@@ -60,6 +60,8 @@ static void fault_init(void)
 {
     if (fault.ready && fault.pid == getpid())
         return;
+    if (!environ)
+        return; /* a sanitizer's start, before there is an environment to ask */
     if (!fault.ready) {
         fault.at = fault_env("BIVALVE_FAULT_AT");
         fault.rate = fault_env("BIVALVE_FAULT_RATE");
