@@ -34,7 +34,6 @@
 #include "util.h"
 
 #define URING_LISTENERS 64
-#define URING_MULTISHOT_BURST 32 /* a listener allowed fewer accepts a turn gets no multishot accept */
 #define URING_RETRY_NS 1000000   /* the kernel takes no submission now: wait for it to complete something, so long at most */
 
 enum uring_op {
@@ -547,17 +546,6 @@ static void uring_on_cancel_missed(struct uring_backend *b, enum uring_op op, in
 
 /* ---- accepting ---- */
 
-/*
- * A multishot accept takes all that wait, as many as the completion queue holds, before anybody can say stop. So it is
- * for a worker's own listener, and only while so many connections more would be welcome.
- */
-static bool uring_accept_may_multishot(struct uring_backend *b, const struct uring_listener *l)
-{
-    uint64_t most = (uint64_t)b->base.cfg.slots->used + b->r.ring.cq.ring_entries + 1;
-
-    return l->burst >= URING_MULTISHOT_BURST && most < b->base.cfg.connections_max;
-}
-
 static void uring_accept_arm(struct uring_backend *b, unsigned index)
 {
     struct uring_listener *l = &b->listener[index];
@@ -567,7 +555,7 @@ static void uring_accept_arm(struct uring_backend *b, unsigned index)
         b->listeners_wait = true;
         return;
     }
-    l->multishot = uring_accept_may_multishot(b, l);
+    l->multishot = l->burst >= BACKEND_ACCEPT_FREE; /* takes all that wait before anybody can say stop */
     if (l->multishot)
         io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     else
@@ -648,8 +636,6 @@ static void uring_on_accept(struct uring_backend *b, unsigned index, int res, un
         conn_on_open(b->base.cfg.core, index, res);
         if (ended && !l->multishot)
             uring_accept_more(b, index);
-        else if (!ended && !l->cancelling && !uring_accept_may_multishot(b, l))
-            uring_accept_cancel(b, index); /* goes on one by one */
     } else if (!uring_accept_goes_on(-res)) {
         l->wanted &= !ended;
         conn_on_accept_error(b->base.cfg.core, index, -res, ended);

@@ -8,7 +8,7 @@
  * private state is a second array with the same key. Groups of SLOT_GROUP slots that have been
  * empty for a while go back to the kernel (slot_table_trim()).
  *
- * Owned by the core: an engine reads `gen`, `used` and its own private part, nothing else.
+ * Owned by the core: an engine reads `gen` and its own private part, nothing else.
  */
 #ifndef BIVALVE_SLOT_H
 #define BIVALVE_SLOT_H

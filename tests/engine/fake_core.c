@@ -292,18 +292,12 @@ void conn_on_detached(struct core *core, int fd)
 
 int fake_open(struct fake *f, const char *spec, char *error)
 {
-    return fake_open_limited(f, spec, 0, error);
-}
-
-int fake_open_limited(struct fake *f, const char *spec, unsigned connections_max, char *error)
-{
     size_t name_len = strcspn(spec, ":");
 
     memset(f, 0, sizeof(*f));
     f->ops = registry_find(spec, name_len);
     f->variant = spec[name_len] ? spec + name_len + 1 : NULL;
     f->random = 88172645463325252u;
-    f->connections_max = connections_max;
     fake_current = f;
     CHECK(f->ops);
     CHECK(slot_table_init(&f->slots, FAKE_FDS, f->ops->slot_priv_size) == 0);
@@ -313,7 +307,7 @@ int fake_open_limited(struct fake *f, const char *spec, unsigned connections_max
         .stats = &f->stats,
         .variant = f->variant,
         .recv_buffer_bytes = FAKE_RECV_BYTES,
-        .connections_max = connections_max ? connections_max : FAKE_CONNECTIONS_MAX,
+        .connections_max = FAKE_FDS,
     };
     error[0] = '\0';
     int rc = f->ops->open(&cfg, &f->be, error);

@@ -17,7 +17,6 @@
 #define FAKE_FDS 512
 #define FAKE_RECV_BYTES 4096
 #define FAKE_LISTENERS 4
-#define FAKE_CONNECTIONS_MAX 65536 /* what engines are told, unless the test says otherwise */
 
 /* What a connection does by itself in conn_on_input(). */
 enum fake_reaction {
@@ -66,9 +65,6 @@ struct fake {
 
 /* Open the engine named by `spec` ("io_uring:entries=2"): 0, or -errno and the engine's words in `error` (BACKEND_TEXT_MAX bytes). */
 int fake_open(struct fake *f, const char *spec, char *error);
-
-/* Likewise, for at most `connections_max` connections: listener 0 goes off when there are so many. */
-int fake_open_limited(struct fake *f, const char *spec, unsigned connections_max, char *error);
 
 /* Detach what is left, check that nothing is in flight or stale, close. */
 void fake_close(struct fake *f);

@@ -641,7 +641,7 @@ static void test_listen(void **state)
 
     BEGIN(state);
     int lfd = listener_open(&a);
-    for (unsigned burst = 4; burst <= 64; burst += 60) {
+    for (unsigned burst = 4; burst <= BACKEND_ACCEPT_FREE; burst += BACKEND_ACCEPT_FREE - 4) {
         unsigned index = burst == 4 ? 1 : 2;
         assert_int_equal(f->ops->listen_ctl(f->be, index, lfd, true, burst), 0);
         for (int i = 0; i < CLIENTS; i++)
@@ -690,24 +690,19 @@ static void test_listen(void **state)
         assert_true(f->stats.accept_rearmed > 0);
 }
 
-/*
- * A core that has room for a few only: with many waiting, not one more is accepted than it has said. Tests of its own
- * engine, as the limit is known when it is opened.
- */
+/* A core that has room for a few only, and says so by a small burst: with many waiting, not one more is accepted. */
 static void test_accept_limit(void **state)
 {
     enum { LIMIT = 5, CLIENTS = 30 };
     struct sockaddr_in a;
     int client[CLIENTS];
-    char error[BACKEND_TEXT_MAX];
 
     BEGIN(state);
-    fake_close(f);
-    assert_int_equal(fake_open_limited(f, e->spec, LIMIT, error), 0);
+    f->connections_max = LIMIT;
     int lfd = f->lfd = listener_open(&a);
     for (int i = 0; i < CLIENTS; i++)
         client[i] = client_open(&a);
-    assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, 64), 0);
+    assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, LIMIT), 0);
     fake_until(f, f->opens[0], LIMIT);
     for (unsigned opens = LIMIT; opens < CLIENTS; opens++) {
         fake_settle(f);
@@ -715,7 +710,7 @@ static void test_accept_limit(void **state)
         fake_detach(f, f->opened[opens - LIMIT]);
         while (f->slots.used == LIMIT)
             fake_turn(f, 1);
-        assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, 64), 0);
+        assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, LIMIT), 0);
         fake_until(f, f->opens[0], opens + 1);
     }
     for (int i = 0; i < CLIENTS; i++)
@@ -737,7 +732,7 @@ static void test_accept_without_fds(void **state)
     low = old;
     low.rlim_cur = (rlim_t)client + 1; /* all numbers below are in use */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-    assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, 64), 0);
+    assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, BACKEND_ACCEPT_FREE), 0);
     fake_until(f, f->accept_errors, 1);
     assert_int_equal(f->accept_err, EMFILE);
     if (!f->accept_stops)
@@ -746,7 +741,7 @@ static void test_accept_without_fds(void **state)
     fake_settle(f);
     assert_int_equal(f->accept_errors, errors);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, 64), 0);
+    assert_int_equal(f->ops->listen_ctl(f->be, 0, lfd, true, BACKEND_ACCEPT_FREE), 0);
     fake_until(f, f->opens[0], 1);
     listener_off(f, 0, lfd);
     close(client);

@@ -195,7 +195,7 @@ static void accept_some(struct fake *f)
     for (unsigned i = 0; i < 20; i++) {
         fake_pair(false, pair); /* takes a place in the submission queue */
         fake_attach(f, pair[0]);
-        f->ops->listen_ctl(f->be, 0, lfd, true, i % 2 ? 64 : 4);
+        f->ops->listen_ctl(f->be, 0, lfd, true, i % 2 ? BACKEND_ACCEPT_FREE : 4);
         int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(connect(client, (struct sockaddr *)&a, sizeof(a)), 0);
         fake_until(f, f->opens[0], i + 1);
