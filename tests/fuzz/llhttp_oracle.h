@@ -67,13 +67,21 @@ static int oracle_on_body(llhttp_t *p, const char *at, size_t len)
     return 0;
 }
 
+/* At the end of the head: later it takes options from a Connection field among the trailers too. */
+static int oracle_on_headers(llhttp_t *p)
+{
+    struct oracle *o = (struct oracle *)p;
+
+    o->keep = llhttp_should_keep_alive(p);
+    return 0;
+}
+
 static int oracle_on_complete(llhttp_t *p)
 {
     struct oracle *o = (struct oracle *)p;
 
     o->complete = true;
     o->upgrade = p->upgrade;
-    o->keep = llhttp_should_keep_alive(p);
     return HPE_PAUSED;
 }
 
@@ -119,6 +127,7 @@ static void oracle_message(const struct trace *t, const struct trace_message *m,
     const struct http_parser *ours = &m->head;
 
     callbacks.on_url = oracle_on_url;
+    callbacks.on_headers_complete = oracle_on_headers;
     callbacks.on_body = oracle_on_body;
     callbacks.on_message_complete = oracle_on_complete;
     llhttp_init(&o.parser, HTTP_REQUEST, &callbacks);
