@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_probe.c - does this machine run the io_uring engine, and with what? Tried, not looked up: a ring and its buffers
- * are made just as the engine makes them, and a multishot receive on a socketpair has to deliver, and to be cancelled.
+ * io_uring_probe.c - does this machine run the io_uring engine, and with what? Tried, not looked
+ * up: a ring and its buffers are made just as the engine makes them, and a multishot receive on a
+ * socketpair has to deliver, and to be cancelled.
  */
 #include "config.h"
 
@@ -19,7 +20,8 @@
 /* The names of all that probe_features() looks for come in one order, found or not. */
 static size_t probe_feature(char *out, size_t n, const char *name, bool found)
 {
-    int len = snprintf(out + n, BACKEND_TEXT_MAX - n, "%s%s%s", n ? " " : "", found ? "" : "no:", name);
+    int len =
+        snprintf(out + n, BACKEND_TEXT_MAX - n, "%s%s%s", n ? " " : "", found ? "" : "no:", name);
 
     return MIN(n + (size_t)MAX(len, 0), BACKEND_TEXT_MAX - 1);
 }
@@ -78,7 +80,8 @@ static struct probe_cqe probe_wait(struct uring_ring *r)
     return copy;
 }
 
-/* 0, or -errno and the step that failed: two receives from one submission into provided buffers, then its cancellation. */
+/* 0, or -errno and the step that failed: two receives from one submission into provided buffers,
+ * then its cancellation. */
 static int probe_receive(struct uring_ring *r, const int pair[2], const char **step)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&r->ring);
@@ -139,7 +142,8 @@ void uring_probe(const char *variant, struct backend_probe *out)
     int pair[2];
 
     memset(out, 0, sizeof(*out));
-    if (uring_options_parse(&o, variant, 0, &why) < 0 || uring_ring_open(&r, &o, UINT32_MAX, &why) < 0) {
+    if (uring_options_parse(&o, variant, 0, &why) < 0 ||
+        uring_ring_open(&r, &o, UINT32_MAX, &why) < 0) {
         snprintf(out->reason, sizeof(out->reason), "%s", why.reason);
         snprintf(out->hint, sizeof(out->hint), "%s", why.hint);
         return;

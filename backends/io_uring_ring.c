@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_ring.c - see io_uring_ring.h. What a kernel can do is found out by asking it for the feature and taking the
- * next best when it refuses, never by its version.
+ * io_uring_ring.c - see io_uring_ring.h. What a kernel can do is found out by asking it for the
+ * feature and taking the next best when it refuses, never by its version.
  */
 #include "config.h"
 
@@ -18,20 +18,21 @@
 #include "util.h"
 
 /*
- * Defaults. Queues: a full submission queue costs one more system call, a full completion queue a little time, so they
- * are as small as measuring shows no difference. Buffers: incremental ones are filled to the last byte, so a few are
- * enough; the others hold one receive each, however small, so there must be as many as receives may complete in a turn.
+ * Defaults. Queues: a full submission queue costs one more system call, a full completion queue a
+ * little time, so they are as small as measuring shows no difference. Buffers: incremental ones are
+ * filled to the last byte, so a few are enough; the others hold one receive each, however small, so
+ * there must be as many as receives may complete in a turn.
  */
-#define URING_ENTRIES 256
-#define URING_CQ_FACTOR 4
-#define URING_INC_BUFFERS 16
-#define URING_INC_BUFFER_BYTES 16384
-#define URING_WHOLE_BUFFERS 256
+#define URING_ENTRIES            256
+#define URING_CQ_FACTOR          4
+#define URING_INC_BUFFERS        16
+#define URING_INC_BUFFER_BYTES   16384
+#define URING_WHOLE_BUFFERS      256
 #define URING_WHOLE_BUFFER_BYTES 4096
 
-#define URING_ENTRIES_MAX 4096
-#define URING_CQ_MAX 65536
-#define URING_BUFFERS_MAX 32768
+#define URING_ENTRIES_MAX      4096
+#define URING_CQ_MAX           65536
+#define URING_BUFFERS_MAX      32768
 #define URING_BUFFER_BYTES_MIN 64
 #define URING_BUFFER_BYTES_MAX (1u << 20)
 
@@ -70,7 +71,8 @@ static bool uring_word(const char *text, size_t len, const char *word)
     return len == strlen(word) && memcmp(text, word, len) == 0;
 }
 
-static bool uring_choice(const char *text, size_t len, const char *const *words, unsigned count, unsigned *out)
+static bool uring_choice(const char *text, size_t len, const char *const *words, unsigned count,
+                         unsigned *out)
 {
     for (*out = 0; *out < count; ++*out)
         if (uring_word(text, len, words[*out]))
@@ -78,8 +80,10 @@ static bool uring_choice(const char *text, size_t len, const char *const *words,
     return false;
 }
 
-/* One KEY=VALUE. Returns what the value must be like when it is not, "" when there is no such key, NULL when all is well. */
-static const char *uring_option_set(struct uring_options *o, const char *key, size_t key_len, const char *value, size_t len)
+/* One KEY=VALUE. Returns what the value must be like when it is not, "" when there is no such key,
+ * NULL when all is well. */
+static const char *uring_option_set(struct uring_options *o, const char *key, size_t key_len,
+                                    const char *value, size_t len)
 {
     static const char *const send_names[] = {"sqe", "try"};
     unsigned n;
@@ -89,11 +93,13 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
     if (uring_word(key, key_len, "cq"))
         return uring_number(value, len, 2, URING_CQ_MAX, &o->cq_entries) ? NULL : "2 to 65536";
     if (uring_word(key, key_len, "buffers"))
-        return uring_number(value, len, 1, URING_BUFFERS_MAX, &o->buffers) && !(o->buffers & (o->buffers - 1))
+        return uring_number(value, len, 1, URING_BUFFERS_MAX, &o->buffers) &&
+                       !(o->buffers & (o->buffers - 1))
                    ? NULL
                    : "a power of two, at most 32768";
     if (uring_word(key, key_len, "buffer-bytes"))
-        return uring_number(value, len, URING_BUFFER_BYTES_MIN, URING_BUFFER_BYTES_MAX, &o->buffer_bytes)
+        return uring_number(value, len, URING_BUFFER_BYTES_MIN, URING_BUFFER_BYTES_MAX,
+                            &o->buffer_bytes)
                    ? NULL
                    : "64 to 1048576";
     if (uring_word(key, key_len, "taskrun")) {
@@ -121,20 +127,25 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
     return NULL;
 }
 
-int uring_options_parse(struct uring_options *o, const char *variant, uint32_t connections, struct uring_failure *why)
+int uring_options_parse(struct uring_options *o, const char *variant, uint32_t connections,
+                        struct uring_failure *why)
 {
     *o = (struct uring_options){.inc = -1, .ring_fd = -1};
     for (bool more = variant && *variant; more;) {
         size_t len = strcspn(variant, ",");
         const char *equals = memchr(variant, '=', len);
         size_t key_len = equals ? (size_t)(equals - variant) : len;
-        const char *want = equals ? uring_option_set(o, variant, key_len, equals + 1, len - key_len - 1) : "";
+        const char *want =
+            equals ? uring_option_set(o, variant, key_len, equals + 1, len - key_len - 1) : "";
 
         if (want) {
-            uring_reason(why, *want ? "io_uring option \"%.*s\": must be %s" : "io_uring has no option like \"%.*s\"",
+            uring_reason(why,
+                         *want ? "io_uring option \"%.*s\": must be %s"
+                               : "io_uring has no option like \"%.*s\"",
                          (int)MIN(len, 60), variant, want);
             snprintf(why->hint, sizeof(why->hint),
-                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc, ring-fd and send, each as KEY=VALUE");
+                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc, ring-fd and "
+                     "send, each as KEY=VALUE");
             return -EINVAL;
         }
         variant += len;
@@ -149,7 +160,9 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
     if (!o->cq_entries)
         o->cq_entries = o->entries * URING_CQ_FACTOR;
     if (o->cq_entries < o->entries) {
-        uring_reason(why, "io_uring option cq=%u: the completion queue is no smaller than the submission queue, %u",
+        uring_reason(why,
+                     "io_uring option cq=%u: the completion queue is no smaller than the "
+                     "submission queue, %u",
                      o->cq_entries, o->entries);
         return -EINVAL;
     }
@@ -180,7 +193,8 @@ int uring_fail(struct uring_failure *why, const char *call, int err)
     uring_reason(why, "%s: %s", call, strerror(err));
     switch (err) {
     case ENOSYS:
-        hint = "this kernel has no io_uring (Linux 6.0 or newer is needed), or a seccomp filter pretends so; use --backend libev";
+        hint = "this kernel has no io_uring (Linux 6.0 or newer is needed), or a seccomp filter "
+               "pretends so; use --backend libev";
         break;
     case EPERM:
     case EACCES:
@@ -188,26 +202,24 @@ int uring_fail(struct uring_failure *why, const char *call, int err)
         if (sysctl == 2)
             hint = "the sysctl kernel.io_uring_disabled is 2: set it to 0";
         else if (sysctl == 1)
-            hint = "the sysctl kernel.io_uring_disabled is 1: set it to 0, or put the user into the group of kernel.io_uring_group";
+            hint = "the sysctl kernel.io_uring_disabled is 1: set it to 0, or put the user into "
+                   "the group of kernel.io_uring_group";
         else
-            hint = "a seccomp filter (a container's default profile has one) or a security module forbids it: allow "
+            hint = "a seccomp filter (a container's default profile has one) or a security module "
+                   "forbids it: allow "
                    "io_uring_setup, io_uring_enter and io_uring_register";
         break;
     case ENOMEM:
-        hint = "raise the limits of locked memory (ulimit -l, LimitMEMLOCK=) and of memory (cgroup)";
+        hint =
+            "raise the limits of locked memory (ulimit -l, LimitMEMLOCK=) and of memory (cgroup)";
         break;
-    case EMFILE:
-        hint = "raise the limit of open files (ulimit -n, LimitNOFILE=)";
-        break;
-    case ENFILE:
-        hint = "the machine has no file left: raise the sysctl fs.file-max";
-        break;
+    case EMFILE: hint = "raise the limit of open files (ulimit -n, LimitNOFILE=)"; break;
+    case ENFILE: hint = "the machine has no file left: raise the sysctl fs.file-max"; break;
     case EINVAL:
     case ENOTSUP:
         hint = "this kernel is too old (Linux 6.0 or newer is needed); use --backend libev";
         break;
-    default:
-        break;
+    default: break;
     }
     snprintf(why->hint, sizeof(why->hint), "%s", hint);
     return -err;
@@ -215,14 +227,17 @@ int uring_fail(struct uring_failure *why, const char *call, int err)
 
 /* ---- the ring ---- */
 
-static int uring_queue_open(struct uring_ring *r, const struct uring_options *o, struct uring_failure *why)
+static int uring_queue_open(struct uring_ring *r, const struct uring_options *o,
+                            struct uring_failure *why)
 {
     static const struct {
         enum uring_taskrun taskrun;
         unsigned flags;
     } steps[] = {
-        {URING_TASKRUN_DEFER, IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN},
-        {URING_TASKRUN_COOP, IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN},
+        {URING_TASKRUN_DEFER,
+         IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN},
+        {URING_TASKRUN_COOP,
+         IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN},
         {URING_TASKRUN_COOP, IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN},
         {URING_TASKRUN_NONE, IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER},
         {URING_TASKRUN_NONE, 0},
@@ -232,7 +247,8 @@ static int uring_queue_open(struct uring_ring *r, const struct uring_options *o,
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         if (steps[i].taskrun < o->taskrun)
             continue;
-        struct io_uring_params p = {.flags = steps[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        struct io_uring_params p = {.flags =
+                                        steps[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                     .cq_entries = o->cq_entries};
         rc = io_uring_queue_init_params(o->entries, &r->ring, &p);
         if (rc == 0) {
@@ -267,7 +283,8 @@ static int uring_pool_register(struct uring_ring *r, unsigned count, unsigned fl
     return rc < 0 ? rc : 0;
 }
 
-/* Is what the kernel calls incremental really so here? It is asked with a pool of one entry that no receive ever uses. */
+/* Is what the kernel calls incremental really so here? It is asked with a pool of one entry that no
+ * receive ever uses. */
 static bool uring_pool_can_increment(struct uring_ring *r)
 {
     int rc = uring_pool_register(r, 1, URING_PBUF_RING_INC);
@@ -283,10 +300,12 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
 {
     struct uring_pool *p = &r->pool;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    /* The ring of descriptors may be needed before it is known how many buffers there will be: room for the most. */
-    size_t ring_bytes = util_round_up(sizeof(struct io_uring_buf) *
-                                          (o->buffers ? o->buffers : MAX(URING_INC_BUFFERS, URING_WHOLE_BUFFERS)),
-                                      page);
+    /* The ring of descriptors may be needed before it is known how many buffers there will be: room
+     * for the most. */
+    size_t ring_bytes =
+        util_round_up(sizeof(struct io_uring_buf) *
+                          (o->buffers ? o->buffers : MAX(URING_INC_BUFFERS, URING_WHOLE_BUFFERS)),
+                      page);
     int rc;
 
     p->ring = mmap(NULL, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -302,12 +321,13 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
         return -EINVAL;
     }
     p->count = o->buffers ? o->buffers : p->incremental ? URING_INC_BUFFERS : URING_WHOLE_BUFFERS;
-    p->bytes = o->buffer_bytes   ? o->buffer_bytes
+    p->bytes = o->buffer_bytes  ? o->buffer_bytes
                : p->incremental ? URING_INC_BUFFER_BYTES
                                 : MIN(URING_WHOLE_BUFFER_BYTES, recv_bytes);
 
     p->used = p->incremental ? calloc(p->count, sizeof(*p->used)) : NULL;
-    p->base = mmap(NULL, (size_t)p->count * p->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p->base = mmap(NULL, (size_t)p->count * p->bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p->base == MAP_FAILED)
         p->base = NULL;
     if (!p->base || (p->incremental && !p->used))
@@ -318,7 +338,8 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
 
     io_uring_buf_ring_init(p->ring);
     for (unsigned i = 0; i < p->count; i++)
-        io_uring_buf_ring_add(p->ring, p->base + (size_t)i * p->bytes, p->bytes, (unsigned short)i, (int)(p->count - 1), (int)i);
+        io_uring_buf_ring_add(p->ring, p->base + (size_t)i * p->bytes, p->bytes, (unsigned short)i,
+                              (int)(p->count - 1), (int)i);
     io_uring_buf_ring_advance(p->ring, (int)p->count);
     return 0;
 }
@@ -332,7 +353,8 @@ static void uring_pool_close(struct uring_pool *p)
         munmap(p->ring, p->map_bytes);
 }
 
-int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_t recv_bytes, struct uring_failure *why)
+int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_t recv_bytes,
+                    struct uring_failure *why)
 {
     memset(r, 0, sizeof(*r));
     int rc = uring_queue_open(r, o, why);
@@ -348,7 +370,8 @@ int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_
         int registered = io_uring_register_ring_fd(&r->ring);
         r->registered = registered == 1;
         if (o->ring_fd == 1 && !r->registered)
-            rc = uring_fail(why, "io_uring_register of the ring's fd (ring-fd=1)", registered < 0 ? -registered : EINVAL);
+            rc = uring_fail(why, "io_uring_register of the ring's fd (ring-fd=1)",
+                            registered < 0 ? -registered : EINVAL);
     }
     if (rc < 0)
         uring_ring_close(r);
@@ -357,7 +380,8 @@ int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_
 
 void uring_ring_close(struct uring_ring *r)
 {
-    /* What is in flight would otherwise end some time after the close, and may still write to buffers. */
+    /* What is in flight would otherwise end some time after the close, and may still write to
+     * buffers. */
     struct io_uring_sync_cancel_reg all = {
         .flags = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY,
         .timeout = {.tv_sec = 1},
@@ -369,9 +393,11 @@ void uring_ring_close(struct uring_ring *r)
 
 int uring_ring_describe(const struct uring_ring *r, char *out, size_t out_size)
 {
-    return snprintf(out, out_size, "%s_taskrun%s%s%s%s, %u %sbuffers of %u, queues %u/%u", uring_taskrun_names[r->taskrun],
-                    r->single_issuer ? " single_issuer" : "", r->submit_all ? " submit_all" : "",
-                    r->ring.flags & URING_SETUP_NO_SQARRAY ? " no_sqarray" : "", r->registered ? " registered_ring" : "",
-                    r->pool.count, r->pool.incremental ? "incremental " : "", r->pool.bytes, r->ring.sq.ring_entries,
-                    r->ring.cq.ring_entries);
+    return snprintf(out, out_size, "%s_taskrun%s%s%s%s, %u %sbuffers of %u, queues %u/%u",
+                    uring_taskrun_names[r->taskrun], r->single_issuer ? " single_issuer" : "",
+                    r->submit_all ? " submit_all" : "",
+                    r->ring.flags & URING_SETUP_NO_SQARRAY ? " no_sqarray" : "",
+                    r->registered ? " registered_ring" : "", r->pool.count,
+                    r->pool.incremental ? "incremental " : "", r->pool.bytes,
+                    r->ring.sq.ring_entries, r->ring.cq.ring_entries);
 }

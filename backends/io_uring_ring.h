@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_ring.h - what the io_uring engine is built on: its options, the ring with what this kernel grants of the features wanted, and the
- * pool of provided receive buffers. Private to the engine; the only file that includes <liburing.h>.
+ * io_uring_ring.h - what the io_uring engine is built on: its options, the ring with what this
+ * kernel grants of the features wanted, and the pool of provided receive buffers. Private to the
+ * engine; the only file that includes <liburing.h>.
  */
 #ifndef BIVALVE_IO_URING_RING_H
 #define BIVALVE_IO_URING_RING_H
@@ -14,16 +15,18 @@
 
 #include "backend.h"
 
-/* Numbers of the kernel's interface that the headers of liburing 2.3 do not have yet. They are probed for at run time. */
-#define URING_PBUF_RING_INC (1u << 1)          /* IOU_PBUF_RING_INC, Linux 6.12 */
-#define URING_CQE_F_BUF_MORE (1u << 4)         /* IORING_CQE_F_BUF_MORE */
-#define URING_SETUP_NO_SQARRAY (1u << 16)      /* IORING_SETUP_NO_SQARRAY, Linux 6.6 */
-#define URING_FEAT_RECVSEND_BUNDLE (1u << 14)  /* IORING_FEAT_RECVSEND_BUNDLE, Linux 6.10 */
-#define URING_FEAT_MIN_TIMEOUT (1u << 15)      /* IORING_FEAT_MIN_TIMEOUT, Linux 6.12 */
+/* Numbers of the kernel's interface that the headers of liburing 2.3 do not have yet. They are
+ * probed for at run time. */
+#define URING_PBUF_RING_INC        (1u << 1)  /* IOU_PBUF_RING_INC, Linux 6.12 */
+#define URING_CQE_F_BUF_MORE       (1u << 4)  /* IORING_CQE_F_BUF_MORE */
+#define URING_SETUP_NO_SQARRAY     (1u << 16) /* IORING_SETUP_NO_SQARRAY, Linux 6.6 */
+#define URING_FEAT_RECVSEND_BUNDLE (1u << 14) /* IORING_FEAT_RECVSEND_BUNDLE, Linux 6.10 */
+#define URING_FEAT_MIN_TIMEOUT     (1u << 15) /* IORING_FEAT_MIN_TIMEOUT, Linux 6.12 */
 
 #define URING_BUFFER_GROUP 0
 
-/* Who runs the kernel's part of a completion, and when. Best first: a refused one steps down to the next. */
+/* Who runs the kernel's part of a completion, and when. Best first: a refused one steps down to the
+ * next. */
 enum uring_taskrun {
     URING_TASKRUN_DEFER, /* when the worker waits, and only then */
     URING_TASKRUN_COOP,  /* at the worker's next system call, without interrupting it */
@@ -58,9 +61,9 @@ struct uring_pool {
     struct io_uring_buf_ring *ring;
     size_t map_bytes;
     char *base;
-    uint32_t *used;   /* bytes of each buffer consumed so far; incremental only */
-    uint32_t count;   /* a power of two */
-    uint32_t bytes;   /* each */
+    uint32_t *used; /* bytes of each buffer consumed so far; incremental only */
+    uint32_t count; /* a power of two */
+    uint32_t bytes; /* each */
     bool incremental;
 };
 
@@ -80,14 +83,17 @@ struct uring_failure {
 /* `call` failed with `err` (positive errno): the cause and the way out, into why. Returns -err. */
 int uring_fail(struct uring_failure *why, const char *call, int err);
 
-/* Parse `variant` (NULL: all defaults) for at most `connections` (0: unknown). 0, or -EINVAL and why. */
-int uring_options_parse(struct uring_options *o, const char *variant, uint32_t connections, struct uring_failure *why);
+/* Parse `variant` (NULL: all defaults) for at most `connections` (0: unknown). 0, or -EINVAL and
+ * why. */
+int uring_options_parse(struct uring_options *o, const char *variant, uint32_t connections,
+                        struct uring_failure *why);
 
 /*
- * Make a ring and its pool of buffers, in the process that will use them; `recv_bytes` is the most a receive need carry.
- * 0, or -errno with cause and way out, and nothing left behind.
+ * Make a ring and its pool of buffers, in the process that will use them; `recv_bytes` is the most
+ * a receive need carry. 0, or -errno with cause and way out, and nothing left behind.
  */
-int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_t recv_bytes, struct uring_failure *why);
+int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_t recv_bytes,
+                    struct uring_failure *why);
 void uring_ring_close(struct uring_ring *r);
 
 /* One line about what the ring uses. Returns its length, as snprintf(3) would. */
@@ -100,7 +106,8 @@ static inline char *uring_pool_data(const struct uring_pool *p, unsigned bid)
     return p->incremental ? data + p->used[bid] : data;
 }
 
-/* The data of such a completion has been used: give the buffer back if the kernel is through with it. */
+/* The data of such a completion has been used: give the buffer back if the kernel is through with
+ * it. */
 static inline void uring_pool_done(struct uring_pool *p, unsigned bid, int res, unsigned cqe_flags)
 {
     if (p->incremental) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * uring_null.c - the least an io_uring server can do: multishot accept, multishot receive into provided buffers, one queued send an
- * answered batch. The engine is measured against it. `direct` as third argument: accepted sockets go into a fixed-file table instead of the
- * process's, to see what that would be worth.
+ * uring_null.c - the least an io_uring server can do: multishot accept, multishot receive into
+ * provided buffers, one queued send an answered batch. The engine is measured against it. `direct`
+ * as third argument: accepted sockets go into a fixed-file table instead of the process's, to see
+ * what that would be worth.
  */
 #define _GNU_SOURCE
 #include "null_common.h"
@@ -13,8 +14,8 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-#define CONNS 16384
-#define BUFFERS 256
+#define CONNS        16384
+#define BUFFERS      256
 #define BUFFER_BYTES 4096
 
 enum { OP_ACCEPT, OP_RECV, OP_SEND, OP_CLOSE };
@@ -77,14 +78,15 @@ static void null_close(int fd)
 
 static void null_give_back(unsigned bid)
 {
-    io_uring_buf_ring_add(pool, buffers + (size_t)bid * BUFFER_BYTES, BUFFER_BYTES, (unsigned short)bid, BUFFERS - 1, 0);
+    io_uring_buf_ring_add(pool, buffers + (size_t)bid * BUFFER_BYTES, BUFFER_BYTES,
+                          (unsigned short)bid, BUFFERS - 1, 0);
     io_uring_buf_ring_advance(pool, 1);
 }
 
 static void null_setup_ring(void)
 {
-    struct io_uring_params p = {.flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                                         IORING_SETUP_CQSIZE,
+    struct io_uring_params p = {.flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
+                                         IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
                                 .cq_entries = 4096};
     int rc = io_uring_queue_init_params(1024, &ring, &p);
 
@@ -98,9 +100,11 @@ static void null_setup_ring(void)
 
     size_t bytes = BUFFERS * sizeof(struct io_uring_buf);
     pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    buffers = mmap(NULL, BUFFERS * BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    buffers = mmap(NULL, BUFFERS * BUFFER_BYTES, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)pool, .ring_entries = BUFFERS};
-    rc = pool == MAP_FAILED || buffers == MAP_FAILED ? -ENOMEM : io_uring_register_buf_ring(&ring, &reg, 0);
+    rc = pool == MAP_FAILED || buffers == MAP_FAILED ? -ENOMEM
+                                                     : io_uring_register_buf_ring(&ring, &reg, 0);
     if (rc < 0) {
         fprintf(stderr, "io_uring_register_buf_ring: %s\n", strerror(-rc));
         exit(1);
@@ -117,7 +121,8 @@ static void null_input(int fd, const char *data, size_t len, const char *out)
     if (!n)
         return;
     struct io_uring_sqe *sqe = null_sqe();
-    io_uring_prep_send(sqe, fd, out, total < NULL_BATCH_BYTES ? total : NULL_BATCH_BYTES, MSG_NOSIGNAL);
+    io_uring_prep_send(sqe, fd, out, total < NULL_BATCH_BYTES ? total : NULL_BATCH_BYTES,
+                       MSG_NOSIGNAL);
     null_submit(sqe, OP_SEND, fd);
 }
 
@@ -163,8 +168,7 @@ int main(int argc, char **argv)
                         null_close(fd);
                 }
                 break;
-            default: /* what cannot be sent is found out by the receive */
-                break;
+            default: /* what cannot be sent is found out by the receive */ break;
             }
         }
         io_uring_cq_advance(&ring, seen);

@@ -18,16 +18,18 @@
 
 #include "registry.h"
 
-#define FAKE_TURNS_MAX 20000 /* of 1 ms or less: a bound for what never comes, not for how long it may take */
+#define FAKE_TURNS_MAX \
+    20000 /* of 1 ms or less: a bound for what never comes, not for how long it may take */
 
-static struct fake *fake_current; /* struct core is opaque to engines: this is what theirs points to */
+static struct fake
+    *fake_current; /* struct core is opaque to engines: this is what theirs points to */
 
-#define CHECK(cond)                                                                                                    \
-    do {                                                                                                               \
-        if (!(cond)) {                                                                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                                                 \
-            abort();                                                                                                   \
-        }                                                                                                              \
+#define CHECK(cond)                                                    \
+    do {                                                               \
+        if (!(cond)) {                                                 \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+            abort();                                                   \
+        }                                                              \
     } while (0)
 
 uint64_t fake_random(uint64_t *state)
@@ -184,18 +186,13 @@ static void fake_react(struct fake *f, int fd, const char *data, size_t len)
     struct fake_conn *c = &f->conn[fd];
 
     switch (c->reaction) {
-    case FAKE_KEEP:
-        break;
-    case FAKE_PAUSE:
-        fake_recv(f, fd, false);
-        break;
+    case FAKE_KEEP: break;
+    case FAKE_PAUSE: fake_recv(f, fd, false); break;
     case FAKE_PAUSE_RESUME:
         fake_recv(f, fd, false);
         fake_recv(f, fd, true);
         break;
-    case FAKE_DETACH:
-        fake_detach(f, fd);
-        break;
+    case FAKE_DETACH: fake_detach(f, fd); break;
     case FAKE_RANDOM_PAUSE:
         if (fake_random(&f->random) % 3 == 0)
             fake_recv(f, fd, false);

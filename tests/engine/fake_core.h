@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fake_core.h - a core that records what an engine reports and checks the engine's side of the contract at every upcall: only inside
- * wait(), nothing while receiving is off, nothing after detach, one completion a send. Used by test_engine.c alone.
+ * fake_core.h - a core that records what an engine reports and checks the engine's side of the
+ * contract at every upcall: only inside wait(), nothing while receiving is off, nothing after
+ * detach, one completion a send. Used by test_engine.c alone.
  *
  * A failed check prints what broke and aborts: it can happen where cmocka could not unwind.
  */
@@ -14,9 +15,9 @@
 
 #include "backend.h"
 
-#define FAKE_FDS 512
+#define FAKE_FDS        512
 #define FAKE_RECV_BYTES 4096
-#define FAKE_LISTENERS 4
+#define FAKE_LISTENERS  4
 
 /* What a connection does by itself in conn_on_input(). */
 enum fake_reaction {
@@ -29,18 +30,18 @@ enum fake_reaction {
 };
 
 struct fake_conn {
-    bool open;      /* between attach and the end of detach */
+    bool open; /* between attach and the end of detach */
     bool receiving, detaching, sending, eof;
     bool detach_in_eof, detach_in_sent;
     enum fake_reaction reaction;
-    int err;        /* conn_on_error's */
-    char *in;       /* all that was received */
+    int err;  /* conn_on_error's */
+    char *in; /* all that was received */
     size_t in_len, in_cap;
     unsigned inputs, eofs, sents;
     const char *out; /* the rest of what is being sent */
     size_t out_len, lent;
-    char *echo;     /* owned copy of what is being echoed */
-    uint32_t id;    /* distinguishes users of one fd */
+    char *echo;  /* owned copy of what is being echoed */
+    uint32_t id; /* distinguishes users of one fd */
 };
 
 struct fake {
@@ -58,12 +59,13 @@ struct fake {
     unsigned listen_offs[FAKE_LISTENERS];
     unsigned accept_errors, accept_stops;
     int accept_err, lfd;
-    bool errors_expected; /* the test makes the engine's system calls fail */
+    bool errors_expected;        /* the test makes the engine's system calls fail */
     enum fake_reaction reaction; /* of new connections */
     unsigned connections_max;    /* listener 0 goes off when so many are open; 0: never */
 };
 
-/* Open the engine named by `spec` ("io_uring:entries=2"): 0, or -errno and the engine's words in `error` (BACKEND_TEXT_MAX bytes). */
+/* Open the engine named by `spec` ("io_uring:entries=2"): 0, or -errno and the engine's words in
+ * `error` (BACKEND_TEXT_MAX bytes). */
 int fake_open(struct fake *f, const char *spec, char *error);
 
 /* Detach what is left, check that nothing is in flight or stale, close. */
@@ -79,7 +81,8 @@ void fake_until_(struct fake *f, const unsigned *what, unsigned least, const cha
 /* Turns enough for whatever must not happen to happen. */
 void fake_settle(struct fake *f);
 
-/* A connected pair of stream sockets, of TCP over loopback or of AF_UNIX: [0] is the server's end, non-blocking, the other blocks. */
+/* A connected pair of stream sockets, of TCP over loopback or of AF_UNIX: [0] is the server's end,
+ * non-blocking, the other blocks. */
 void fake_pair(bool tcp, int pair[2]);
 
 /* Give fd to the engine, as if it had just been accepted. */

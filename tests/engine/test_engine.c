@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_engine.c - the engine contract (backend.h), scenario by scenario, on every engine and on io_uring with features
- * taken away and with queues and pools so small that every rare path is the usual one. fake_core.c checks each upcall.
+ * test_engine.c - the engine contract (backend.h), scenario by scenario, on every engine and on
+ * io_uring with features taken away and with queues and pools so small that every rare path is the
+ * usual one. fake_core.c checks each upcall.
  */
 #include "config.h"
 
@@ -102,11 +103,11 @@ static int teardown(void **state)
     return 0;
 }
 
-#define BEGIN(state)                                                                                                   \
-    struct env *e = *(state);                                                                                          \
-    struct fake *f = e->f;                                                                                             \
-    if (!f->be)                                                                                                        \
-        skip()
+#define BEGIN(state)          \
+    struct env *e = *(state); \
+    struct fake *f = e->f;    \
+    if (!f->be)               \
+    skip()
 
 static void peer_write(int peer, uint32_t id, size_t start, size_t len)
 {
@@ -258,7 +259,8 @@ static void test_error(void **state)
     assert_int_equal(c->eofs, 0);
 }
 
-/* Receiving goes off at random while data, and at last the end, are in flight: nothing is reported early, lost or out of order. */
+/* Receiving goes off at random while data, and at last the end, are in flight: nothing is reported
+ * early, lost or out of order. */
 static void pause_stream(struct fake *f, bool tcp, enum fake_reaction reaction)
 {
     int pair[2];
@@ -296,8 +298,9 @@ static void test_pause(void **state)
     pause_stream(f, true, FAKE_RANDOM_PAUSE);
     pause_stream(f, true, FAKE_PAUSE);
     pause_stream(f, false, FAKE_PAUSE_RESUME);
+    /* (With a single buffer there is never anything to hold.) */
     if (strncmp(e->spec, "io_uring", 8) == 0 && !spec_tiny(e->spec))
-        assert_true(f->stats.input_held > 0); /* with a single buffer there is never anything to hold */
+        assert_true(f->stats.input_held > 0);
 }
 
 /* While one connection is paused with as much in flight as there can be, the others are served. */
@@ -431,8 +434,10 @@ static void test_echo(void **state)
         for (int i = 0; i < CONNS; i++) {
             size_t max = fake_random(&f->random) % 700;
             if (k[i].sent < BYTES && max % 2)
-                k[i].sent += peer_write_some(k[i].peer, k[i].id, k[i].sent, MIN(max, BYTES - k[i].sent));
-            ssize_t n = recv(k[i].peer, buf, 1 + fake_random(&f->random) % sizeof(buf), MSG_DONTWAIT);
+                k[i].sent +=
+                    peer_write_some(k[i].peer, k[i].id, k[i].sent, MIN(max, BYTES - k[i].sent));
+            ssize_t n =
+                recv(k[i].peer, buf, 1 + fake_random(&f->random) % sizeof(buf), MSG_DONTWAIT);
             for (ssize_t b = 0; b < n; b++)
                 assert_int_equal(buf[b], fake_byte(k[i].id, k[i].got + (size_t)b));
             k[i].got += n > 0 ? (size_t)n : 0;
@@ -459,7 +464,8 @@ static void until_closed(struct fake *f, int fd)
     assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
-/* In every state a connection can be in, for TCP and AF_UNIX: no upcall comes after but one conn_on_detached(). (fake_core.c checks.) */
+/* In every state a connection can be in, for TCP and AF_UNIX: no upcall comes after but one
+ * conn_on_detached(). (fake_core.c checks.) */
 static void test_detach(void **state)
 {
     static char big[4000000];
@@ -473,9 +479,7 @@ static void test_detach(void **state)
         int fd = pair[0];
 
         switch (what / 2) {
-        case 0: /* before anything has been submitted */
-            fake_detach(f, fd);
-            break;
+        case 0: /* before anything has been submitted */ fake_detach(f, fd); break;
         case 1: /* idle */
             fake_turn(f, 0);
             fake_detach(f, fd);
@@ -561,7 +565,8 @@ static void test_detach(void **state)
     }
 }
 
-/* A number that is used again at once, with input of its former user in flight: each user sees its own bytes only. */
+/* A number that is used again at once, with input of its former user in flight: each user sees its
+ * own bytes only. */
 static void test_fd_reuse(void **state)
 {
     bool used[FAKE_FDS] = {false};
@@ -690,7 +695,8 @@ static void test_listen(void **state)
         assert_true(f->stats.accept_rearmed > 0);
 }
 
-/* A core that has room for a few only, and says so by a small burst: with many waiting, not one more is accepted. */
+/* A core that has room for a few only, and says so by a small burst: with many waiting, not one
+ * more is accepted. */
 static void test_accept_limit(void **state)
 {
     enum { LIMIT = 5, CLIENTS = 30 };
@@ -719,7 +725,8 @@ static void test_accept_limit(void **state)
     close(lfd);
 }
 
-/* No fd left: reported, without a busy loop; after the core has turned accepting on again it goes on. */
+/* No fd left: reported, without a busy loop; after the core has turned accepting on again it goes
+ * on. */
 static void test_accept_without_fds(void **state)
 {
     struct rlimit old, low;
@@ -761,8 +768,8 @@ static void on_signal(int sig)
 }
 
 /*
- * wait() for ever returns after each wake(), also one that comes just before it. A wake-up that gets lost hangs the test:
- * the signal is blocked only while it must not come.
+ * wait() for ever returns after each wake(), also one that comes just before it. A wake-up that
+ * gets lost hangs the test: the signal is blocked only while it must not come.
  */
 static void test_wake(void **state)
 {
@@ -904,7 +911,10 @@ int main(void)
         bool tiny_only;
     } tests[] = {
 #define TEST(f) {#f, f, false}
-#define TEST_TINY(f) {#f, f, true}
+#define TEST_TINY(f) \
+    {                \
+#f, f, true  \
+    }
         TEST(test_receive),
         TEST(test_end_with_data),
         TEST(test_eof_can_be_looked_at_again),
@@ -934,7 +944,8 @@ int main(void)
             if (tests[t].tiny_only && !spec_tiny(specs[s]))
                 continue;
             snprintf(names[n], sizeof(names[n]), "%s: %s", specs[s], tests[t].name);
-            all[n] = (struct CMUnitTest){names[n], tests[t].function, setup, teardown, (void *)(uintptr_t)specs[s]};
+            all[n] = (struct CMUnitTest){names[n], tests[t].function, setup, teardown,
+                                         (void *)(uintptr_t)specs[s]};
             n++;
         }
     return _cmocka_run_group_tests("engines", all, n, NULL, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_uring.c - the io_uring engine on a kernel that refuses: liburing's calls are wrapped (ld --wrap), so that features are
- * missing one by one, rings cannot be made at all, and submissions fail now and then. Options and probe as well.
+ * test_uring.c - the io_uring engine on a kernel that refuses: liburing's calls are wrapped (ld
+ * --wrap), so that features are missing one by one, rings cannot be made at all, and submissions
+ * fail now and then. Options and probe as well.
  */
 #include "config.h"
 
@@ -25,22 +26,25 @@
 #include "registry.h"
 #include "util.h"
 
-#define HANG_SECONDS 120
-#define REGISTER_FLAGS_AT 14 /* offset of the flags in the argument of IORING_REGISTER_PBUF_RING */
+#define HANG_SECONDS      120
+#define REGISTER_FLAGS_AT 14 /* offset of the flags in the argument of IORING_REGISTER_PBUF_RING \
+                              */
 
 /* ---- the kernel that refuses ---- */
 
 static struct {
-    unsigned setup_flags;    /* io_uring_setup with any of these: EINVAL */
-    int setup_error;         /* io_uring_setup: always */
+    unsigned setup_flags; /* io_uring_setup with any of these: EINVAL */
+    int setup_error;      /* io_uring_setup: always */
     bool no_incremental, no_buffer_ring, no_ring_fd;
     unsigned submit_percent; /* of submissions fail with EBUSY, of waits with EAGAIN */
     uint64_t random;
     unsigned failed;
 } refuse;
 
-int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
-int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
+int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                                      struct io_uring_params *p);
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                                      struct io_uring_params *p);
 int __real_io_uring_register(unsigned fd, unsigned opcode, const void *arg, unsigned nr);
 int __wrap_io_uring_register(unsigned fd, unsigned opcode, const void *arg, unsigned nr);
 int __real_io_uring_register_ring_fd(struct io_uring *ring);
@@ -49,16 +53,20 @@ int __real_io_uring_submit(struct io_uring *ring);
 int __wrap_io_uring_submit(struct io_uring *ring);
 int __real_io_uring_submit_and_get_events(struct io_uring *ring);
 int __wrap_io_uring_submit_and_get_events(struct io_uring *ring);
-int __real_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned n,
-                                            struct __kernel_timespec *ts, sigset_t *mask);
-int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned n,
-                                            struct __kernel_timespec *ts, sigset_t *mask);
+int __real_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+                                            unsigned n, struct __kernel_timespec *ts,
+                                            sigset_t *mask);
+int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+                                            unsigned n, struct __kernel_timespec *ts,
+                                            sigset_t *mask);
 
-int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                                      struct io_uring_params *p)
 {
     if (refuse.setup_error)
         return -refuse.setup_error;
-    return p->flags & refuse.setup_flags ? -EINVAL : __real_io_uring_queue_init_params(entries, ring, p);
+    return p->flags & refuse.setup_flags ? -EINVAL
+                                         : __real_io_uring_queue_init_params(entries, ring, p);
 }
 
 int __wrap_io_uring_register(unsigned fd, unsigned opcode, const void *arg, unsigned nr)
@@ -96,10 +104,12 @@ int __wrap_io_uring_submit_and_get_events(struct io_uring *ring)
     return refuse_submission() ? -EAGAIN : __real_io_uring_submit_and_get_events(ring);
 }
 
-int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned n,
-                                            struct __kernel_timespec *ts, sigset_t *mask)
+int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+                                            unsigned n, struct __kernel_timespec *ts,
+                                            sigset_t *mask)
 {
-    return refuse_submission() ? -EAGAIN : __real_io_uring_submit_and_wait_timeout(ring, cqe, n, ts, mask);
+    return refuse_submission() ? -EAGAIN
+                               : __real_io_uring_submit_and_wait_timeout(ring, cqe, n, ts, mask);
 }
 
 /* ---- helpers ---- */
@@ -126,10 +136,10 @@ static int teardown(void **state)
     return 0;
 }
 
-#define BEGIN(state)                                                                                                   \
-    struct fake *f = *(state);                                                                                         \
-    if (!f)                                                                                                            \
-        skip()
+#define BEGIN(state)           \
+    struct fake *f = *(state); \
+    if (!f)                    \
+    skip()
 
 static struct fake *open_ok(struct fake *f, const char *spec)
 {
@@ -220,8 +230,10 @@ static void test_steps_down(void **state)
         {0, "defer_taskrun", "coop_taskrun"},
         {IORING_SETUP_DEFER_TASKRUN, "coop_taskrun single_issuer", "defer_taskrun"},
         {IORING_SETUP_SINGLE_ISSUER, "coop_taskrun submit_all", "single_issuer"},
-        {IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN, "none_taskrun single_issuer", "coop_taskrun"},
-        {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL, "none_taskrun", "submit_all"},
+        {IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN, "none_taskrun single_issuer",
+         "coop_taskrun"},
+        {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+         "none_taskrun", "submit_all"},
     };
     char text[BACKEND_TEXT_MAX];
 
@@ -279,15 +291,16 @@ static int count_fds(void)
     return n;
 }
 
-/* io_uring taken away: open() and the probe both fail, say why and what to do, and leave nothing behind. */
+/* io_uring taken away: open() and the probe both fail, say why and what to do, and leave nothing
+ * behind. */
 static void test_refused(void **state)
 {
     static const struct {
         int err;
         const char *hint;
     } causes[] = {
-        {EPERM, "seccomp"}, {ENOSYS, "libev"}, {ENOMEM, "ulimit -l"}, {EMFILE, "ulimit -n"}, {ENFILE, "fs.file-max"},
-        {EINVAL, "too old"},
+        {EPERM, "seccomp"},    {ENOSYS, "libev"},       {ENOMEM, "ulimit -l"},
+        {EMFILE, "ulimit -n"}, {ENFILE, "fs.file-max"}, {EINVAL, "too old"},
     };
     char error[BACKEND_TEXT_MAX];
     struct backend_probe p;
@@ -334,14 +347,43 @@ static void test_probe(void **state)
 static void test_options(void **state)
 {
     static const char *const bad[] = {
-        "x", "entries", "entries=", "entries=1", "entries=4097", "entries=99999999999", "entries=8x", "entries=-8",
-        "entries= 8", "cq=1", "entries=64,cq=32", "buffers=3", "buffers=0", "buffer-bytes=63", "buffer-bytes=1048577",
-        "taskrun=", "taskrun=deferred", "send=both", "inc=2", "inc=yes", "ring-fd=", "=", "=1", "entries=8,,cq=16",
-        ",", "entries=8,", "Entries=8", "entries=8;cq=16", "incl=1",
+        "x",
+        "entries",
+        "entries=",
+        "entries=1",
+        "entries=4097",
+        "entries=99999999999",
+        "entries=8x",
+        "entries=-8",
+        "entries= 8",
+        "cq=1",
+        "entries=64,cq=32",
+        "buffers=3",
+        "buffers=0",
+        "buffer-bytes=63",
+        "buffer-bytes=1048577",
+        "taskrun=",
+        "taskrun=deferred",
+        "send=both",
+        "inc=2",
+        "inc=yes",
+        "ring-fd=",
+        "=",
+        "=1",
+        "entries=8,,cq=16",
+        ",",
+        "entries=8,",
+        "Entries=8",
+        "entries=8;cq=16",
+        "incl=1",
     };
     static const char *const good[] = {
-        "", "entries=2", "entries=4096", "entries=8,cq=16,buffers=4,buffer-bytes=128,taskrun=coop,send=try,inc=0,ring-fd=0",
-        "send=sqe", "taskrun=none",
+        "",
+        "entries=2",
+        "entries=4096",
+        "entries=8,cq=16,buffers=4,buffer-bytes=128,taskrun=coop,send=try,inc=0,ring-fd=0",
+        "send=sqe",
+        "taskrun=none",
     };
     char spec[256], error[BACKEND_TEXT_MAX];
     struct backend_probe p;
@@ -350,7 +392,8 @@ static void test_options(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         snprintf(spec, sizeof(spec), "io_uring:%s", bad[i]);
         int rc = fake_open(f, spec, error);
-        if (rc != -EINVAL || !strstr(error, "io_uring option") == !strstr(error, "io_uring has no option"))
+        if (rc != -EINVAL ||
+            !strstr(error, "io_uring option") == !strstr(error, "io_uring has no option"))
             fail_msg("%s: %d, \"%s\"", spec, rc, rc < 0 ? error : "opened");
         f->ops->probe(bad[i], &p);
         assert_false(p.usable);
@@ -365,7 +408,8 @@ static void test_options(void **state)
 
 /* ---- submissions that fail ---- */
 
-/* The queue is full and the kernel takes nothing: what could not be submitted is submitted later, nothing is lost or done twice. */
+/* The queue is full and the kernel takes nothing: what could not be submitted is submitted later,
+ * nothing is lost or done twice. */
 static void test_submission_fails(void **state)
 {
     static const char *const specs[] = {
