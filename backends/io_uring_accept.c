@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "engines.h"
 #include "io_uring_internal.h"
 #include "util.h"
 
@@ -57,27 +58,6 @@ void uring_listeners_retry(struct uring_backend *b)
     }
 }
 
-/* Errors of accept(2) that concern the client that is gone, not the listener. */
-static bool uring_accept_goes_on(int err)
-{
-    switch (err) {
-    case EAGAIN:
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
-    case EPERM: /* a firewall's word */
-    case ECANCELED: return true;
-    default: return false;
-    }
-}
-
 /* A single accept is complete: take what else the listener may give in this turn. */
 static void uring_accept_more(struct uring_backend *b, unsigned index)
 {
@@ -104,7 +84,7 @@ void uring_on_accept(struct uring_backend *b, unsigned index, int res, unsigned 
         conn_on_open(b->base.cfg.core, index, res);
         if (ended && !l->multishot)
             uring_accept_more(b, index);
-    } else if (!uring_accept_goes_on(-res)) {
+    } else if (!engine_accept_goes_on(-res) && res != -EAGAIN && res != -ECANCELED) {
         l->wanted &= !ended;
         conn_on_accept_error(b->base.cfg.core, index, -res, ended);
     }

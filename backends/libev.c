@@ -164,22 +164,9 @@ static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
             conn_on_open(b->base.cfg.core, l->index, fd);
             continue;
         }
-        switch (errno) {
-        case EAGAIN:
+        if (errno == EAGAIN)
             return;
-        case EINTR:
-        case ECONNABORTED: /* and the network errors of accept(2): that client is gone, the next is not */
-        case EPROTO:
-        case ENETDOWN:
-        case ENOPROTOOPT:
-        case EHOSTDOWN:
-        case ENONET:
-        case EHOSTUNREACH:
-        case EOPNOTSUPP:
-        case ENETUNREACH:
-        case EPERM: /* a firewall's word */
-            continue;
-        default:
+        if (!engine_accept_goes_on(errno)) {
             conn_on_accept_error(b->base.cfg.core, l->index, errno, false);
             return;
         }
