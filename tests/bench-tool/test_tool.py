@@ -563,6 +563,8 @@ def test_interrupted_it_reports_and_leaves_nothing(wrk, number, status, tmp_path
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs the tests in the background has SIGINT ignored, and so would the tool.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 60
     while (
