@@ -23,11 +23,11 @@
  *   - after an upcall nothing of the slot is used unless uring_is_live()
  *
  * Tried on Linux 6.18, measured, and left out: IORING_RECVSEND_POLL_FIRST (a multishot receive
- * started with it does not report an end that lies behind data already there), direct descriptors
- * (the core calls shutdown(2), setsockopt(2) and close(2) on a connection; worth 4 % at the most),
- * receive bundles and minimum-wait (no difference), MSG_WAITALL (no difference, and hides how much
- * went out before an error), zero-copy sends, with and without registered buffers (8 to 11 % dearer
- * over loopback at 12 kB).
+ * started with it does not report an end that lies behind data already there), send(2) before a send
+ * is queued (2 to 10 % dearer), direct descriptors (the core calls shutdown(2), setsockopt(2) and
+ * close(2) on a connection; worth 4 % at the most), receive bundles and minimum-wait (no
+ * difference), MSG_WAITALL (no difference, and hides how much went out before an error), zero-copy
+ * sends, with and without registered buffers (8 to 11 % dearer over loopback at 12 kB).
  */
 #include "config.h"
 
@@ -563,6 +563,7 @@ static void uring_version(char *out, size_t out_size)
 static int uring_open(const struct backend_config *cfg, struct backend **be, char *error)
 {
     struct uring_backend *b = calloc(1, sizeof(*b));
+    struct uring_options o;
     struct uring_failure why;
     int rc;
 
@@ -573,9 +574,9 @@ static int uring_open(const struct backend_config *cfg, struct backend **be, cha
     b->base.ops = &uring_backend_ops;
     b->base.cfg = *cfg;
     b->queue_head = b->queue_tail = -1;
-    rc = uring_options_parse(&b->options, cfg->variant, cfg->connections_max, &why);
+    rc = uring_options_parse(&o, cfg->variant, cfg->connections_max, &why);
     if (rc == 0)
-        rc = uring_ring_open(&b->r, &b->options, cfg->recv_buffer_bytes, &why);
+        rc = uring_ring_open(&b->r, &o, cfg->recv_buffer_bytes, &why);
     if (rc == 0) {
         b->wake_fd =
             eventfd(0, EFD_CLOEXEC); /* blocking: io_uring waits for it instead of failing */
@@ -616,8 +617,7 @@ static void uring_describe(struct backend *be, char *out, size_t out_size)
         n += uring_ring_describe(&b->r, out + n, out_size - (size_t)n);
     uring_version(version, sizeof(version));
     if (n > 0 && (size_t)n < out_size)
-        snprintf(out + n, out_size - (size_t)n, ", send %s, %s",
-                 b->options.send_try ? "first" : "queued", version);
+        snprintf(out + n, out_size - (size_t)n, ", %s", version);
 }
 
 static int uring_attach(struct backend *be, int fd)
@@ -671,14 +671,6 @@ static int uring_send(struct backend *be, int fd, const char *buf, size_t len)
     struct uring_conn *c = uring_conn(b, fd);
 
     assert(len > 0 && !(c->flags & (URING_SEND_ARMED | URING_SEND_WAITS | URING_DETACHING)));
-    if (b->options.send_try) {
-        ssize_t n = send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        uring_stats(b)->send_calls++;
-        if (likely(n > 0))
-            return (int)n;
-        if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            return n == 0 ? -EPIPE : -errno;
-    }
     len = MIN(len, (size_t)INT32_MAX);
     uring_stats(b)->send_pending++;
     return likely(uring_send_arm(b, fd, c, buf, len)) ? IO_PENDING

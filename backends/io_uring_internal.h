@@ -78,9 +78,8 @@ struct uring_listener {
 struct uring_backend {
     struct backend base;
     struct uring_ring r;
-    struct uring_options options;
     struct uring_listener listener[URING_LISTENERS];
-    int32_t queue_head;  /* connections that need attention when wait() begins, by fd; -1: none */
+    int32_t queue_head; /* connections that need attention when wait() begins, by fd; -1: none */
     int32_t queue_tail;
     bool listeners_wait; /* an accept or its cancel waits for a place in the submission queue */
     bool wake_waits;     /* likewise the receive of wake() */

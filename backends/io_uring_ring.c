@@ -85,7 +85,6 @@ static bool uring_choice(const char *text, size_t len, const char *const *words,
 static const char *uring_option_set(struct uring_options *o, const char *key, size_t key_len,
                                     const char *value, size_t len)
 {
-    static const char *const send_names[] = {"sqe", "try"};
     unsigned n;
 
     if (uring_word(key, key_len, "entries"))
@@ -108,13 +107,6 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
         o->taskrun = (enum uring_taskrun)n;
         return NULL;
     }
-    if (uring_word(key, key_len, "send")) {
-        if (!uring_choice(value, len, send_names, ARRAY_LEN(send_names), &n))
-            return "sqe or try";
-        o->send_try = n == 1;
-        return NULL;
-    }
-
     bool inc = uring_word(key, key_len, "inc"), ring_fd = uring_word(key, key_len, "ring-fd");
     if (!inc && !ring_fd)
         return "";
@@ -144,8 +136,8 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
                                : "io_uring has no option like \"%.*s\"",
                          (int)MIN(len, 60), variant, want);
             snprintf(why->hint, sizeof(why->hint),
-                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc, ring-fd and "
-                     "send, each as KEY=VALUE");
+                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc and ring-fd, "
+                     "each as KEY=VALUE");
             return -EINVAL;
         }
         variant += len;

@@ -43,7 +43,6 @@ enum uring_taskrun {
  *   taskrun=defer|coop|none   the best one to try
  *   inc=0|1          buffers consumed piece by piece: never, or fail without (default: if there)
  *   ring-fd=0|1      the ring registered with itself: never, or fail without (default: if there)
- *   send=sqe|try     a send is queued, or send(2) is tried before it is queued
  */
 struct uring_options {
     unsigned entries;
@@ -53,7 +52,6 @@ struct uring_options {
     enum uring_taskrun taskrun;
     int inc;     /* -1: if there */
     int ring_fd; /* -1: if there */
-    bool send_try;
 };
 
 /* Buffers that receives take from; given back one by one, used in the order given. */

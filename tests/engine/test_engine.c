@@ -36,13 +36,12 @@ static const char *const specs[] = {
     "libev",
     "libev:poll",
     "io_uring",
-    "io_uring:send=try",
     "io_uring:inc=0",
     "io_uring:taskrun=coop",
     "io_uring:taskrun=none,inc=0,ring-fd=0",
     "io_uring:entries=2,cq=2,buffers=1,buffer-bytes=64",
     "io_uring:entries=2,cq=4,buffers=2,buffer-bytes=100,inc=0",
-    "io_uring:entries=2,cq=2,buffers=1,buffer-bytes=64,taskrun=none,inc=0,send=try",
+    "io_uring:entries=2,cq=2,buffers=1,buffer-bytes=64,taskrun=none,inc=0",
 };
 
 struct env {
