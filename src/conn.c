@@ -151,6 +151,18 @@ static void conn_open(struct core *c, unsigned index, int fd)
     }
 }
 
+/* Take what the kernel has queued on a listener: those clients believe they are connected. */
+static void conn_accept_rest(struct core *c, unsigned index)
+{
+    for (;;) {
+        int fd = accept4(c->listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            conn_open(c, index, fd);
+        else if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
 void conn_on_open(struct core *c, unsigned index, int fd)
 {
     conn_upcall_begin(c);
@@ -177,6 +189,7 @@ void conn_on_listen_off(struct core *c, unsigned index)
     conn_upcall_begin(c);
     if (!c->draining || c->listeners[index].fd < 0)
         return;
+    conn_accept_rest(c, index); /* who has connected while the engine let go of the listener */
     close(c->listeners[index].fd);
     c->listeners[index].fd = -1;
 }
@@ -206,6 +219,23 @@ void conn_on_input(struct core *c, int fd, const char *data, size_t len)
     }
 }
 
+/*
+ * An end of input inside a request may be one that we made ourselves, with shutdown(SHUT_RD), between two pieces of it:
+ * what comes later can still be read, so look again for as long as a head may take. False: it is the client's end.
+ */
+static bool conn_look_again(struct core *c, int fd)
+{
+    struct slot *s = slot_get(&c->slots, fd);
+    uint32_t limit_ms = c->set->header_timeout_ms;
+
+    if (s->state != SLOT_OPEN || !(s->flags & SLOT_RD_SHUT) || !(s->flags & (SLOT_STARTED | SLOT_IN_BODY)) ||
+        (limit_ms && (uint64_t)s->lingered * TIMER_TICK_MS >= limit_ms))
+        return false;
+    s->lingered++;
+    timer_set(&c->timers, fd, TIMER_LINGER, c->clock.now_ms, TIMER_TICK_MS);
+    return true;
+}
+
 void conn_on_eof(struct core *c, int fd)
 {
     struct slot *s = slot_get(&c->slots, fd);
@@ -218,15 +248,8 @@ void conn_on_eof(struct core *c, int fd)
         return;
     }
     if (s->state == SLOT_OPEN && (s->flags & (SLOT_STARTED | SLOT_IN_BODY)) && !(s->flags & SLOT_SENDING)) {
-        /*
-         * The end may be one that we made ourselves, with shutdown(SHUT_RD), between two pieces of a request: what comes
-         * later can still be read, so look again for as long as a head may take.
-         */
-        if ((s->flags & SLOT_RD_SHUT) && s->lingered * TIMER_TICK_MS < c->set->header_timeout_ms) {
-            s->lingered++;
-            timer_set(&c->timers, fd, TIMER_LINGER, c->clock.now_ms, TIMER_TICK_MS);
+        if (conn_look_again(c, fd))
             return;
-        }
         c->stats->eof_mid_request++;
         conn_end(c, fd);
         return;
@@ -271,7 +294,8 @@ void conn_on_sent(struct core *c, int fd, int result)
         return;
     }
     if ((s->flags & SLOT_EOF) && out_empty(&s->out) && !(s->flags & SLOT_PRODUCING)) {
-        conn_close(c, fd);
+        if (!conn_look_again(c, fd))
+            conn_close(c, fd);
         return;
     }
     conn_arm_timer(c, fd);
@@ -373,10 +397,9 @@ void conn_arm_timer(struct core *c, int fd)
     enum timer_kind kind;
     uint32_t delay_ms;
 
-    if (s->flags & SLOT_SENDING) {
-        kind = TIMER_WRITE;
-        delay_ms = set->write_timeout_ms;
-    } else if (s->state != SLOT_OPEN || (s->flags & SLOT_RD_SHUT)) {
+    if (s->flags & SLOT_SENDING)
+        return; /* TIMER_WRITE: set by conn_flush() for each range, not renewed by what the client sends */
+    if (s->state != SLOT_OPEN || (s->flags & SLOT_RD_SHUT)) {
         if (s->timer_kind == TIMER_LINGER)
             return;
         kind = TIMER_LINGER;
@@ -557,18 +580,6 @@ static void conn_drain_one(struct core *c, int fd)
 {
     if (conn_is_idle(slot_get(&c->slots, fd)))
         conn_arm_timer(c, fd);
-}
-
-/* Take what the kernel has queued on a listener: those clients believe they are connected. */
-static void conn_accept_rest(struct core *c, unsigned index)
-{
-    for (;;) {
-        int fd = accept4(c->listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
-            conn_open(c, index, fd);
-        else if (errno != EINTR && errno != ECONNABORTED)
-            return;
-    }
 }
 
 void conn_drain(struct core *c)

@@ -83,6 +83,14 @@ static enum conn_stop conn_request_finish(struct core *c, struct slot *s)
     return conn_request_done(c, s);
 }
 
+/* The answer ends the connection, and has a body unless its own request is known to be HEAD: the one before does not count. */
+static void conn_refuse_flags(struct slot *s)
+{
+    s->flags &= (uint16_t)~(SLOT_KEEP | SLOT_HEAD_ONLY);
+    if (s->parser.method == HTTP_HEAD)
+        s->flags |= SLOT_HEAD_ONLY;
+}
+
 /* A malformed or oversized request: answer with the parser's reason and end the connection. */
 static enum conn_stop conn_request_refuse(struct core *c, struct slot *s)
 {
@@ -109,9 +117,7 @@ static enum conn_stop conn_request_refuse(struct core *c, struct slot *s)
     }
     if (s->flags & SLOT_DISCARD) /* answered before its body went wrong */
         return CONN_ENDING;
-    s->flags &= (uint16_t)~SLOT_KEEP;
-    if (s->parser.method == HTTP_HEAD)
-        s->flags |= SLOT_HEAD_ONLY;
+    conn_refuse_flags(s);
     size_t len = (size_t)snprintf(line, sizeof(line), "%s\n", http_error_text(e));
     return route_reply_text(c, s, status, line, len) < 0 ? CONN_BROKEN : CONN_ENDING;
 }
@@ -432,7 +438,7 @@ bool conn_serve_timeout(struct core *c, int fd)
     struct slot *s = slot_get(&c->slots, fd);
 
     s->lingered++;
-    s->flags &= (uint16_t)~(SLOT_KEEP | SLOT_HEAD_ONLY);
+    conn_refuse_flags(s);
     if (!(s->flags & SLOT_DISCARD) && route_reply_text(c, s, 408, text, sizeof(text) - 1) < 0)
         return conn_out_of_blocks(c, fd);
     s->state = SLOT_LAST;
