@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,7 +53,7 @@ struct libev_backend {
     struct backend base;
     struct ev_loop *loop;
     ev_timer timeout; /* bounds wait(); does nothing itself */
-    ev_async wake;
+    ev_io wake;       /* an eventfd: see libev_wake() */
     bool changed;     /* interest has changed since the last wait(): see LIBEV_CHANGED_MS */
     struct libev_listener listener[CORE_LISTENERS_MAX];
     char scratch[]; /* one receive */
@@ -180,11 +181,20 @@ static void libev_on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
     (void)revents;
 }
 
-static void libev_on_wake(struct ev_loop *loop, ev_async *w, int revents)
+static void libev_on_wake(struct ev_loop *loop, ev_io *io, int revents)
 {
-    (void)loop;
-    (void)w;
-    (void)revents;
+    struct libev_backend *b = ev_userdata(loop);
+    uint64_t count;
+
+    if (unlikely(revents & EV_ERROR)) { /* epoll would not have it, and libev stopped the watcher: once more */
+        b->base.cfg.stats->engine_errors++;
+        ev_io_set(io, io->fd, EV_READ); /* without this libev believes that epoll knows already */
+        ev_io_start(loop, io);
+        b->changed = true;
+        return;
+    }
+    if (read(io->fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
+        b->base.cfg.stats->engine_errors++;
 }
 
 /* ---- the contract's members ---- */
@@ -280,10 +290,19 @@ static int libev_open(const struct backend_config *cfg, struct backend **be, cha
         free(b);
         return -err;
     }
+    int efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (efd < 0) {
+        int err = errno;
+        snprintf(error, BACKEND_TEXT_MAX, "no eventfd for the libev engine: %s", strerror(err));
+        ev_loop_destroy(b->loop);
+        free(b);
+        return -err;
+    }
     ev_set_userdata(b->loop, b);
     ev_timer_init(&b->timeout, libev_on_timeout, 0., 0.);
-    ev_async_init(&b->wake, libev_on_wake);
-    ev_async_start(b->loop, &b->wake);
+    ev_io_init(&b->wake, libev_on_wake, efd, EV_READ);
+    ev_io_start(b->loop, &b->wake);
+    b->changed = true;
     for (unsigned i = 0; i < CORE_LISTENERS_MAX; i++) {
         ev_io_init(&b->listener[i].io, libev_on_accept, -1, 0);
         b->listener[i].index = i;
@@ -296,7 +315,9 @@ static void libev_close(struct backend *be)
 {
     struct libev_backend *b = libev_of(be);
 
+    ev_io_stop(b->loop, &b->wake);
     ev_loop_destroy(b->loop);
+    close(b->wake.fd);
     free(b);
 }
 
@@ -397,9 +418,15 @@ static int libev_wait(struct backend *be, int64_t timeout_ms)
 
 static void libev_wake(struct backend *be)
 {
-    struct libev_backend *b = libev_of(be);
+    const uint64_t one = 1;
+    int err = errno;
 
-    ev_async_send(b->loop, &b->wake);
+    /*
+     * Not an ev_async: all of those share one descriptor inside libev, and where epoll refuses that one (ENOMEM, ENOSPC), the
+     * next ev_async_send() fails an assertion of libev's. write(2) fails only where the count is full: then it wakes anyway.
+     */
+    (void)!write(libev_of(be)->wake.fd, &one, sizeof(one));
+    errno = err;
 }
 
 const struct backend_ops libev_backend_ops = {

@@ -8,7 +8,7 @@
  *   BIVALVE_FAULT_CALLS=a,b only these calls; default all
  *   BIVALVE_FAULT_LOG=FILE  a line for each fault, and the number of calls counted at the end, are appended there
  *
- * Counting starts anew in a forked child. A fault is one that the kernel may return at that call; a short transfer is done
+ * Counting and drawing start anew in a forked child. A fault is one that the kernel may return at that call; a short transfer is done
  * for real with one byte; a failing close() has closed.
  */
 #define _GNU_SOURCE
@@ -73,7 +73,7 @@ static void fault_init(void)
     }
     fault.pid = getpid();
     fault.count = 0;
-    fault.seed = (uint64_t)fault_env("BIVALVE_FAULT_SEED") * 2654435761u + (uint64_t)fault.pid;
+    fault.seed = (uint64_t)fault_env("BIVALVE_FAULT_SEED") * 2654435761u; /* nothing else: a seed can be run again */
 }
 
 static uint32_t fault_roll(void)
