@@ -21,6 +21,7 @@
 #ifndef BIVALVE_BACKEND_H
 #define BIVALVE_BACKEND_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -122,6 +123,27 @@ struct backend_ops {
     /* Make the current or next wait() return soon. Async-signal-safe; the only member that may be called from a signal handler. */
     void (*wake)(struct backend *be);
 };
+
+/* Does this error of accept(2) concern only a client that is gone already, and not the listener? The next may be well. */
+static inline bool backend_accept_goes_on(int err)
+{
+    switch (err) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM: /* a firewall's word */
+        return true;
+    default:
+        return false;
+    }
+}
 
 /* ---- upcalls: called by engines inside wait(), implemented in src/conn.c ---- */
 

@@ -84,7 +84,7 @@ void uring_on_accept(struct uring_backend *b, unsigned index, int res, unsigned 
         conn_on_open(b->base.cfg.core, index, res);
         if (ended && !l->multishot)
             uring_accept_more(b, index);
-    } else if (!engine_accept_goes_on(-res) && res != -EAGAIN && res != -ECANCELED) {
+    } else if (!backend_accept_goes_on(-res) && res != -EAGAIN && res != -ECANCELED) {
         l->wanted &= !ended;
         conn_on_accept_error(b->base.cfg.core, index, -res, ended);
     }

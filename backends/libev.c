@@ -167,7 +167,7 @@ static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
         }
         if (errno == EAGAIN)
             return;
-        if (!engine_accept_goes_on(errno)) {
+        if (!backend_accept_goes_on(errno)) {
             conn_on_accept_error(b->base.cfg.core, l->index, errno, false);
             return;
         }

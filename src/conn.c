@@ -19,6 +19,7 @@
 #include "conn.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -151,16 +152,28 @@ static void conn_open(struct core *c, unsigned index, int fd)
     }
 }
 
-/* Take what the kernel has queued on a listener: those clients believe they are connected. */
+/*
+ * Take what the kernel has queued on a listener: those clients believe they are connected. Not without end: whoever
+ * keeps connecting cannot keep the drain from beginning.
+ */
 static void conn_accept_rest(struct core *c, unsigned index)
 {
-    for (;;) {
+    for (unsigned i = 0; i < CONN_ACCEPT_BACKLOG && c->slots.used < c->connections_max; i++) {
         int fd = accept4(c->listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
+        if (fd >= 0) {
             conn_open(c, index, fd);
-        else if (errno != EINTR && errno != ECONNABORTED)
+        } else if (errno == EAGAIN) {
             return;
+        } else if (!backend_accept_goes_on(errno)) {
+            c->stats->accept_errors++;
+            break;
+        }
     }
+    struct pollfd waiting = {.fd = c->listeners[index].fd, .events = POLLIN};
+    if (poll(&waiting, 1, 0) == 0)
+        return;
+    c->stats->limit_drain++;
+    log_limited(LOG_LEVEL_WARN, "listener %u closed with clients waiting: there was no room for them", index);
 }
 
 void conn_on_open(struct core *c, unsigned index, int fd)
@@ -212,6 +225,7 @@ void conn_on_input(struct core *c, int fd, const char *data, size_t len)
     if (s->lingered <= c->set->max_linger_bytes)
         return;
     if (s->state == SLOT_LINGER) {
+        c->stats->limit_linger++;
         conn_close(c, fd);
     } else if (!(s->flags & SLOT_PAUSED)) {
         s->flags |= SLOT_PAUSED;
@@ -274,7 +288,8 @@ void conn_on_sent(struct core *c, int fd, int result)
 
     conn_upcall_begin(c);
     assert(s->flags & SLOT_SENDING);
-    s->flags &= (uint16_t)~SLOT_SENDING;
+    bool behind = s->flags & SLOT_BEHIND;
+    s->flags &= (uint16_t)~(SLOT_SENDING | SLOT_BEHIND);
     if (unlikely(result <= 0)) {
         c->stats->resets++;
         conn_close(c, fd);
@@ -282,7 +297,7 @@ void conn_on_sent(struct core *c, int fd, int result)
     }
     size_t lent = out_peek(&s->out, &data);
     assert((size_t)result <= lent);
-    if ((size_t)result < lent)
+    if ((size_t)result < lent && !behind)
         c->stats->short_sends++;
     c->stats->bytes_out += (uint64_t)result;
     out_consume(&s->out, &c->out_pool, (size_t)result);

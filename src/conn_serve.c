@@ -243,7 +243,9 @@ static enum conn_stop conn_parse(struct core *c, struct slot *s, const char *dat
             off += n;
             stop = conn_request_begin(c, s, data + off - n, off < len);
         } else if (r == HTTP_MORE) {
-            s->flags |= SLOT_STARTED;
+            off += n;
+            if (off < len) /* and not empty lines alone, which begin nothing */
+                s->flags |= SLOT_STARTED;
             break;
         } else {
             (*budget)--;
@@ -262,8 +264,10 @@ bool conn_flush(struct core *c, int fd)
     char *data;
     size_t len;
 
-    if (s->flags & SLOT_SENDING)
+    if (s->flags & SLOT_SENDING) {
+        s->flags |= SLOT_BEHIND;
         return true;
+    }
     while ((len = out_peek(&s->out, &data)) > 0) {
         int rc = c->be->ops->send(c->be, fd, data, len);
         if (rc == IO_PENDING) {

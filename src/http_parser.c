@@ -529,7 +529,7 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
             goto target_first;
         }
         p->mark = (uint32_t)(s - buf);
-        if (unlikely(*s == '\r' && s - buf < 2 * HTTP_EMPTY_LINES_MAX)) {
+        if (unlikely(*s == '\r' && s - buf < 2 * (HTTP_EMPTY_LINES_MAX - p->fields))) {
             s++;
             goto start_lf;
         }
@@ -757,14 +757,24 @@ enum http_result http_parse_head(struct http_parser *p, const struct settings *s
     enum http_result r;
 
     if (p->state < S_FIELD) {
+        *consumed = 0;
         r = http_parse_line(p, set, buf, &s, end);
-        if (unlikely(r != HTTP_READY))
+        if (unlikely(r != HTTP_READY)) {
+            if (r == HTTP_MORE && p->state == S_START) { /* empty lines alone: only their number is kept */
+                *consumed = p->pos;
+                p->fields = (uint16_t)(p->fields + p->pos / 2);
+                p->pos = 0;
+            }
             return r;
+        }
+        p->fields = 0;
         p->state = S_FIELD;
     }
     r = http_parse_fields(p, set, buf, &s, end);
-    if (unlikely(r != HTTP_READY))
+    if (unlikely(r != HTTP_READY)) {
+        *consumed = 0;
         return r;
+    }
     *consumed = (size_t)(s - buf);
     enum http_error e = http_head_end(p, set);
     return likely(e == HTTP_ERROR_NONE) ? HTTP_READY : http_head_fail(p, e);

@@ -105,7 +105,7 @@ struct http_parser {
     uint8_t header; /* which known field the current line is */
     uint8_t error;  /* enum http_error, after HTTP_ERROR */
     uint16_t flags;
-    uint16_t fields; /* header fields so far */
+    uint16_t fields; /* header fields so far; before the request line: empty lines dropped */
 };
 
 enum http_result {
@@ -119,9 +119,9 @@ enum http_result {
 void http_parser_init(struct http_parser *p);
 
 /*
- * Go on with a head. `buf` is the request from its first byte; `len` >= what the previous call was given. Empty lines before the
- * request line (RFC 9112 section 2.2) count as the request's first bytes. On HTTP_READY, *consumed is the length of the head; the
- * target lies at buf + target_off. HTTP_MORE: nothing may be dropped.
+ * Go on with a head. `buf` is the request from its first byte; `len` >= what the previous call left of it. On HTTP_READY,
+ * *consumed is the length of the head; the target lies at buf + target_off. On HTTP_MORE the caller drops *consumed bytes: either 0,
+ * or all of them, where there were only empty lines, which may come before a request line (RFC 9112 section 2.2).
  */
 enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf,
                                  size_t len, size_t *consumed);

@@ -35,6 +35,8 @@ static const int sandbox_calls[] = {
     SCMP_SYS(getpeername),
     SCMP_SYS(getsockname),
     SCMP_SYS(getsockopt),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
     SCMP_SYS(recvfrom),
     SCMP_SYS(recvmsg),
     SCMP_SYS(sendmsg),
@@ -77,9 +79,8 @@ static const int sandbox_calls[] = {
 };
 
 static const int sandbox_calls_libev[] = {
-    SCMP_SYS(epoll_ctl),  SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2),
-    SCMP_SYS(epoll_wait), SCMP_SYS(poll),        SCMP_SYS(ppoll),
-    SCMP_SYS(pselect6),   SCMP_SYS(select),      SCMP_SYS(_newselect),
+    SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(epoll_wait),
+    SCMP_SYS(pselect6),  SCMP_SYS(select),      SCMP_SYS(_newselect),
 };
 
 static const int sandbox_calls_uring[] = {SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register)};

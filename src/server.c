@@ -283,8 +283,10 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .arg = s,
         };
         int rc = worker_run(&worker, error);
+        for (unsigned i = 0; i < s->listener_count; i++)
+            s->listeners[i].fds[0] = listeners[i].fd; /* the drain closes them */
         if (rc == 0)
-            break;
+            return 0;
         const struct backend_ops *next =
             s->engine.automatic && !s->stats->turns ? registry_fallback(s->engine.ops) : NULL;
         if (!next) {
@@ -295,9 +297,6 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
         s->engine.ops = next;
         s->engine.variant = NULL;
     }
-    for (unsigned i = 0; i < s->listener_count; i++)
-        s->listeners[i].fds[0] = -1; /* the worker has closed it */
-    return 0;
 }
 
 static int server_serve(struct server *s)

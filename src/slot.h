@@ -54,6 +54,7 @@ enum {
     SLOT_HEAD_ONLY = 1 << 11, /* the current request is HEAD */
     SLOT_FRESH = 1 << 12,     /* no request has been completed yet on this connection */
     SLOT_UNIX = 1 << 13,      /* AF_UNIX: no TCP options */
+    SLOT_BEHIND = 1 << 14,    /* output may have been put behind the range that is lent */
 };
 
 struct slot {

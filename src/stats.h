@@ -44,6 +44,8 @@
     X(limit_chunk_ext)     /* 400: chunk extensions too long */                                    \
     X(limit_trailer)       /* 431: trailers too long */                                            \
     X(limit_requests)      /* closed after --max-requests */                                       \
+    X(limit_linger)        /* closed while a client kept sending after its last answer */          \
+    X(limit_drain)         /* listeners closed at the drain with clients left waiting */           \
     /* back-pressure and memory */                                                                 \
     X(paused)              /* receiving suspended: output above the high-water mark */             \
     X(yields)              /* connections put back in the queue after their share of a turn */     \

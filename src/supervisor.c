@@ -289,7 +289,7 @@ static void supervisor_on_report(struct supervisor *s, unsigned k)
     snprintf(s->features, sizeof(s->features), "%s", report.text);
     if (s->state == SUPERVISOR_STARTING)
         supervisor_all_ready(s);
-    else
+    else if (s->state == SUPERVISOR_SERVING)
         log_notice("worker %u serves again [%d]", k, (int)w->pid);
 }
 
@@ -455,14 +455,23 @@ static bool supervisor_on_signal(struct supervisor *s)
 
 /* ---- the loop ---- */
 
+/* Has worker `k` been started again, and not reported yet? Workers of the first start have a deadline in common. */
+static bool supervisor_is_coming(const struct supervisor *s, unsigned k)
+{
+    return s->state == SUPERVISOR_SERVING && s->worker[k].pid && !s->worker[k].ready;
+}
+
 /* Milliseconds until something is due, -1: nothing is. */
 static int supervisor_timeout(const struct supervisor *s)
 {
     uint64_t now_ms = clock_monotonic_ms(), next_ms = s->deadline_ms ? s->deadline_ms : UINT64_MAX;
 
-    for (unsigned k = 0; k < s->cfg->workers; k++)
+    for (unsigned k = 0; k < s->cfg->workers; k++) {
         if (s->worker[k].waiting)
             next_ms = MIN(next_ms, s->worker[k].restart_ms);
+        else if (supervisor_is_coming(s, k))
+            next_ms = MIN(next_ms, s->worker[k].started_ms + SUPERVISOR_START_MS);
+    }
     if (next_ms == UINT64_MAX)
         return -1;
     return next_ms <= now_ms ? 0 : (int)MIN(next_ms - now_ms, 3600000);
@@ -482,9 +491,16 @@ static void supervisor_on_time(struct supervisor *s)
 {
     uint64_t now_ms = clock_monotonic_ms();
 
-    for (unsigned k = 0; k < s->cfg->workers; k++)
-        if (s->worker[k].waiting && now_ms >= s->worker[k].restart_ms)
+    for (unsigned k = 0; k < s->cfg->workers; k++) {
+        struct supervisor_worker *w = &s->worker[k];
+        if (w->waiting && now_ms >= w->restart_ms) {
             supervisor_restart(s, k);
+        } else if (supervisor_is_coming(s, k) && now_ms >= w->started_ms + SUPERVISOR_START_MS) {
+            log_error("worker %u [%d] does not report within %d s: killed", k, (int)w->pid, SUPERVISOR_START_MS / 1000);
+            kill(w->pid, SIGKILL);
+            w->started_ms = now_ms; /* its death is reported next; a short life, so the delay goes on growing */
+        }
+    }
     if (!s->deadline_ms || now_ms < s->deadline_ms)
         return;
     if (s->state == SUPERVISOR_STARTING) {

@@ -229,6 +229,7 @@ int worker_run(const struct worker_config *cfg, char *error)
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
+    memcpy(cfg->listeners, core.listeners, cfg->listener_count * sizeof(*cfg->listeners));
     core_destroy(&core);
     return rc;
 }

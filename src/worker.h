@@ -21,8 +21,7 @@ struct worker_config {
     struct stats *stats;
     const struct backend_ops *ops;
     const char *variant;
-    const struct core_listener
-        *listeners; /* their fds become the worker's: it closes them when it drains */
+    struct core_listener *listeners; /* their fds become the worker's; -1 afterwards: it has closed it */
     unsigned listener_count;
     bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
     bool sandbox; /* enter the seccomp filter once the engine is open */

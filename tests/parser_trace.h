@@ -207,6 +207,11 @@ static void trace_run(struct trace *t, const struct settings *set, const char *s
                     r = HTTP_DONE;
                 } else if (r == HTTP_FAIL) {
                     trace_fail(t, &p);
+                } else {
+                    trace_require(r == HTTP_MORE && (used == 0 || used == have - start));
+                    for (size_t i = 0; i < used; i++)
+                        trace_require(copy[i] == "\r\n"[i % 2]);
+                    start += used;
                 }
                 free(copy);
                 if (in_body)

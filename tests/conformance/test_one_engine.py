@@ -78,7 +78,6 @@ ONE_WORKER_WITHOUT = r"""
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static pid_t first;
@@ -89,9 +88,9 @@ int io_uring_queue_init_params(unsigned entries, void *ring, void *params)
 {
     int (*real)(unsigned, void *, void *) = dlsym(RTLD_NEXT, "io_uring_queue_init_params");
     if (getppid() == first) {
-        struct stat st;
         int fd = open(getenv("COUNT_FILE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
-        if (fd >= 0 && write(fd, "x", 1) == 1 && fstat(fd, &st) == 0 && st.st_size == atoi(getenv("FAIL_AT")))
+        /* behind one's own byte: no two workers have the same number, however many write at once */
+        if (fd >= 0 && write(fd, "x", 1) == 1 && lseek(fd, 0, SEEK_CUR) == atoi(getenv("FAIL_AT")))
             return -ENOMEM;
         close(fd);
     }
@@ -100,9 +99,29 @@ int io_uring_queue_init_params(unsigned entries, void *ring, void *params)
 """
 
 
-@pytest.fixture
-def failing(tmp_path):
-    """failing(n): an environment in which the n-th worker's ring cannot be made."""
+# Every engine opens one eventfd, in the worker alone.
+HANGING_RESTART = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int eventfd(unsigned count, int flags)
+{
+    int (*real)(unsigned, int) = dlsym(RTLD_NEXT, "eventfd");
+    int fd = open(getenv("COUNT_FILE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd >= 0 && write(fd, "x", 1) == 1 && lseek(fd, 0, SEEK_CUR) == atoi(getenv("FAIL_AT")))
+        for (;;)
+            pause();
+    close(fd);
+    return real(count, flags);
+}
+"""
+
+
+def preloading(tmp_path, code):
+    """preloading(...)(n): an environment with a library of this code, and n in FAIL_AT."""
     with open(wire.binary(), "rb") as f:
         if b"__asan_init" in f.read():
             pytest.skip("AddressSanitizer wants to be the first library loaded")
@@ -110,9 +129,15 @@ def failing(tmp_path):
     if not cc:
         pytest.skip("no C compiler to make a library with")
     source, library = tmp_path / "fail.c", tmp_path / "fail.so"
-    source.write_text(ONE_WORKER_WITHOUT)
+    source.write_text(code)
     subprocess.run([cc, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
     return lambda n: dict(os.environ, LD_PRELOAD=str(library), COUNT_FILE=str(tmp_path / "count"), FAIL_AT=str(n))
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """failing(n): an environment in which the n-th worker's ring cannot be made."""
+    return preloading(tmp_path, ONE_WORKER_WITHOUT)
 
 
 @pytest.mark.parametrize("which", [1, 2, 3])
@@ -145,5 +170,15 @@ def test_a_restarted_worker_keeps_its_engine(failing):
         for pid in s.workers():
             held = [os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)]
             assert "anon_inode:[io_uring]" in held, held
+        with s.connect() as c:
+            assert c.get("/pipeline").body == b"ok"
+
+
+def test_a_worker_that_hangs_is_not_waited_for(tmp_path):
+    """A worker that is started again and never reports is killed after 30 s, and the next one serves."""
+    with wire.Server("auto", workers=1, env=preloading(tmp_path, HANGING_RESTART)(2)) as s:
+        os.kill(s.workers()[0], 9)
+        wire.wait_until("it to be killed", lambda: "does not report within" in s.log(), timeout=90, step=0.2)
+        wire.wait_until("another to serve", lambda: "serves again" in s.log())
         with s.connect() as c:
             assert c.get("/pipeline").body == b"ok"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_core.c - the connection state machine over the simulated engine: splits, short and late sends, back-pressure,
- * closing in every state, deadlines, drain.
+ * closing in every state. Deadlines, limits and the drain are test_limits.c's.
  */
 #include "config.h"
 
@@ -10,136 +10,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <time.h>
 
 #include <cmocka.h>
 
-#include "dataset.h"
-#include "sim_fixture.h"
-
-#define GET_PIPELINE "GET /pipeline HTTP/1.1\r\nHost: x\r\n\r\n"
-#define POST_20 "POST /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n20"
-#define POST_CHUNKED                                                                                                   \
-    "POST /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n2\r\n1;x=y\r\n0\r\n0\r\n\r\n"
-
-/* A script whose every answer is a field. */
-struct knobs {
-    int input_max;    /* bytes an upcall, 0: all */
-    int send_max;     /* bytes taken at once; 0: all; -1: pend */
-    int sent_max;     /* bytes completed; 0: all; -1: never */
-    int send_error;   /* errno of the next send */
-    int detach_turns;
-    int attach_error;
-};
-
-static int knobs_choose(void *arg, int fd, enum sim_choice what, int limit)
-{
-    const struct knobs *k = arg;
-
-    (void)fd;
-    switch (what) {
-    case SIM_INPUT:
-        return k->input_max ? MIN(k->input_max, limit) : limit;
-    case SIM_SEND:
-        if (k->send_error)
-            return -k->send_error;
-        return k->send_max < 0 ? 0 : k->send_max ? MIN(k->send_max, limit) : limit;
-    case SIM_SENT:
-        return k->sent_max < 0 ? 0 : k->sent_max ? MIN(k->sent_max, limit) : limit;
-    case SIM_DETACH:
-        return k->detach_turns;
-    case SIM_ATTACH:
-        return -k->attach_error;
-    }
-    return 0;
-}
-
-struct world {
-    struct sim_fixture f;
-    struct knobs knobs;
-    struct sim_script script;
-};
-
-static struct dataset shipped;
-
-static int group_setup(void **state)
-{
-    char error[DATASET_ERROR_MAX];
-    (void)state;
-    if (dataset_load(&shipped, TEST_SRCDIR "/data/dataset.json", error) < 0) {
-        fprintf(stderr, "%s\n", error);
-        return -1;
-    }
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    dataset_free(&shipped);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    struct world *w = aligned_alloc(CACHE_LINE, util_round_up(sizeof(*w), CACHE_LINE));
-    if (!w)
-        return -1;
-    memset(w, 0, sizeof(*w));
-    settings_init(&w->f.set);
-    w->f.data = shipped;
-    w->script = (struct sim_script){.choose = knobs_choose, .arg = &w->knobs};
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    free(*state);
-    return 0;
-}
-
-static void open_world(struct world *w)
-{
-    sim_fixture_open(&w->f);
-    sim_set_script(w->f.core.be, &w->script);
-}
-
-static int connect_one(struct world *w)
-{
-    int fd = sim_connect(w->f.core.be);
-    assert_true(fd >= 0);
-    sim_fixture_turns(&w->f, 1);
-    return fd;
-}
-
-static void say(struct world *w, int fd, const char *text)
-{
-    sim_input(w->f.core.be, fd, text, strlen(text));
-}
-
-static size_t count(const char *hay, size_t len, const char *needle)
-{
-    size_t n = 0, nl = strlen(needle);
-    for (size_t i = 0; i + nl <= len; i++)
-        n += !memcmp(hay + i, needle, nl);
-    return n;
-}
-
-/* How often `needle` stands in what fd's client got. */
-static size_t got(struct world *w, int fd, const char *needle)
-{
-    size_t len;
-    const char *out = sim_output(w->f.core.be, fd, &len);
-    return count(out, len, needle);
-}
-
-static bool ends_with(struct world *w, int fd, const char *tail)
-{
-    size_t len, tl = strlen(tail);
-    const char *out = sim_output(w->f.core.be, fd, &len);
-    return len >= tl && !memcmp(out + len - tl, tail, tl);
-}
+#include "world.h"
 
 static void test_idle_holds_nothing(void **state)
 {
@@ -353,21 +227,6 @@ static void test_error_lingers(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-static void test_linger_is_bounded(void **state)
-{
-    struct world *w = *state;
-    char junk[4096];
-    memset(junk, 'x', sizeof(junk));
-    open_world(w);
-    int fd = connect_one(w);
-    say(w, fd, "\x01");
-    for (int i = 0; i < 20; i++)
-        sim_input(w->f.core.be, fd, junk, sizeof(junk));
-    sim_fixture_turns(&w->f, 40);
-    assert_int_equal(w->f.core.slots.used, 0);
-    assert_int_equal(sim_fixture_close(&w->f), 0);
-}
-
 static void test_client_close_needs_no_linger(void **state)
 {
     struct world *w = *state;
@@ -443,160 +302,6 @@ static void test_expect(void **state)
     sim_fixture_turns(&w->f, 2);
     assert_true(ends_with(w, fd, "\r\n\r\n7"));
     assert_int_equal(w->f.stats.continues, 1); /* the body was there already */
-    assert_int_equal(sim_fixture_close(&w->f), 0);
-}
-
-/* Let `ms` pass for the timers without waiting for it. */
-static void pass(struct world *w, uint32_t ms)
-{
-    w->f.core.timers.base_ms -= ms;
-    sim_fixture_turns(&w->f, 2);
-}
-
-static void test_deadlines(void **state)
-{
-    struct world *w = *state;
-    open_world(w);
-    int idle = connect_one(w), head = connect_one(w), body = connect_one(w), stuck = connect_one(w);
-    say(w, head, "GET /");
-    say(w, body, "POST /baseline11 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1");
-    sim_fixture_turns(&w->f, 1);
-    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1};
-    say(w, stuck, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 1);
-    w->knobs = (struct knobs){0};
-    w->knobs.sent_max = -1;
-
-    pass(w, w->f.set.header_timeout_ms + 2 * TIMER_TICK_MS);
-    assert_int_equal(w->f.stats.timeout_header, 1);
-    assert_int_equal(got(w, head, "HTTP/1.1 408"), 1);
-    assert_int_equal(w->f.stats.timeout_body, 0);
-    pass(w, w->f.set.body_timeout_ms - w->f.set.header_timeout_ms);
-    assert_int_equal(w->f.stats.timeout_body, 1);
-    assert_int_equal(got(w, body, "HTTP/1.1 408"), 1);
-    assert_int_equal(w->f.stats.timeout_write, 1);
-    assert_false(sim_is_open(w->f.core.be, stuck));
-    assert_true(sim_is_open(w->f.core.be, idle));
-    pass(w, w->f.set.idle_timeout_ms);
-    assert_int_equal(w->f.stats.timeout_idle, 1);
-    assert_false(sim_is_open(w->f.core.be, idle));
-    assert_int_equal(got(w, idle, "HTTP"), 0);
-    pass(w, w->f.set.linger_timeout_ms + TIMER_TICK_MS);
-    assert_int_equal(w->f.core.slots.used, 0);
-    assert_int_equal(sim_fixture_close(&w->f), 0);
-}
-
-/* A head that trickles does not get more time with every byte; one request after the other gets its own. */
-static void test_header_time_is_per_request(void **state)
-{
-    struct world *w = *state;
-    open_world(w);
-    int slow = connect_one(w), busy = connect_one(w);
-    say(w, slow, "GET / HT");
-    say(w, busy, "GET /pipeline HTTP/1.1\r\nHost: x\r\n\r\nGET /pip");
-    for (int i = 0; i < 4; i++) {
-        pass(w, w->f.set.header_timeout_ms / 3);
-        say(w, slow, "T");
-        say(w, busy, "eline HTTP/1.1\r\nHost: x\r\n\r\nGET /pip");
-        sim_fixture_turns(&w->f, 1);
-    }
-    assert_int_equal(got(w, busy, "HTTP/1.1 200"), 5);
-    assert_int_equal(got(w, busy, "408"), 0);
-    assert_true(got(w, slow, "HTTP/1.1 4") == 1);
-    assert_int_equal(sim_fixture_close(&w->f), 0);
-}
-
-static void test_body_rate(void **state)
-{
-    struct world *w = *state;
-    w->f.set.min_body_rate = 100;
-    open_world(w);
-    int fast = connect_one(w), slow = connect_one(w);
-    static const char head[] = "POST /baseline11 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
-    char zeros[2000];
-    memset(zeros, '0', sizeof(zeros));
-    say(w, fast, head);
-    say(w, slow, head);
-    sim_fixture_turns(&w->f, 1);
-    for (int i = 0; i < 12; i++) {
-        pass(w, w->f.set.body_timeout_ms / 4);
-        sim_input(w->f.core.be, fast, zeros, sizeof(zeros)); /* 20 s worth in 7.5 s */
-        say(w, slow, "0");
-        sim_fixture_turns(&w->f, 1);
-    }
-    assert_int_equal(got(w, fast, "408"), 0);
-    assert_int_equal(got(w, slow, "HTTP/1.1 408"), 1);
-    assert_int_equal(w->f.stats.timeout_body, 1);
-    assert_int_equal(sim_fixture_close(&w->f), 0);
-}
-
-static void test_accept_pauses(void **state)
-{
-    struct world *w = *state;
-    w->f.set.max_connections = 3;
-    open_world(w);
-    int fds[5];
-    for (int i = 0; i < 3; i++)
-        fds[i] = connect_one(w);
-    assert_int_equal(w->f.stats.accept_pauses, 1);
-    fds[3] = connect_one(w);
-    assert_int_equal(w->f.core.slots.used, 3);
-    say(w, fds[1], GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
-    assert_int_equal(got(w, fds[1], "200 OK"), 1); /* those that are in are served as before */
-    sim_eof(w->f.core.be, fds[0]);
-    sim_fixture_turns(&w->f, 3);
-    assert_int_equal(w->f.core.slots.used, 3);
-    say(w, fds[3], GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
-    assert_int_equal(got(w, fds[3], "200 OK"), 1);
-    assert_int_equal(sim_fixture_close(&w->f), 0);
-}
-
-static void test_max_requests(void **state)
-{
-    struct world *w = *state;
-    w->f.set.max_requests = 3;
-    open_world(w);
-    int fd = connect_one(w);
-    for (int i = 0; i < 5; i++)
-        say(w, fd, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 3);
-    assert_int_equal(got(w, fd, "HTTP/1.1 200"), 3);
-    assert_int_equal(got(w, fd, "Connection: close"), 1);
-    assert_int_equal(w->f.stats.limit_requests, 1);
-    assert_int_equal(slot_get(&w->f.core.slots, fd)->state, SLOT_LINGER);
-    assert_int_equal(sim_fixture_close(&w->f), 0);
-}
-
-static void test_drain(void **state)
-{
-    struct world *w = *state;
-    open_world(w);
-    int idle = connect_one(w), half = connect_one(w), late = connect_one(w), cut = connect_one(w);
-    say(w, half, "GET /pipeline HTTP/1.1\r\nHo");
-    sim_fixture_turns(&w->f, 1);
-    say(w, late, GET_PIPELINE);          /* received by the kernel, not yet seen by the core */
-    say(w, cut, "GET /pipeline HTTP/1.1\r\n"); /* the same, and only the first part of it */
-    w->f.core.listeners[0].fd = -1;
-    conn_drain(&w->f.core);
-    sim_fixture_turns(&w->f, 1);
-    say(w, half, "st: x\r\n\r\n");
-    sim_fixture_turns(&w->f, 3);
-    assert_true(sim_is_open(w->f.core.be, idle)); /* it may be sending just now */
-    assert_int_equal(got(w, late, "HTTP/1.1 200"), 1);
-    assert_int_equal(got(w, late, "Connection: close"), 1);
-    assert_int_equal(got(w, half, "HTTP/1.1 200"), 1);
-    assert_int_equal(got(w, half, "Connection: close"), 1);
-    pass(w, 500 + 2 * TIMER_TICK_MS);
-    assert_false(sim_is_open(w->f.core.be, idle));
-    assert_int_equal(got(w, idle, "HTTP"), 0);
-    say(w, cut, "Host: x\r\n\r\n");
-    pass(w, 2 * TIMER_TICK_MS);
-    pass(w, 2 * TIMER_TICK_MS);
-    assert_int_equal(got(w, cut, "HTTP/1.1 200"), 1); /* a byte of it had been read */
-    pass(w, w->f.set.linger_timeout_ms + 2 * TIMER_TICK_MS);
-    assert_int_equal(w->f.core.slots.used, 0);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
@@ -706,18 +411,11 @@ int main(void)
         TEST(test_half_close_is_answered),
         TEST(test_eof_inside_request),
         TEST(test_error_lingers),
-        TEST(test_linger_is_bounded),
         TEST(test_client_close_needs_no_linger),
         TEST(test_failing_send),
         TEST(test_attach_fails),
         TEST(test_early_answer_discards_body),
         TEST(test_expect),
-        TEST(test_deadlines),
-        TEST(test_header_time_is_per_request),
-        TEST(test_body_rate),
-        TEST(test_accept_pauses),
-        TEST(test_max_requests),
-        TEST(test_drain),
         TEST(test_no_blocks),
         TEST(test_random),
     };
