@@ -49,6 +49,7 @@ static void probe_features(struct uring_ring *r, bool multishot, char *out)
     n = probe_feature(out, n, "single_issuer", r->single_issuer);
     n = probe_feature(out, n, "submit_all", r->submit_all);
     n = probe_feature(out, n, "registered_ring", r->registered);
+    n = probe_feature(out, n, "restrictions", r->restricted);
     n = probe_feature(out, n, "no_sqarray", r->ring.flags & URING_SETUP_NO_SQARRAY);
     /* The rest did not earn its place when it was measured, but is good to know of. */
     n = probe_feature(out, n, "recvsend_bundle", r->ring.features & URING_FEAT_RECVSEND_BUNDLE);

@@ -107,22 +107,22 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
         o->taskrun = (enum uring_taskrun)n;
         return NULL;
     }
-    bool inc = uring_word(key, key_len, "inc"), ring_fd = uring_word(key, key_len, "ring-fd");
-    if (!inc && !ring_fd)
+    int *flag = uring_word(key, key_len, "inc")        ? &o->inc
+                : uring_word(key, key_len, "ring-fd")  ? &o->ring_fd
+                : uring_word(key, key_len, "restrict") ? &o->restrict_
+                                                       : NULL;
+    if (!flag)
         return "";
     if (!uring_number(value, len, 0, 1, &n))
         return "0 or 1";
-    if (inc)
-        o->inc = (int)n;
-    else
-        o->ring_fd = (int)n;
+    *flag = (int)n;
     return NULL;
 }
 
 int uring_options_parse(struct uring_options *o, const char *variant, uint32_t connections,
                         struct uring_failure *why)
 {
-    *o = (struct uring_options){.inc = -1, .ring_fd = -1};
+    *o = (struct uring_options){.inc = -1, .ring_fd = -1, .restrict_ = -1};
     for (bool more = variant && *variant; more;) {
         size_t len = strcspn(variant, ",");
         const char *equals = memchr(variant, '=', len);
@@ -136,8 +136,8 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
                                : "io_uring has no option like \"%.*s\"",
                          (int)MIN(len, 60), variant, want);
             snprintf(why->hint, sizeof(why->hint),
-                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc and ring-fd, "
-                     "each as KEY=VALUE");
+                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc, ring-fd and "
+                     "restrict, each as KEY=VALUE");
             return -EINVAL;
         }
         variant += len;
@@ -239,8 +239,8 @@ static int uring_queue_open(struct uring_ring *r, const struct uring_options *o,
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         if (steps[i].taskrun < o->taskrun)
             continue;
-        struct io_uring_params p = {.flags =
-                                        steps[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        struct io_uring_params p = {.flags = steps[i].flags | IORING_SETUP_CQSIZE |
+                                             IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED,
                                     .cq_entries = o->cq_entries};
         rc = io_uring_queue_init_params(o->entries, &r->ring, &p);
         if (rc == 0) {
@@ -253,6 +253,34 @@ static int uring_queue_open(struct uring_ring *r, const struct uring_options *o,
             break;
     }
     return uring_fail(why, "io_uring_setup", -rc);
+}
+
+/*
+ * Once restricted, a ring takes what the engine submits and nothing else, not even from whoever has taken the process
+ * over: no seccomp filter sees what goes through a ring.
+ */
+static int uring_restrict(struct uring_ring *r)
+{
+#define ALLOW_SQE(op)      {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (op)}
+#define ALLOW_REGISTER(op) {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = (op)}
+    struct io_uring_restriction allowed[] = {
+        ALLOW_SQE(IORING_OP_ACCEPT),
+        ALLOW_SQE(IORING_OP_RECV),
+        ALLOW_SQE(IORING_OP_SEND),
+        ALLOW_SQE(IORING_OP_READ), /* of the eventfd that wakes */
+        ALLOW_SQE(IORING_OP_ASYNC_CANCEL),
+        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+         .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
+        /* the end of the ring, and what the probe asks */
+        ALLOW_REGISTER(IORING_UNREGISTER_RING_FDS),
+        ALLOW_REGISTER(IORING_REGISTER_SYNC_CANCEL),
+        ALLOW_REGISTER(IORING_REGISTER_PROBE),
+    };
+#undef ALLOW_SQE
+#undef ALLOW_REGISTER
+
+    /* liburing 2.3 declares functions of its own for this and does not export them */
+    return io_uring_register(r->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed, ARRAY_LEN(allowed));
 }
 
 /* The kernel's argument, which liburing 2.3 knows without its flags. */
@@ -345,6 +373,19 @@ static void uring_pool_close(struct uring_pool *p)
         munmap(p->ring, p->map_bytes);
 }
 
+/* All is registered: restrict the ring and let it begin. */
+static int uring_ring_enable(struct uring_ring *r, const struct uring_options *o,
+                             struct uring_failure *why)
+{
+    int rc = o->restrict_ == 0 ? -EINVAL : uring_restrict(r);
+
+    r->restricted = rc == 0;
+    if (o->restrict_ == 1 && rc < 0)
+        return uring_fail(why, "io_uring_register of restrictions (restrict=1)", -rc);
+    rc = io_uring_register(r->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    return rc < 0 ? uring_fail(why, "io_uring_register to enable the ring", -rc) : 0;
+}
+
 int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_t recv_bytes,
                     struct uring_failure *why)
 {
@@ -365,6 +406,8 @@ int uring_ring_open(struct uring_ring *r, const struct uring_options *o, uint32_
             rc = uring_fail(why, "io_uring_register of the ring's fd (ring-fd=1)",
                             registered < 0 ? -registered : EINVAL);
     }
+    if (rc == 0)
+        rc = uring_ring_enable(r, o, why);
     if (rc < 0)
         uring_ring_close(r);
     return rc;
@@ -385,11 +428,12 @@ void uring_ring_close(struct uring_ring *r)
 
 int uring_ring_describe(const struct uring_ring *r, char *out, size_t out_size)
 {
-    return snprintf(out, out_size, "%s_taskrun%s%s%s%s, %u %sbuffers of %u, queues %u/%u",
+    return snprintf(out, out_size, "%s_taskrun%s%s%s%s%s, %u %sbuffers of %u, queues %u/%u",
                     uring_taskrun_names[r->taskrun], r->single_issuer ? " single_issuer" : "",
                     r->submit_all ? " submit_all" : "",
                     r->ring.flags & URING_SETUP_NO_SQARRAY ? " no_sqarray" : "",
-                    r->registered ? " registered_ring" : "", r->pool.count,
+                    r->registered ? " registered_ring" : "", r->restricted ? " restricted" : "",
+                    r->pool.count,
                     r->pool.incremental ? "incremental " : "", r->pool.bytes,
                     r->ring.sq.ring_entries, r->ring.cq.ring_entries);
 }

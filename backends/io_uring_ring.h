@@ -43,6 +43,8 @@ enum uring_taskrun {
  *   taskrun=defer|coop|none   the best one to try
  *   inc=0|1          buffers consumed piece by piece: never, or fail without (default: if there)
  *   ring-fd=0|1      the ring registered with itself: never, or fail without (default: if there)
+ *   restrict=0|1     the ring takes the engine's own operations alone: never, or fail without
+ *                    (default: if there)
  */
 struct uring_options {
     unsigned entries;
@@ -50,8 +52,9 @@ struct uring_options {
     unsigned buffers;      /* 0: chosen by what the kernel has */
     unsigned buffer_bytes; /* 0: likewise */
     enum uring_taskrun taskrun;
-    int inc;     /* -1: if there */
-    int ring_fd; /* -1: if there */
+    int inc;      /* -1: if there */
+    int ring_fd;  /* -1: if there */
+    int restrict_; /* -1: if there */
 };
 
 /* Buffers that receives take from; given back one by one, used in the order given. */
@@ -69,7 +72,7 @@ struct uring_ring {
     struct io_uring ring;
     struct uring_pool pool;
     enum uring_taskrun taskrun; /* what the kernel granted */
-    bool submit_all, single_issuer, registered;
+    bool submit_all, single_issuer, registered, restricted;
 };
 
 /* Why something failed, for people. */

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@
 #include <liburing.h>
 
 #include "fake_core.h"
+#include "io_uring_ring.h"
 #include "registry.h"
 #include "util.h"
 
@@ -36,7 +38,7 @@
 static struct {
     unsigned setup_flags; /* io_uring_setup with any of these: EINVAL */
     int setup_error;      /* io_uring_setup: always */
-    bool no_incremental, no_buffer_ring, no_ring_fd;
+    bool no_incremental, no_buffer_ring, no_ring_fd, no_restrictions;
     unsigned submit_percent; /* of submissions fail with EBUSY, of waits with EAGAIN */
     uint64_t random;
     unsigned failed;
@@ -79,6 +81,8 @@ int __wrap_io_uring_register(unsigned fd, unsigned opcode, const void *arg, unsi
         if (refuse.no_buffer_ring || (refuse.no_incremental && flags))
             return -EINVAL;
     }
+    if (opcode == IORING_REGISTER_RESTRICTIONS && refuse.no_restrictions)
+        return -EINVAL;
     return __real_io_uring_register(fd, opcode, arg, nr);
 }
 
@@ -280,6 +284,53 @@ static void test_without_registered_ring(void **state)
     assert_non_null(strstr(text, "ring-fd=1"));
 }
 
+/* What the engine never submits is refused by the kernel, and registering more as well. */
+static void refused_by_ring(struct io_uring *ring, bool restricted)
+{
+    struct io_uring_cqe *cqe;
+    struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+    int probe[2];
+
+    io_uring_prep_openat(sqe, AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0);
+    assert_int_equal(io_uring_submit_and_wait(ring, 1), 1);
+    assert_int_equal(io_uring_peek_cqe(ring, &cqe), 0);
+    if (restricted)
+        assert_int_equal(cqe->res, -EACCES);
+    else
+        assert_int_equal(close(cqe->res), 0);
+    io_uring_cqe_seen(ring, cqe);
+    probe[0] = probe[1] = -1;
+    int rc = io_uring_register_files(ring, probe, 2);
+    assert_int_equal(rc, restricted ? -EACCES : 0);
+}
+
+static void test_restrictions(void **state)
+{
+    static const char *const variants[] = {"", "restrict=0", "restrict=1", ""};
+    struct uring_options o;
+    struct uring_failure why;
+    struct uring_ring r;
+    char text[BACKEND_TEXT_MAX];
+
+    BEGIN(state);
+    for (size_t i = 0; i < ARRAY_LEN(variants); i++) {
+        bool restricted = i % 2 == 0;
+        refuse.no_restrictions = i == 3; /* an older kernel: the engine does without */
+        assert_int_equal(uring_options_parse(&o, variants[i], 0, &why), 0);
+        assert_int_equal(uring_ring_open(&r, &o, 4096, &why), 0);
+        assert_int_equal(r.restricted, restricted);
+        refused_by_ring(&r.ring, restricted);
+        uring_ring_close(&r);
+    }
+    open_ok(f, "io_uring");
+    f->ops->describe(f->be, text, sizeof(text));
+    assert_null(strstr(text, "restricted"));
+    echo(f, 8, 5000);
+    fake_close(f);
+    assert_int_equal(fake_open(f, "io_uring:restrict=1", text), -EINVAL);
+    assert_non_null(strstr(text, "restrict=1"));
+}
+
 static int count_fds(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -443,6 +494,7 @@ int main(void)
         TEST(test_steps_down),
         TEST(test_without_incremental_buffers),
         TEST(test_without_registered_ring),
+        TEST(test_restrictions),
         TEST(test_refused),
         TEST(test_probe),
         TEST(test_options),
