@@ -546,8 +546,12 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
         if (unlikely(*s != ' '))
             FAIL(METHOD_SYNTAX);
         int m = http_method_find(buf + p->mark, n);
-        if (unlikely(m < 0))
+        if (unlikely(m < 0)) {
+            /* "PRI" is not a method but the start of HTTP/2's preface (RFC 9113, section 3.4). */
+            if (n == 3 && !memcmp(buf + p->mark, "PRI", 3))
+                FAIL(VERSION_UNSUPPORTED);
             FAIL(METHOD_UNKNOWN);
+        }
         p->method = (uint8_t)m;
         p->mark = (uint32_t)(++s - buf);
     }

@@ -156,7 +156,8 @@ case("9110-2.5", MUST, "minor-version-1.2-chunked",
 case("9112-3", MUST, "version-missing", "GET /pipeline\r\n" + H + "\r\n", 400, CLOSE)
 case("9112-3", MUST, "version-missing-space", "GET /pipeline \r\n" + H + "\r\n", 400, CLOSE)
 case("9112-3", MUST, "http09-simple-request", "GET /pipeline\r\n\r\n", 400, CLOSE)
-case("9112-2.3", SHOULD, "h2-preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 501, 505}, CLOSE)
+case("9112-2.3", SHOULD, "h2-preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 505}, CLOSE)
+case("9112-2.3", SHOULD, "h2-preface-method-in-1.1", get("*", method="PRI"), {400, 501, 505}, CLOSE)
 
 # -- 9112 3: request line ----------------------------------------------------------------------
 
