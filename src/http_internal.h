@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_internal.h - what http_parser.c (heads) and http_body.c (bodies) share.
+ * http_internal.h - what http_parser.c (heads), http_field.c (their fields) and http_body.c (bodies) share.
  */
 #ifndef BIVALVE_HTTP_INTERNAL_H
 #define BIVALVE_HTTP_INTERNAL_H
@@ -72,6 +72,29 @@ static inline bool http_lower_equals(const char *s, const char *lower, size_t le
     }
     return !differ;
 }
+
+/* The fields that are looked at, as http_parser.header names them. */
+enum { FIELD_OTHER, FIELD_HOST, FIELD_CONNECTION, FIELD_LENGTH, FIELD_CODING, FIELD_EXPECT };
+
+/* ---- http_field.c ---- */
+
+/*
+ * uri-host [":" port], RFC 9110 section 7.2, without userinfo; `port`: a port must be there
+ * (authority-form).
+ */
+bool http_host_valid(const char *s, size_t len, bool port);
+
+/*
+ * http://authority/path?query as s[0..len), `off` behind the head's first byte: leaves the path and query in
+ * target_off, target_len. A request for
+ * an https resource must not be served in the clear (RFC 9110 section 7.4).
+ */
+enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len, uint32_t off);
+
+/* The line of a known field (p->header) has ended: its value is s[0..len). */
+enum http_error http_field_end(struct http_parser *p, const char *s, size_t len);
+
+/* ---- http_body.c ---- */
 
 /* The head announced a body: set the parser up for http_parse_body(). */
 void http_body_begin(struct http_parser *p);
