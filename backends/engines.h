@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engines.h - the engines' operation tables, each defined by its own file and only if that is compiled in.
+ * engines.h - the engines' operation tables, each defined by its own file and only if that is
+ * compiled in.
  */
 #ifndef BIVALVE_ENGINES_H
 #define BIVALVE_ENGINES_H

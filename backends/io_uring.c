@@ -23,9 +23,9 @@
  *   - after an upcall nothing of the slot is used unless uring_is_live()
  *
  * Tried on Linux 6.18, measured, and left out: IORING_RECVSEND_POLL_FIRST (a multishot receive
- * started with it does not report an end that lies behind data already there), send(2) before a send
- * is queued (2 to 10 % dearer), direct descriptors (the core calls shutdown(2), setsockopt(2) and
- * close(2) on a connection; worth 4 % at the most), receive bundles and minimum-wait (no
+ * started with it does not report an end that lies behind data already there), send(2) before a
+ * send is queued (2 to 10 % dearer), direct descriptors (the core calls shutdown(2), setsockopt(2)
+ * and close(2) on a connection; worth 4 % at the most), receive bundles and minimum-wait (no
  * difference), MSG_WAITALL (no difference, and hides how much went out before an error), zero-copy
  * sends, with and without registered buffers (8 to 11 % dearer over loopback at 12 kB).
  */
@@ -44,7 +44,7 @@
 #include "io_uring_internal.h"
 #include "util.h"
 
-#define URING_RETRY_NS                                                                           \
+#define URING_RETRY_NS \
     1000000 /* the kernel takes no submission now: wait for it to complete something, so long at \
                most */
 

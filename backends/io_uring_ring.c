@@ -256,13 +256,19 @@ static int uring_queue_open(struct uring_ring *r, const struct uring_options *o,
 }
 
 /*
- * Once restricted, a ring takes what the engine submits and nothing else, not even from whoever has taken the process
- * over: no seccomp filter sees what goes through a ring.
+ * Once restricted, a ring takes what the engine submits and nothing else, not even from whoever has
+ * taken the process over: no seccomp filter sees what goes through a ring.
  */
 static int uring_restrict(struct uring_ring *r)
 {
-#define ALLOW_SQE(op)      {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (op)}
-#define ALLOW_REGISTER(op) {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = (op)}
+#define ALLOW_SQE(op)                                       \
+    {                                                       \
+        .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (op) \
+    }
+#define ALLOW_REGISTER(op)                                            \
+    {                                                                 \
+        .opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = (op) \
+    }
     struct io_uring_restriction allowed[] = {
         ALLOW_SQE(IORING_OP_ACCEPT),
         ALLOW_SQE(IORING_OP_RECV),
@@ -280,7 +286,8 @@ static int uring_restrict(struct uring_ring *r)
 #undef ALLOW_REGISTER
 
     /* liburing 2.3 declares functions of its own for this and does not export them */
-    return io_uring_register(r->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed, ARRAY_LEN(allowed));
+    return io_uring_register(r->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed,
+                             ARRAY_LEN(allowed));
 }
 
 /* The kernel's argument, which liburing 2.3 knows without its flags. */
@@ -433,7 +440,6 @@ int uring_ring_describe(const struct uring_ring *r, char *out, size_t out_size)
                     r->submit_all ? " submit_all" : "",
                     r->ring.flags & URING_SETUP_NO_SQARRAY ? " no_sqarray" : "",
                     r->registered ? " registered_ring" : "", r->restricted ? " restricted" : "",
-                    r->pool.count,
-                    r->pool.incremental ? "incremental " : "", r->pool.bytes,
+                    r->pool.count, r->pool.incremental ? "incremental " : "", r->pool.bytes,
                     r->ring.sq.ring_entries, r->ring.cq.ring_entries);
 }

@@ -52,8 +52,8 @@ struct uring_options {
     unsigned buffers;      /* 0: chosen by what the kernel has */
     unsigned buffer_bytes; /* 0: likewise */
     enum uring_taskrun taskrun;
-    int inc;      /* -1: if there */
-    int ring_fd;  /* -1: if there */
+    int inc;       /* -1: if there */
+    int ring_fd;   /* -1: if there */
     int restrict_; /* -1: if there */
 };
 

@@ -2,15 +2,17 @@
 /*
  * libev.c - the readiness engine: libev on epoll (or poll, select, for comparison).
  *
- * One request's way: epoll_wait says that the fd is readable; one recv(2) into the worker's scratch buffer;
- * conn_on_input() parses there, answers, and calls send(), which is one send(2) straight from the core's block.
- * Nothing is armed or disarmed on that way: read interest is registered once, at accept. Write interest exists only
- * while the kernel's socket buffer is full.
+ * One request's way: epoll_wait says that the fd is readable; one recv(2) into the worker's scratch
+ * buffer; conn_on_input() parses there, answers, and calls send(), which is one send(2) straight
+ * from the core's block. Nothing is armed or disarmed on that way: read interest is registered
+ * once, at accept. Write interest exists only while the kernel's socket buffer is full.
  *
  * Invariants:
- *   - one watcher a connection, in the slot's private part; watcher.events is what epoll has been told
+ *   - one watcher a connection, in the slot's private part; watcher.events is what epoll has been
+ *     told
  *   - priv->buf != NULL exactly while the core waits for conn_on_sent()
- *   - after an upcall nothing of the slot is touched unless its generation is still the one before the upcall
+ *   - after an upcall nothing of the slot is touched unless its generation is still the one before
+ *     the upcall
  */
 #include "config.h"
 
@@ -38,8 +40,8 @@ struct libev_conn {
 static_assert(sizeof(struct libev_conn) % 16 == 0, "slot_priv_size is a multiple of 16");
 
 /*
- * What epoll refuses (ENOMEM, ENOSPC) libev reports as an event, but one that it makes only after it has waited. So the
- * wait after a change of interest is not longer than this.
+ * What epoll refuses (ENOMEM, ENOSPC) libev reports as an event, but one that it makes only after
+ * it has waited. So the wait after a change of interest is not longer than this.
  */
 #define LIBEV_CHANGED_MS 1000
 
@@ -63,7 +65,8 @@ struct libev_backend {
 static const struct {
     const char *name;
     unsigned flag;
-} libev_pollers[] = {{"epoll", EVBACKEND_EPOLL}, {"poll", EVBACKEND_POLL}, {"select", EVBACKEND_SELECT}};
+} libev_pollers[] = {
+    {"epoll", EVBACKEND_EPOLL}, {"poll", EVBACKEND_POLL}, {"select", EVBACKEND_SELECT}};
 
 static const char *const libev_variants[] = {"epoll", "poll", "select", NULL};
 
@@ -154,7 +157,8 @@ static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
     struct libev_listener *l = CONTAINER_OF(io, struct libev_listener, io);
 
     b->base.cfg.stats->cqes++;
-    if (unlikely(revents & EV_ERROR)) { /* epoll would not have the listener, and libev stopped the watcher */
+    /* epoll would not have the listener, and libev stopped the watcher */
+    if (unlikely(revents & EV_ERROR)) {
         b->base.cfg.stats->engine_errors++;
         conn_on_accept_error(b->base.cfg.core, l->index, ENOMEM, true);
         return;
@@ -186,7 +190,8 @@ static void libev_on_wake(struct ev_loop *loop, ev_io *io, int revents)
     struct libev_backend *b = ev_userdata(loop);
     uint64_t count;
 
-    if (unlikely(revents & EV_ERROR)) { /* epoll would not have it, and libev stopped the watcher: once more */
+    /* epoll would not have it, and libev stopped the watcher: once more */
+    if (unlikely(revents & EV_ERROR)) {
         b->base.cfg.stats->engine_errors++;
         ev_io_set(io, io->fd, EV_READ); /* without this libev believes that epoll knows already */
         ev_io_start(loop, io);
@@ -204,7 +209,9 @@ static void libev_version(char *out, size_t out_size)
     snprintf(out, out_size, "libev %d.%d", ev_version_major(), ev_version_minor());
 }
 
-/* Flag of the poller that `variant` names (NULL: epoll, or poll where that is missing); 0: unknown. */
+/*
+ * Flag of the poller that `variant` names (NULL: epoll, or poll where that is missing); 0: unknown.
+ */
 static unsigned libev_poller(const char *variant)
 {
     if (!variant)
@@ -224,28 +231,30 @@ static const char *libev_poller_name(unsigned flag)
 }
 
 /*
- * A loop on exactly the wanted poller: without EVFLAG_NOENV, LIBEV_FLAGS in the environment could make it another one
- * (even libev's own io_uring), and every comparison with it would be void.
+ * A loop on exactly the wanted poller: without EVFLAG_NOENV, LIBEV_FLAGS in the environment could
+ * make it another one (even libev's own io_uring), and every comparison with it would be void.
  */
 static struct ev_loop *libev_loop_new(const char *variant, char *error)
 {
     unsigned flag = libev_poller(variant);
 
     if (!flag) {
-        snprintf(error, BACKEND_TEXT_MAX, "libev has no poller called \"%s\"; there are epoll, poll and select", variant);
+        snprintf(error, BACKEND_TEXT_MAX,
+                 "libev has no poller called \"%s\"; there are epoll, poll and select", variant);
         errno = EINVAL;
         return NULL;
     }
     struct ev_loop *loop = ev_loop_new(flag | EVFLAG_NOENV);
     if (!loop) {
         int err = errno ? errno : ENOSYS;
-        snprintf(error, BACKEND_TEXT_MAX, "libev cannot use %s here: %s", libev_poller_name(flag), strerror(err));
+        snprintf(error, BACKEND_TEXT_MAX, "libev cannot use %s here: %s", libev_poller_name(flag),
+                 strerror(err));
         errno = err;
         return NULL;
     }
     if (ev_backend(loop) != flag) {
-        snprintf(error, BACKEND_TEXT_MAX, "libev chose %s instead of %s", libev_poller_name(ev_backend(loop)),
-                 libev_poller_name(flag));
+        snprintf(error, BACKEND_TEXT_MAX, "libev chose %s instead of %s",
+                 libev_poller_name(ev_backend(loop)), libev_poller_name(flag));
         ev_loop_destroy(loop);
         errno = ENOTSUP;
         return NULL;
@@ -260,8 +269,8 @@ static void libev_probe(const char *variant, struct backend_probe *out)
     memset(out, 0, sizeof(*out));
     for (size_t i = 0; i < ARRAY_LEN(libev_pollers); i++) {
         bool has = ev_supported_backends() & libev_pollers[i].flag;
-        n += (size_t)snprintf(out->features + n, sizeof(out->features) - n, "%s%s%s", n ? " " : "", has ? "" : "no:",
-                              libev_pollers[i].name);
+        n += (size_t)snprintf(out->features + n, sizeof(out->features) - n, "%s%s%s", n ? " " : "",
+                              has ? "" : "no:", libev_pollers[i].name);
     }
     struct ev_loop *loop = libev_loop_new(variant, out->reason);
     if (!loop) {
@@ -323,8 +332,8 @@ static void libev_close(struct backend *be)
 
 static void libev_describe(struct backend *be, char *out, size_t out_size)
 {
-    snprintf(out, out_size, "%s, libev %d.%d", libev_poller_name(ev_backend(libev_of(be)->loop)), ev_version_major(),
-             ev_version_minor());
+    snprintf(out, out_size, "%s, libev %d.%d", libev_poller_name(ev_backend(libev_of(be)->loop)),
+             ev_version_major(), ev_version_minor());
 }
 
 static int libev_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst)
@@ -422,8 +431,9 @@ static void libev_wake(struct backend *be)
     int err = errno;
 
     /*
-     * Not an ev_async: all of those share one descriptor inside libev, and where epoll refuses that one (ENOMEM, ENOSPC), the
-     * next ev_async_send() fails an assertion of libev's. write(2) fails only where the count is full: then it wakes anyway.
+     * Not an ev_async: all of those share one descriptor inside libev, and where epoll refuses that
+     * one (ENOMEM, ENOSPC), the next ev_async_send() fails an assertion of libev's. write(2) fails
+     * only where the count is full: then it wakes anyway.
      */
     (void)!write(libev_of(be)->wake.fd, &one, sizeof(one));
     errno = err;

@@ -116,8 +116,8 @@ static void registry_probe_child(const struct backend_ops *ops, const char *vari
 }
 
 /*
- * Probe in a process of its own: what goes wrong there (a filter that kills, a hang, something left behind) ends there.
- * SIGCHLD must not be ignored.
+ * Probe in a process of its own: what goes wrong there (a filter that kills, a hang, something left
+ * behind) ends there. SIGCHLD must not be ignored.
  */
 static void registry_probe(const struct backend_ops *ops, const char *variant,
                            struct backend_probe *probe)

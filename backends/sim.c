@@ -2,8 +2,8 @@
 /*
  * sim.c - see sim.h.
  *
- * A client is one end of a socketpair that carries no data: it gives the connection a real fd, on which the core's
- * shutdown(2) and close(2) can be observed from the other end.
+ * A client is one end of a socketpair that carries no data: it gives the connection a real fd, on
+ * which the core's shutdown(2) and close(2) can be observed from the other end.
  */
 #include "config.h"
 
@@ -24,15 +24,16 @@
 #define SIM_FDS 4096 /* fds a simulated server may use */
 
 struct sim_conn {
-    int peer;                       /* the other end of the socketpair, -1: this fd was never connected */
+    /* the other end of the socketpair, -1: this fd was never connected */
+    int peer;
     bool announced, attached, receiving, detaching, eof, eof_told;
     int err;
     int detach_turns;
-    char *in;                       /* queued input */
+    char *in; /* queued input */
     size_t in_len, in_off;
-    char *out;                      /* what the client got */
+    char *out; /* what the client got */
     size_t out_len, out_cap;
-    const char *lent;               /* pending send */
+    const char *lent; /* pending send */
     char *lent_copy;
     size_t lent_len;
 };
@@ -79,7 +80,10 @@ int sim_connect(struct backend *be)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
-    /* The peers' numbers are moved out of the way: the core's fds stay as dense as a kernel would hand them out. */
+    /*
+     * The peers' numbers are moved out of the way: the core's fds stay as dense as a kernel would
+     * hand them out.
+     */
     int peer = fcntl(pair[1], F_DUPFD_CLOEXEC, SIM_FDS);
     assert(peer >= 0 && pair[0] < SIM_FDS);
     close(pair[1]);
@@ -121,7 +125,10 @@ const char *sim_output(struct backend *be, int fd, size_t *len)
     return p->out ? p->out : "";
 }
 
-/* What the other end of the socketpair sees: POLLRDHUP after shutdown(SHUT_WR), POLLHUP after close(). */
+/*
+ * What the other end of the socketpair sees: POLLRDHUP after shutdown(SHUT_WR), POLLHUP after
+ * close().
+ */
 static bool sim_poll(struct sim_conn *p, short events)
 {
     struct pollfd f = {.fd = p->peer, .events = events};
@@ -344,7 +351,10 @@ static bool sim_step(struct sim_backend *b, int fd)
         int n = sim_choose(b, fd, SIM_INPUT, limit);
         if (n <= 0)
             return false;
-        /* A copy of its own size, gone after the upcall: what is kept of it is found by the sanitizer. */
+        /*
+         * A copy of its own size, gone after the upcall: what is kept of it is found by the
+         * sanitizer.
+         */
         char *piece = malloc((size_t)n);
         assert(piece);
         memcpy(piece, p->in + p->in_off, (size_t)n);

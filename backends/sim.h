@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim.h - the engine of the tests: no kernel, no clock; every split, short send, delay and failure is chosen by the
- * test, so that each run of the core can be repeated. Not part of the server.
+ * sim.h - the engine of the tests: no kernel, no clock; every split, short send, delay and failure
+ * is chosen by the test, so that each run of the core can be repeated. Not part of the server.
  *
- * It also checks the core's side of the contract: sends of one connection do not overlap, a lent range is not changed
- * or given back early, nothing is asked of a connection after detach.
+ * It also checks the core's side of the contract: sends of one connection do not overlap, a lent
+ * range is not changed or given back early, nothing is asked of a connection after detach.
  */
 #ifndef BIVALVE_SIM_H
 #define BIVALVE_SIM_H
@@ -16,11 +16,15 @@
 #include "backend.h"
 
 enum sim_choice {
-    SIM_INPUT,   /* how many of `limit` queued bytes to report in one conn_on_input(): 1..limit; 0: none this turn */
-    SIM_SEND,    /* of `limit` bytes offered: 1..limit taken at once; 0: pending; -errno fails */
-    SIM_SENT,    /* of `limit` pending bytes: 1..limit complete; 0: not this turn; -errno fails */
-    SIM_DETACH,  /* turns until a detach is complete: 0 is at once (only when nothing is pending) */
-    SIM_ATTACH,  /* 0, or -errno: attach fails */
+    /*
+     * how many of `limit` queued bytes to report in one conn_on_input(): 1..limit; 0: none this
+     * turn
+     */
+    SIM_INPUT,
+    SIM_SEND,   /* of `limit` bytes offered: 1..limit taken at once; 0: pending; -errno fails */
+    SIM_SENT,   /* of `limit` pending bytes: 1..limit complete; 0: not this turn; -errno fails */
+    SIM_DETACH, /* turns until a detach is complete: 0 is at once (only when nothing is pending) */
+    SIM_ATTACH, /* 0, or -errno: attach fails */
 };
 
 struct sim_script {
@@ -36,7 +40,9 @@ extern const struct backend_ops sim_backend_ops;
 /* From now on the script decides. It must outlive the engine. */
 void sim_set_script(struct backend *be, const struct sim_script *script);
 
-/* A new client: returns its fd, which the next wait() reports. -errno when the process has no fds. */
+/*
+ * A new client: returns its fd, which the next wait() reports. -errno when the process has no fds.
+ */
 int sim_connect(struct backend *be);
 
 /* Queue input; delivered by wait() while receiving is on. */

@@ -9,9 +9,10 @@
 #include <stdint.h>
 #include <time.h>
 
-#define CLOCK_DATE_LEN 29 /* "Sun, 06 Nov 1994 08:49:37 GMT": IMF-fixdate, RFC 9110 section 5.6.7 \
+#define CLOCK_DATE_LEN \
+    29                   /* "Sun, 06 Nov 1994 08:49:37 GMT": IMF-fixdate, RFC 9110 section 5.6.7 \
                            */
-#define CLOCK_ISO_LEN 20  /* "1994-11-06T08:49:37Z": RFC 3339 */
+#define CLOCK_ISO_LEN 20 /* "1994-11-06T08:49:37Z": RFC 3339 */
 
 struct clock_cache {
     uint64_t now_ms;               /* CLOCK_MONOTONIC_COARSE at the last clock_update() */

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * conn.c - life and death of a connection: accept, upcalls from the engine, deadlines, closing, drain.
+ * conn.c - life and death of a connection: accept, upcalls from the engine, deadlines, closing,
+ * drain.
  *
- *      conn_on_open
- *           |                     response said close                 all sent, client may still write
- *      SLOT_OPEN ------------------------------------> SLOT_LAST -----------------------------------> SLOT_LINGER
- *           |  error, timeout, EOF with nothing to say     |  client had said it is done                   |  EOF, limit, time
- *           +----------------------------------------------+-----------------------------------------------+
- *                                                          v
- *                         detach(): at once, or SLOT_DETACHING until conn_on_detached()
- *                                                          v
- *                             blocks given back, slot released, and as the very last act close(2)
+ *   conn_on_open
+ *        |       response said close       all sent, the client may still write
+ *    SLOT_OPEN -------------------> SLOT_LAST -------------------> SLOT_LINGER
+ *        |                              |                              |
+ *        | error, timeout, end of       | the client had said          | end of input,
+ *        | input with nothing to say    | that it is done              | limit, time
+ *        +------------------------------+------------------------------+
+ *                                       v
+ *          detach(): at once, or SLOT_DETACHING until conn_on_detached()
+ *                                       v
+ *         blocks given back, slot released, and as the very last act close(2)
  *
  * Because the fd is closed last, no completion can ever be for a reused fd.
  */
@@ -28,12 +31,14 @@
 #include "conn_internal.h"
 #include "log.h"
 
-#define CONN_TRIM_MS 1000       /* how often emptied pages are looked for, while there may be any */
-#define CONN_RESUME_MS 500      /* accepting paused for want of fds is tried again after so long */
-#define CONN_DRAIN_GRACE_MS 500 /* at the drain an idle client may send one more request, and learn of the end */
-#define CONN_ACCEPT_NEAR 16     /* accepts of one turn when --max-connections is near */
-#define CONN_ACCEPT_SHARED 4    /* ... on a listener that other workers accept from as well */
-#define CONN_ACCEPT_BACKLOG 4096 /* what an engine may accept at once when it is not held back: a full queue */
+#define CONN_TRIM_MS   1000 /* how often emptied pages are looked for, while there may be any */
+#define CONN_RESUME_MS 500  /* accepting paused for want of fds is tried again after so long */
+#define CONN_DRAIN_GRACE_MS \
+    500 /* at the drain an idle client may send one more request, and learn of the end */
+#define CONN_ACCEPT_NEAR   16 /* accepts of one turn when --max-connections is near */
+#define CONN_ACCEPT_SHARED 4  /* ... on a listener that other workers accept from as well */
+#define CONN_ACCEPT_BACKLOG \
+    4096 /* what an engine may accept at once when it is not held back: a full queue */
 
 static inline void conn_upcall_begin(struct core *c)
 {
@@ -110,7 +115,8 @@ static void conn_accept_recheck(struct core *c)
 {
     if (unlikely(c->paused_full) && c->slots.used < c->connections_max)
         conn_accept_resume(c, &c->paused_full);
-    if (unlikely(!c->accept_free) && conn_accept_is_free(c, 2 * CONN_ACCEPT_BACKLOG) && conn_accept_wanted(c)) {
+    if (unlikely(!c->accept_free) && conn_accept_is_free(c, 2 * CONN_ACCEPT_BACKLOG) &&
+        conn_accept_wanted(c)) {
         conn_listen_all(c, false);
         conn_listen_all(c, true);
     }
@@ -125,7 +131,8 @@ static void conn_open(struct core *c, unsigned index, int fd)
     c->stats->accepted++;
     if (unlikely(!s)) {
         c->stats->rejected++;
-        log_limited(LOG_LEVEL_WARN, "connection refused: fd %d is beyond the slot table of %u", fd, c->slots.cap);
+        log_limited(LOG_LEVEL_WARN, "connection refused: fd %d is beyond the slot table of %u", fd,
+                    c->slots.cap);
         close(fd);
         return;
     }
@@ -144,17 +151,19 @@ static void conn_open(struct core *c, unsigned index, int fd)
     }
     conn_arm_timer(c, fd);
     if (unlikely(c->slots.used >= c->connections_max) && !c->paused_full && !c->draining) {
-        log_limited(LOG_LEVEL_WARN, "%u connections open (--max-connections): accepting pauses", c->slots.used);
+        log_limited(LOG_LEVEL_WARN, "%u connections open (--max-connections): accepting pauses",
+                    c->slots.used);
         conn_accept_pause(c, &c->paused_full);
-    } else if (unlikely(c->accept_free) && !conn_accept_is_free(c, CONN_ACCEPT_BACKLOG) && conn_accept_wanted(c)) {
+    } else if (unlikely(c->accept_free) && !conn_accept_is_free(c, CONN_ACCEPT_BACKLOG) &&
+               conn_accept_wanted(c)) {
         conn_listen_all(c, false); /* from here on in steps, so that the limit is met exactly */
         conn_listen_all(c, true);
     }
 }
 
 /*
- * Take what the kernel has queued on a listener: those clients believe they are connected. Not without end: whoever
- * keeps connecting cannot keep the drain from beginning.
+ * Take what the kernel has queued on a listener: those clients believe they are connected. Not
+ * without end: whoever keeps connecting cannot keep the drain from beginning.
  */
 static void conn_accept_rest(struct core *c, unsigned index)
 {
@@ -173,7 +182,8 @@ static void conn_accept_rest(struct core *c, unsigned index)
     if (poll(&waiting, 1, 0) == 0)
         return;
     c->stats->limit_drain++;
-    log_limited(LOG_LEVEL_WARN, "listener %u closed with clients waiting: there was no room for them", index);
+    log_limited(LOG_LEVEL_WARN,
+                "listener %u closed with clients waiting: there was no room for them", index);
 }
 
 void conn_on_open(struct core *c, unsigned index, int fd)
@@ -189,7 +199,9 @@ void conn_on_accept_error(struct core *c, unsigned index, int err, bool stopped)
     if (!stopped && err != EMFILE && err != ENFILE && err != ENOMEM && err != ENOBUFS)
         return;
     if (!c->told_fds) /* once, until accepting works again */
-        log_limited(LOG_LEVEL_WARN, "listener %u: accept: %s: accepting pauses, and is tried again every %d ms or when a connection ends%s",
+        log_limited(LOG_LEVEL_WARN,
+                    "listener %u: accept: %s: accepting pauses, and is tried again every %d ms or "
+                    "when a connection ends%s",
                     index, strerror(err), CONN_RESUME_MS,
                     err == EMFILE ? " (raise the fd limit or lower --max-connections)" : "");
     c->told_fds = true;
@@ -220,7 +232,10 @@ void conn_on_input(struct core *c, int fd, const char *data, size_t len)
         conn_serve_input(c, fd, data, len);
         return;
     }
-    /* SLOT_LAST, SLOT_LINGER: nothing after the last request is looked at, but reading it keeps the answer from a reset. */
+    /*
+     * SLOT_LAST, SLOT_LINGER: nothing after the last request is looked at, but reading it keeps the
+     * answer from a reset.
+     */
     s->lingered += (uint32_t)len;
     if (s->lingered <= c->set->max_linger_bytes)
         return;
@@ -234,15 +249,17 @@ void conn_on_input(struct core *c, int fd, const char *data, size_t len)
 }
 
 /*
- * An end of input inside a request may be one that we made ourselves, with shutdown(SHUT_RD), between two pieces of it:
- * what comes later can still be read, so look again for as long as a head may take. False: it is the client's end.
+ * An end of input inside a request may be one that we made ourselves, with shutdown(SHUT_RD),
+ * between two pieces of it: what comes later can still be read, so look again for as long as a head
+ * may take. False: it is the client's end.
  */
 static bool conn_look_again(struct core *c, int fd)
 {
     struct slot *s = slot_get(&c->slots, fd);
     uint32_t limit_ms = c->set->header_timeout_ms;
 
-    if (s->state != SLOT_OPEN || !(s->flags & SLOT_RD_SHUT) || !(s->flags & (SLOT_STARTED | SLOT_IN_BODY)) ||
+    if (s->state != SLOT_OPEN || !(s->flags & SLOT_RD_SHUT) ||
+        !(s->flags & (SLOT_STARTED | SLOT_IN_BODY)) ||
         (limit_ms && (uint64_t)s->lingered * TIMER_TICK_MS >= limit_ms))
         return false;
     s->lingered++;
@@ -261,7 +278,8 @@ void conn_on_eof(struct core *c, int fd)
         conn_close(c, fd);
         return;
     }
-    if (s->state == SLOT_OPEN && (s->flags & (SLOT_STARTED | SLOT_IN_BODY)) && !(s->flags & SLOT_SENDING)) {
+    if (s->state == SLOT_OPEN && (s->flags & (SLOT_STARTED | SLOT_IN_BODY)) &&
+        !(s->flags & SLOT_SENDING)) {
         if (conn_look_again(c, fd))
             return;
         c->stats->eof_mid_request++;
@@ -289,7 +307,7 @@ void conn_on_sent(struct core *c, int fd, int result)
     conn_upcall_begin(c);
     assert(s->flags & SLOT_SENDING);
     bool behind = s->flags & SLOT_BEHIND;
-    s->flags &= (uint16_t)~(SLOT_SENDING | SLOT_BEHIND);
+    s->flags &= (uint16_t) ~(SLOT_SENDING | SLOT_BEHIND);
     if (unlikely(result <= 0)) {
         c->stats->resets++;
         conn_close(c, fd);
@@ -303,8 +321,8 @@ void conn_on_sent(struct core *c, int fd, int result)
     out_consume(&s->out, &c->out_pool, (size_t)result);
     if (!conn_flush(c, fd))
         return;
-    if ((s->flags & (SLOT_PAUSED | SLOT_PRODUCING)) && s->state == SLOT_OPEN && !(s->flags & SLOT_QUEUED) &&
-        out_pending(&s->out) <= c->set->max_output_bytes / 2) {
+    if ((s->flags & (SLOT_PAUSED | SLOT_PRODUCING)) && s->state == SLOT_OPEN &&
+        !(s->flags & SLOT_QUEUED) && out_pending(&s->out) <= c->set->max_output_bytes / 2) {
         conn_serve_stored(c, fd);
         return;
     }
@@ -361,9 +379,9 @@ bool conn_end(struct core *c, int fd)
 {
     struct slot *s = slot_get(&c->slots, fd);
     /*
-     * A client that said it would send no more, and has not, cannot lose the answer to a reset. Anybody else may have
-     * bytes on the way; closing now would make the kernel answer them with a reset that can overtake our response
-     * (RFC 9112 section 9.6).
+     * A client that said it would send no more, and has not, cannot lose the answer to a reset.
+     * Anybody else may have bytes on the way; closing now would make the kernel answer them with a
+     * reset that can overtake our response (RFC 9112 section 9.6).
      */
     bool done = (s->flags & SLOT_EOF) || (!http_keeps_alive(&s->parser) && !s->lingered && !s->in &&
                                           !(s->flags & (SLOT_IN_BODY | SLOT_STARTED)));
@@ -393,8 +411,9 @@ bool conn_close_idle(struct core *c, int fd)
     struct slot *s = slot_get(&c->slots, fd);
 
     /*
-     * A request may lie in the socket, or in the engine's hands, that we have not seen. After SHUT_RD the engine reports
-     * what there is and then the end of input, on which the connection closes.
+     * A request may lie in the socket, or in the engine's hands, that we have not seen. After
+     * SHUT_RD the engine reports what there is and then the end of input, on which the connection
+     * closes.
      */
     if (shutdown(fd, SHUT_RD) < 0)
         return conn_close(c, fd);
@@ -413,7 +432,8 @@ void conn_arm_timer(struct core *c, int fd)
     uint32_t delay_ms;
 
     if (s->flags & SLOT_SENDING)
-        return; /* TIMER_WRITE: set by conn_flush() for each range, not renewed by what the client sends */
+        /* TIMER_WRITE: set by conn_flush() for each range, not renewed by what the client sends */
+        return;
     if (s->state != SLOT_OPEN || (s->flags & SLOT_RD_SHUT)) {
         if (s->timer_kind == TIMER_LINGER)
             return;
@@ -470,17 +490,18 @@ static void conn_expire(void *arg, int fd, enum timer_kind kind)
         conn_reset(c, fd);
         break;
     case TIMER_LINGER:
-        if (s->state == SLOT_OPEN && (s->flags & (SLOT_STARTED | SLOT_IN_BODY)) && (s->flags & SLOT_EOF)) {
+        if (s->state == SLOT_OPEN && (s->flags & (SLOT_STARTED | SLOT_IN_BODY)) &&
+            (s->flags & SLOT_EOF)) {
             s->flags &= (uint16_t)~SLOT_EOF;
-            timer_set(&c->timers, fd, TIMER_LINGER, c->clock.now_ms, MAX(c->set->linger_timeout_ms, 1));
+            timer_set(&c->timers, fd, TIMER_LINGER, c->clock.now_ms,
+                      MAX(c->set->linger_timeout_ms, 1));
             c->be->ops->recv_ctl(c->be, fd, true);
             break;
         }
         c->stats->timeout_linger++;
         conn_close(c, fd);
         break;
-    case TIMER_NONE:
-        break;
+    case TIMER_NONE: break;
     }
 }
 
@@ -588,8 +609,9 @@ static void conn_each(struct core *c, void (*f)(struct core *c, int fd))
 }
 
 /*
- * A connection that idles. Closing it now would fail the request that its client may just be sending; so it is given
- * a moment to send one, whose answer says close. conn_expire() closes it otherwise.
+ * A connection that idles. Closing it now would fail the request that its client may just be
+ * sending; so it is given a moment to send one, whose answer says close. conn_expire() closes it
+ * otherwise.
  */
 static void conn_drain_one(struct core *c, int fd)
 {

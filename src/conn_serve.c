@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * conn_serve.c - the hot path: input in, requests parsed and routed, responses out in one send a batch.
+ * conn_serve.c - the hot path: input in, requests parsed and routed, responses out in one send a
+ * batch.
  *
- * Input is parsed where it lies. What cannot be parsed yet - the head of a request that is not all here, or whatever
- * waits for output to drain or for the next turn - is copied once to a pooled block, and goes on from there.
+ * Input is parsed where it lies. What cannot be parsed yet - the head of a request that is not all
+ * here, or whatever waits for output to drain or for the next turn - is copied once to a pooled
+ * block, and goes on from there.
  */
 #include "config.h"
 
@@ -18,15 +20,21 @@
 #include "response.h"
 #include "route.h"
 
-/* Longest request line without its target: method, version, spaces, CRLF, and a few empty lines before it. */
+/*
+ * Longest request line without its target: method, version, spaces, CRLF, and a few empty lines
+ * before it.
+ */
 #define CONN_LINE_EXTRA 128
 
-/* What a round of produce() and send() counts for in a connection's share of a turn, in requests. */
+/*
+ * What a round of produce() and send() counts for in a connection's share of a turn, in requests.
+ */
 #define CONN_ROUND_COST 16
 
 size_t conn_input_block_bytes(const struct settings *set)
 {
-    return util_round_up((size_t)set->max_uri_bytes + set->max_header_bytes + CONN_LINE_EXTRA + set->recv_buffer_bytes,
+    return util_round_up((size_t)set->max_uri_bytes + set->max_header_bytes + CONN_LINE_EXTRA +
+                             set->recv_buffer_bytes,
                          64);
 }
 
@@ -35,8 +43,8 @@ enum conn_stop {
     CONN_NEED_INPUT, /* everything is consumed, but for an incomplete head */
     CONN_OUTPUT_FULL,
     CONN_TURN_OVER,
-    CONN_ENDING,     /* the last response is written: the rest is not looked at */
-    CONN_BROKEN,     /* no memory: close */
+    CONN_ENDING, /* the last response is written: the rest is not looked at */
+    CONN_BROKEN, /* no memory: close */
 };
 
 /* For the self-test of the benchmark (--burn-ns): cost a known time. */
@@ -58,11 +66,13 @@ static enum conn_stop conn_request_done(struct core *c, struct slot *s)
         conn_burn(c->set->burn_ns);
     if (!(s->flags & SLOT_KEEP)) {
         if (s->flags & SLOT_IN_BODY)
-            s->lingered++; /* answered early: the body may still come, and must not be met by a reset */
-        s->flags &= (uint16_t)~(SLOT_PRODUCING | SLOT_IN_BODY | SLOT_STARTED | SLOT_DISCARD);
+            /* answered early: the body may still come, and must not be met by a reset */
+            s->lingered++;
+        s->flags &= (uint16_t) ~(SLOT_PRODUCING | SLOT_IN_BODY | SLOT_STARTED | SLOT_DISCARD);
         return CONN_ENDING;
     }
-    s->flags &= (uint16_t)~(SLOT_PRODUCING | SLOT_IN_BODY | SLOT_STARTED | SLOT_DISCARD | SLOT_FRESH);
+    s->flags &=
+        (uint16_t) ~(SLOT_PRODUCING | SLOT_IN_BODY | SLOT_STARTED | SLOT_DISCARD | SLOT_FRESH);
     http_parser_init(&s->parser);
     return CONN_NEED_INPUT;
 }
@@ -83,10 +93,13 @@ static enum conn_stop conn_request_finish(struct core *c, struct slot *s)
     return conn_request_done(c, s);
 }
 
-/* The answer ends the connection, and has a body unless its own request is known to be HEAD: the one before does not count. */
+/*
+ * The answer ends the connection, and has a body unless its own request is known to be HEAD: the
+ * one before does not count.
+ */
 static void conn_refuse_flags(struct slot *s)
 {
-    s->flags &= (uint16_t)~(SLOT_KEEP | SLOT_HEAD_ONLY);
+    s->flags &= (uint16_t) ~(SLOT_KEEP | SLOT_HEAD_ONLY);
     if (s->parser.method == HTTP_HEAD)
         s->flags |= SLOT_HEAD_ONLY;
 }
@@ -99,21 +112,15 @@ static enum conn_stop conn_request_refuse(struct core *c, struct slot *s)
     char line[RESPONSE_BODY_MAX];
 
     switch (status) {
-    case 414:
-        c->stats->limit_uri++;
-        break;
-    case 413:
-        c->stats->limit_body++;
-        break;
+    case 414: c->stats->limit_uri++; break;
+    case 413: c->stats->limit_body++; break;
     case 431:
         if (e == HTTP_ERROR_TRAILER_TOO_LARGE)
             c->stats->limit_trailer++;
         else
             c->stats->limit_header++;
         break;
-    default:
-        c->stats->limit_chunk_ext += e == HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG;
-        break;
+    default: c->stats->limit_chunk_ext += e == HTTP_ERROR_CHUNK_EXTENSION_TOO_LONG; break;
     }
     if (s->flags & SLOT_DISCARD) /* answered before its body went wrong */
         return CONN_ENDING;
@@ -122,8 +129,11 @@ static enum conn_stop conn_request_refuse(struct core *c, struct slot *s)
     return route_reply_text(c, s, status, line, len) < 0 ? CONN_BROKEN : CONN_ENDING;
 }
 
-/* A complete head of `head` bytes: route it. `rest` tells whether more input has already arrived. */
-static enum conn_stop conn_request_begin(struct core *c, struct slot *s, const char *head, bool rest)
+/*
+ * A complete head of `head` bytes: route it. `rest` tells whether more input has already arrived.
+ */
+static enum conn_stop conn_request_begin(struct core *c, struct slot *s, const char *head,
+                                         bool rest)
 {
     struct http_parser *p = &s->parser;
 
@@ -131,8 +141,9 @@ static enum conn_stop conn_request_begin(struct core *c, struct slot *s, const c
     s->requests++;
     s->body_credit_ms = 0;
     if (s->timer_kind == TIMER_HEADER || s->timer_kind == TIMER_BODY)
-        s->timer_kind = TIMER_IDLE; /* the next request's time is its own: conn_arm_timer() starts afresh */
-    s->flags &= (uint16_t)~(SLOT_KEEP | SLOT_HTTP10 | SLOT_HEAD_ONLY | SLOT_STARTED);
+        /* the next request's time is its own: conn_arm_timer() starts afresh */
+        s->timer_kind = TIMER_IDLE;
+    s->flags &= (uint16_t) ~(SLOT_KEEP | SLOT_HTTP10 | SLOT_HEAD_ONLY | SLOT_STARTED);
     if (http_keeps_alive(p)) {
         s->flags |= SLOT_KEEP;
         if (unlikely(s->requests == c->set->max_requests)) {
@@ -171,12 +182,13 @@ static enum conn_stop conn_request_begin(struct core *c, struct slot *s, const c
 }
 
 /* Body bytes at `data`: one step of the parser. *more: it needs bytes that are not here. */
-static enum conn_stop conn_request_body(struct core *c, struct slot *s, const char *data, size_t len, size_t *used,
-                                        bool *more)
+static enum conn_stop conn_request_body(struct core *c, struct slot *s, const char *data,
+                                        size_t len, size_t *used, bool *more)
 {
     const char *piece;
     size_t piece_len;
-    enum http_result result = http_parse_body(&s->parser, c->set, data, len, used, &piece, &piece_len);
+    enum http_result result =
+        http_parse_body(&s->parser, c->set, data, len, used, &piece, &piece_len);
 
     *more = false;
     c->more_input = *used < len;
@@ -185,23 +197,19 @@ static enum conn_stop conn_request_body(struct core *c, struct slot *s, const ch
         if (!(s->flags & SLOT_DISCARD) && route_get(s->route)->body)
             route_get(s->route)->body(s, piece, piece_len);
         return CONN_NEED_INPUT;
-    case HTTP_DONE:
-        return conn_request_finish(c, s);
-    case HTTP_FAIL:
-        return conn_request_refuse(c, s);
+    case HTTP_DONE: return conn_request_finish(c, s);
+    case HTTP_FAIL: return conn_request_refuse(c, s);
     case HTTP_MORE:
-    default:
-        *more = true;
-        return CONN_NEED_INPUT;
+    default: *more = true; return CONN_NEED_INPUT;
     }
 }
 
 /*
- * Answer the requests in data[0..len) in order. *used is what need not be kept. `*budget` is the connection's share of
- * this turn, in requests.
+ * Answer the requests in data[0..len) in order. *used is what need not be kept. `*budget` is the
+ * connection's share of this turn, in requests.
  */
-static enum conn_stop conn_parse(struct core *c, struct slot *s, const char *data, size_t len, size_t *used,
-                                 unsigned *budget)
+static enum conn_stop conn_parse(struct core *c, struct slot *s, const char *data, size_t len,
+                                 size_t *used, unsigned *budget)
 {
     enum conn_stop stop = CONN_NEED_INPUT;
     size_t off = *used, n;
@@ -337,8 +345,9 @@ static bool conn_out_of_blocks(struct core *c, int fd)
 }
 
 /*
- * Parse, answer, send, and store what is left. Every batch is one conn_parse() and one conn_flush(), unless a batch's answers exceed the
- * high-water mark and the kernel takes them at once: then it goes on, within the budget.
+ * Parse, answer, send, and store what is left. Every batch is one conn_parse() and one
+ * conn_flush(), unless a batch's answers exceed the high-water mark and the kernel takes them at
+ * once: then it goes on, within the budget.
  */
 static bool conn_serve(struct core *c, int fd, const char *data, size_t len)
 {
@@ -394,7 +403,10 @@ static bool conn_serve(struct core *c, int fd, const char *data, size_t len)
     return true;
 }
 
-/* A body that keeps coming at --min-body-rate never times out; one that trickles uses up its allowance. */
+/*
+ * A body that keeps coming at --min-body-rate never times out; one that trickles uses up its
+ * allowance.
+ */
 static void conn_body_credit(struct core *c, struct slot *s, size_t len)
 {
     uint64_t credit_ms = s->body_credit_ms + (uint64_t)len * 1000 / c->set->min_body_rate;
@@ -404,7 +416,8 @@ static void conn_body_credit(struct core *c, struct slot *s, size_t len)
 
     s->body_credit_ms = (uint16_t)(credit_ms % TIMER_TICK_MS);
     if ((int32_t)left < (int32_t)full)
-        s->deadline += (uint32_t)MIN(ticks, full - left); /* only ever later: one store, as timer.h allows */
+        /* only ever later: one store, as timer.h allows */
+        s->deadline += (uint32_t)MIN(ticks, full - left);
 }
 
 bool conn_serve_input(struct core *c, int fd, const char *data, size_t len)

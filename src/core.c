@@ -13,11 +13,15 @@
 #include "backend.h"
 #include "conn.h"
 
-/* Fds that are not for connections: log, listeners, the engine's own, a few to be able to do anything at all. */
+/*
+ * Fds that are not for connections: log, listeners, the engine's own, a few to be able to do
+ * anything at all.
+ */
 #define CORE_FDS_RESERVED 64
 
-int core_init(struct core *c, const struct settings *set, const struct dataset *data, struct stats *stats,
-              const struct backend_ops *ops, const char *variant, uint32_t fds, char *error)
+int core_init(struct core *c, const struct settings *set, const struct dataset *data,
+              struct stats *stats, const struct backend_ops *ops, const char *variant, uint32_t fds,
+              char *error)
 {
     memset(c, 0, sizeof(*c));
     c->set = set;
@@ -34,8 +38,9 @@ int core_init(struct core *c, const struct settings *set, const struct dataset *
     int rc = slot_table_init(&c->slots, fds, ops->slot_priv_size);
     if (rc < 0) {
         snprintf(error, BACKEND_TEXT_MAX,
-                 "cannot reserve a slot table for %u fds: %s (lower the fd limit or raise the address-space limit)", fds,
-                 strerror(-rc));
+                 "cannot reserve a slot table for %u fds: %s (lower the fd limit or raise the "
+                 "address-space limit)",
+                 fds, strerror(-rc));
         return rc;
     }
     bufpool_init(&c->in_pool, conn_input_block_bytes(set), 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_field.c - what the fields of a head mean that the server itself has to understand: Host, Connection,
- * Content-Length, Transfer-Encoding and Expect; and the authority of a target, which has Host's syntax.
+ * http_field.c - what the fields of a head mean that the server itself has to understand: Host,
+ * Connection, Content-Length, Transfer-Encoding and Expect; and the authority of a target, which
+ * has Host's syntax.
  */
 #include "config.h"
 
@@ -49,8 +50,7 @@ bool http_host_valid(const char *s, size_t len, bool port)
     return http_run(s + i, s + len, HTTP_C_DIGIT) == s + len;
 }
 
-enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len,
-                                            uint32_t off)
+enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len, uint32_t off)
 {
     size_t i;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_internal.h - what http_parser.c (heads), http_field.c (their fields) and http_body.c (bodies) share.
+ * http_internal.h - what http_parser.c (heads), http_field.c (their fields) and http_body.c
+ * (bodies) share.
  */
 #ifndef BIVALVE_HTTP_INTERNAL_H
 #define BIVALVE_HTTP_INTERNAL_H
@@ -85,11 +86,12 @@ enum { FIELD_OTHER, FIELD_HOST, FIELD_CONNECTION, FIELD_LENGTH, FIELD_CODING, FI
 bool http_host_valid(const char *s, size_t len, bool port);
 
 /*
- * http://authority/path?query as s[0..len), `off` behind the head's first byte: leaves the path and query in
- * target_off, target_len. A request for
- * an https resource must not be served in the clear (RFC 9110 section 7.4).
+ * http://authority/path?query as s[0..len), `off` behind the head's first byte: leaves the path and
+ * query in target_off, target_len. A request for an https resource must not be served in the clear
+ * (RFC 9110 section 7.4).
  */
-enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len, uint32_t off);
+enum http_error http_target_absolute(struct http_parser *p, const char *s, size_t len,
+                                     uint32_t off);
 
 /* The line of a known field (p->header) has ended: its value is s[0..len). */
 enum http_error http_field_end(struct http_parser *p, const char *s, size_t len);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_parser.c - the head of a request; what its fields mean is http_field.c, the body http_body.c.
+ * http_parser.c - the head of a request; what its fields mean is http_field.c, the body
+ * http_body.c.
  *
  * One state machine over the bytes, with inner loops for the long runs. What a byte means depends
  * on the bytes before it alone, never on where a read happened to end; limits are positions in the
@@ -575,7 +576,8 @@ enum http_result http_parse_head(struct http_parser *p, const struct settings *s
         *consumed = 0;
         r = http_parse_line(p, set, buf, &s, end);
         if (unlikely(r != HTTP_READY)) {
-            if (r == HTTP_MORE && p->state == S_START) { /* empty lines alone: only their number is kept */
+            /* empty lines alone: only their number is kept */
+            if (r == HTTP_MORE && p->state == S_START) {
                 *consumed = p->pos;
                 p->fields = (uint16_t)(p->fields + p->pos / 2);
                 p->pos = 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json_route.c - GET /json/{count}?m=N: the first `count` records, each with total = price x quantity x m.
+ * json_route.c - GET /json/{count}?m=N: the first `count` records, each with total = price x
+ * quantity x m.
  *
- * The exact length is computed first, so that the head can state it; the records are then written as far as output may
- * pend, and go on from slot->u.json.next when it has drained.
+ * The exact length is computed first, so that the head can state it; the records are then written
+ * as far as output may pend, and go on from slot->u.json.next when it has drained.
  */
 #include "config.h"
 
@@ -15,7 +16,7 @@
 #include "log.h"
 #include "query.h"
 
-#define JSON_PATH_LEN 6 /* "/json/" */
+#define JSON_PATH_LEN 6  /* "/json/" */
 #define JSON_ECHO_MAX 64 /* bytes of a client's value that an error message shows */
 
 static const char *json_why(enum integer_status st)
@@ -42,7 +43,8 @@ static int json_read_m(struct request *r, int64_t *m)
         enum integer_status st = query_integer(&pair, m);
         if (st != INTEGER_OK)
             return route_reply_bad(r->core, r->slot, "m: \"%s\" %s",
-                                   log_escape(echo, sizeof(echo), pair.value, pair.value_len), json_why(st));
+                                   log_escape(echo, sizeof(echo), pair.value, pair.value_len),
+                                   json_why(st));
     }
     return 0;
 }
@@ -58,10 +60,11 @@ int json_route_begin(struct request *r)
 
     enum integer_status st = integer_parse(text, len, &count);
     if (st == INTEGER_EMPTY || st == INTEGER_SYNTAX)
-        return route_reply_bad(c, s, "count: \"%s\" is not an integer", log_escape(echo, sizeof(echo), text, len));
+        return route_reply_bad(c, s, "count: \"%s\" is not an integer",
+                               log_escape(echo, sizeof(echo), text, len));
     if (st != INTEGER_OK || count < 0 || count > c->data->count)
-        return route_reply_bad(c, s, "count: \"%s\" is not in 0..%u", log_escape(echo, sizeof(echo), text, len),
-                               c->data->count);
+        return route_reply_bad(c, s, "count: \"%s\" is not in 0..%u",
+                               log_escape(echo, sizeof(echo), text, len), c->data->count);
     if (r->query_len) {
         int rc = json_read_m(r, &m);
         if (rc)
@@ -98,8 +101,8 @@ int json_route_finish(struct core *c, struct slot *s)
 
 int json_route_produce(struct core *c, struct slot *s)
 {
-    if (json_write_records(&s->out, &c->out_pool, c->data, &s->u.json.next, s->u.json.count, s->u.json.m,
-                           c->set->max_output_bytes) < 0)
+    if (json_write_records(&s->out, &c->out_pool, c->data, &s->u.json.next, s->u.json.count,
+                           s->u.json.m, c->set->max_output_bytes) < 0)
         return -ENOMEM;
     if (s->u.json.next < s->u.json.count)
         return ROUTE_MORE;

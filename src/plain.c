@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plain.c - /baseline11, the sum of the query's integers and the body's, and /pipeline, the shortest answer there is.
+ * plain.c - /baseline11, the sum of the query's integers and the body's, and /pipeline, the
+ * shortest answer there is.
  */
 #include "config.h"
 
@@ -31,7 +32,8 @@ int plain_baseline_begin(struct request *r)
 
 void plain_baseline_body(struct slot *s, const char *data, size_t len)
 {
-    if (s->parser.method == HTTP_POST) /* content of a GET has no meaning (RFC 9110 section 9.3.1) */
+    /* content of a GET has no meaning (RFC 9110 section 9.3.1) */
+    if (s->parser.method == HTTP_POST)
         integer_body_feed(&s->u.sum, data, len);
 }
 
@@ -41,12 +43,9 @@ int plain_baseline_finish(struct core *c, struct slot *s)
     int64_t value;
 
     switch (integer_sum_finish(&s->u.sum, &value)) {
-    case INTEGER_OK:
-        return route_reply_text(c, s, 200, text, integer_format(text, value));
-    case INTEGER_RANGE:
-        return route_reply_bad(c, s, "the sum is out of the range of 64 bits");
-    default:
-        return route_reply_bad(c, s, "the body is not an integer");
+    case INTEGER_OK: return route_reply_text(c, s, 200, text, integer_format(text, value));
+    case INTEGER_RANGE: return route_reply_bad(c, s, "the sum is out of the range of 64 bits");
+    default: return route_reply_bad(c, s, "the body is not an integer");
     }
 }
 

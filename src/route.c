@@ -33,7 +33,10 @@ static const struct route routes[] = {
                     .produce = json_route_produce},
 };
 
-/* The methods that some resource here takes: for `OPTIONS *` and for CONNECT, which name no resource. */
+/*
+ * The methods that some resource here takes: for `OPTIONS *` and for CONNECT, which name no
+ * resource.
+ */
 #define ALLOW_ANY "GET, HEAD, POST, OPTIONS"
 
 static const char path_baseline[] = "/baseline11";
@@ -63,7 +66,10 @@ static enum route_id route_match_plain(const char *path, size_t len)
     return ROUTE_NONE;
 }
 
-/* Is there an escaped slash? It is data, not a separator (RFC 3986 section 2.2), and no path here has such data. */
+/*
+ * Is there an escaped slash? It is data, not a separator (RFC 3986 section 2.2), and no path here
+ * has such data.
+ */
 static bool route_has_escaped_slash(const char *path, size_t len)
 {
     for (size_t i = 0; i + 2 < len; i++)
@@ -72,7 +78,10 @@ static bool route_has_escaped_slash(const char *path, size_t len)
     return false;
 }
 
-/* `*path` is decoded into `buf` when it has escapes: "/%70ipeline" names the same resource (RFC 3986 section 6.2.2.2). */
+/*
+ * `*path` is decoded into `buf` when it has escapes: "/%70ipeline" names the same resource (RFC
+ * 3986 section 6.2.2.2).
+ */
 static enum route_id route_match(const char **path, size_t *len, char *buf, size_t buf_size)
 {
     enum route_id id = route_match_plain(*path, *len);
@@ -97,8 +106,9 @@ void route_head_init(const struct core *c, struct slot *s, struct response_head 
     if (unlikely(c->draining || (s->flags & (SLOT_EOF | SLOT_RD_SHUT))) && !c->more_input)
         s->flags &= (uint16_t)~SLOT_KEEP;
     /*
-     * An answer given before the body was read: what is left of it is dropped if that is little and certain to come;
-     * a client that waits for 100 Continue may send it or not (RFC 9110 section 10.1.1).
+     * An answer given before the body was read: what is left of it is dropped if that is little and
+     * certain to come; a client that waits for 100 Continue may send it or not (RFC 9110 section
+     * 10.1.1).
      */
     if (unlikely(s->flags & SLOT_IN_BODY) &&
         ((p->flags & (HTTP_F_CHUNKED | HTTP_F_EXPECT)) || p->left > c->set->max_linger_bytes))
@@ -115,7 +125,8 @@ void route_head_init(const struct core *c, struct slot *s, struct response_head 
         c->stats->responses_5xx++;
 }
 
-static int route_reply(struct core *c, struct slot *s, int status, const char *allow, const char *body, size_t len)
+static int route_reply(struct core *c, struct slot *s, int status, const char *allow,
+                       const char *body, size_t len)
 {
     struct response_head h;
 
@@ -126,7 +137,8 @@ static int route_reply(struct core *c, struct slot *s, int status, const char *a
         h.has_length = true;
         h.length = len;
     }
-    return response_small(&s->out, &c->out_pool, &c->clock, &h, body, len, s->flags & SLOT_HEAD_ONLY);
+    return response_small(&s->out, &c->out_pool, &c->clock, &h, body, len,
+                          s->flags & SLOT_HEAD_ONLY);
 }
 
 int route_reply_text(struct core *c, struct slot *s, int status, const char *body, size_t len)
@@ -148,7 +160,8 @@ int route_reply_bad(struct core *c, struct slot *s, const char *fmt, ...)
     return rc < 0 ? rc : ROUTE_ANSWERED;
 }
 
-static int route_answer(struct core *c, struct slot *s, int status, const char *allow, const char *line)
+static int route_answer(struct core *c, struct slot *s, int status, const char *allow,
+                        const char *line)
 {
     int rc = route_reply(c, s, status, allow, line, strlen(line));
     return rc < 0 ? rc : ROUTE_ANSWERED;
@@ -172,8 +185,12 @@ int route_begin(struct core *c, struct slot *s, const char *target, size_t targe
     r.path = target;
     if (unlikely(r.method == HTTP_CONNECT))
         return route_refuse(c, s, ALLOW_ANY);
-    /* "*", or an absolute-form without a path, which means the same with OPTIONS (RFC 9112 section 3.2.4) */
-    if (unlikely(r.method == HTTP_OPTIONS && ((r.path_len == 1 && *r.path == '*') || target_len == 0)))
+    /*
+     * "*", or an absolute-form without a path, which means the same with OPTIONS (RFC 9112 section
+     * 3.2.4)
+     */
+    if (unlikely(r.method == HTTP_OPTIONS &&
+                 ((r.path_len == 1 && *r.path == '*') || target_len == 0)))
         return route_answer(c, s, 204, ALLOW_ANY, "");
 
     enum route_id id = route_match(&r.path, &r.path_len, decoded, sizeof(decoded));

@@ -63,19 +63,19 @@ struct slot {
     uint8_t route; /* enum route_id of the request being answered */
     uint16_t flags;
 
-    int32_t run_next;        /* worker's run queue, by fd; -1 ends */
-    int32_t timer_next;      /* timing wheel, by fd; -1 ends */
-    int32_t timer_prev;      /* by fd; negative: first of its bucket, see timer.c */
-    uint32_t timer_at;       /* wheel tick the slot is linked at */
-    uint32_t deadline;       /* wheel tick at which it really expires */
-    uint8_t timer_kind;      /* enum timer_kind; not TIMER_NONE: linked in the wheel */
+    int32_t run_next;   /* worker's run queue, by fd; -1 ends */
+    int32_t timer_next; /* timing wheel, by fd; -1 ends */
+    int32_t timer_prev; /* by fd; negative: first of its bucket, see timer.c */
+    uint32_t timer_at;  /* wheel tick the slot is linked at */
+    uint32_t deadline;  /* wheel tick at which it really expires */
+    uint8_t timer_kind; /* enum timer_kind; not TIMER_NONE: linked in the wheel */
     uint8_t pad_;
     uint16_t body_credit_ms; /* earned by body bytes, not yet worth a wheel tick: min_body_rate */
 
-    struct buf *in;          /* stored input: an incomplete head, or batches not parsed yet */
-    struct out out;          /* output not yet accepted by the kernel */
-    uint32_t requests;       /* heads parsed on this connection */
-    uint32_t lingered;       /* bytes discarded in SLOT_LINGER */
+    struct buf *in;    /* stored input: an incomplete head, or batches not parsed yet */
+    struct out out;    /* output not yet accepted by the kernel */
+    uint32_t requests; /* heads parsed on this connection */
+    uint32_t lingered; /* bytes discarded in SLOT_LINGER */
 
     struct http_parser parser;
 

@@ -15,70 +15,70 @@
 #include "util.h"
 
 /* X(name): totals since the worker's block was created (they survive the worker's restart). */
-#define STATS_COUNTERS(X)                                                                          \
-    /* connections */                                                                              \
-    X(accepted)            /* connections handed over by the engine */                             \
-    X(closed)              /* connections whose fd has been closed */                              \
-    X(accept_errors)       /* accept failed: EMFILE, ENFILE, ENOMEM, ... */                        \
-    X(accept_pauses)       /* times accepting was suspended (fds, --max-connections) */            \
-    X(rejected)            /* accepted but closed at once: no slot for the fd */                   \
-    X(resets)              /* connections ended by an error from the kernel */                     \
-    X(eof_mid_request)     /* client closed inside a request */                                    \
-    /* requests */                                                                                 \
-    X(requests)            /* complete requests answered by a handler */                           \
-    X(responses_2xx)                                                                               \
-    X(responses_4xx)                                                                               \
-    X(responses_5xx)                                                                               \
-    X(continues)           /* 100 Continue sent */                                                 \
-    X(bytes_in)                                                                                    \
-    X(bytes_out)           /* accepted by the kernel */                                            \
-    /* limits */                                                                                   \
-    X(timeout_header)      /* 408: request head too slow */                                        \
-    X(timeout_body)        /* 408: body too slow */                                                \
-    X(timeout_idle)                                                                                \
-    X(timeout_write)       /* client stopped reading */                                            \
-    X(timeout_linger)                                                                              \
-    X(limit_uri)           /* 414 */                                                               \
-    X(limit_header)        /* 431 */                                                               \
-    X(limit_body)          /* 413 */                                                               \
-    X(limit_chunk_ext)     /* 400: chunk extensions too long */                                    \
-    X(limit_trailer)       /* 431: trailers too long */                                            \
-    X(limit_requests)      /* closed after --max-requests */                                       \
-    X(limit_linger)        /* closed while a client kept sending after its last answer */          \
-    X(limit_drain)         /* listeners closed at the drain with clients left waiting */           \
-    /* back-pressure and memory */                                                                 \
-    X(paused)              /* receiving suspended: output above the high-water mark */             \
-    X(yields)              /* connections put back in the queue after their share of a turn */     \
-    X(tails_stored)        /* incomplete input copied to a block */                                \
-    X(short_sends)         /* the kernel took less than offered */                                 \
-    X(no_block)            /* no buffer to be had: connection closed */                            \
-    X(lingers)             /* half-closed and drained before closing */                            \
-    X(pages_returned)      /* bytes of slot table given back to the kernel */                      \
-    /* engine */                                                                                   \
-    X(turns)               /* returns from wait() */                                               \
-    X(enters)              /* system calls that wait for or submit I/O */                          \
-    X(sqes)                /* io_uring submissions */                                              \
-    X(cqes)                /* io_uring completions, epoll events */                                \
-    X(recv_calls)          /* receives reported or issued */                                       \
-    X(send_calls)          /* sends issued */                                                      \
-    X(send_pending)        /* sends that had to wait */                                            \
-    X(recv_rearmed)        /* multishot receives started again */                                  \
-    X(accept_rearmed)      /* multishot accepts started again */                                   \
-    X(enobufs)             /* receive found no provided buffer */                                  \
-    X(input_held)          /* input kept by the engine while receiving is off */                   \
-    X(sq_full)             /* submission queue full: flushed early */                              \
-    X(cq_overflow)         /* completions the kernel had to park */                                \
-    X(cancels)             /* requests cancelled */                                                \
-    X(stale)               /* completions whose generation did not match: a bug if not 0 */        \
-    X(engine_errors)       /* unexpected errors from the engine's system calls */
+#define STATS_COUNTERS(X)                                                                 \
+    /* connections */                                                                     \
+    X(accepted)        /* connections handed over by the engine */                        \
+    X(closed)          /* connections whose fd has been closed */                         \
+    X(accept_errors)   /* accept failed: EMFILE, ENFILE, ENOMEM, ... */                   \
+    X(accept_pauses)   /* times accepting was suspended (fds, --max-connections) */       \
+    X(rejected)        /* accepted but closed at once: no slot for the fd */              \
+    X(resets)          /* connections ended by an error from the kernel */                \
+    X(eof_mid_request) /* client closed inside a request */                               \
+    /* requests */                                                                        \
+    X(requests) /* complete requests answered by a handler */                             \
+    X(responses_2xx)                                                                      \
+    X(responses_4xx)                                                                      \
+    X(responses_5xx)                                                                      \
+    X(continues) /* 100 Continue sent */                                                  \
+    X(bytes_in)                                                                           \
+    X(bytes_out) /* accepted by the kernel */                                             \
+    /* limits */                                                                          \
+    X(timeout_header) /* 408: request head too slow */                                    \
+    X(timeout_body)   /* 408: body too slow */                                            \
+    X(timeout_idle)                                                                       \
+    X(timeout_write) /* client stopped reading */                                         \
+    X(timeout_linger)                                                                     \
+    X(limit_uri)       /* 414 */                                                          \
+    X(limit_header)    /* 431 */                                                          \
+    X(limit_body)      /* 413 */                                                          \
+    X(limit_chunk_ext) /* 400: chunk extensions too long */                               \
+    X(limit_trailer)   /* 431: trailers too long */                                       \
+    X(limit_requests)  /* closed after --max-requests */                                  \
+    X(limit_linger)    /* closed while a client kept sending after its last answer */     \
+    X(limit_drain)     /* listeners closed at the drain with clients left waiting */      \
+    /* back-pressure and memory */                                                        \
+    X(paused)         /* receiving suspended: output above the high-water mark */         \
+    X(yields)         /* connections put back in the queue after their share of a turn */ \
+    X(tails_stored)   /* incomplete input copied to a block */                            \
+    X(short_sends)    /* the kernel took less than offered */                             \
+    X(no_block)       /* no buffer to be had: connection closed */                        \
+    X(lingers)        /* half-closed and drained before closing */                        \
+    X(pages_returned) /* bytes of slot table given back to the kernel */                  \
+    /* engine */                                                                          \
+    X(turns)          /* returns from wait() */                                           \
+    X(enters)         /* system calls that wait for or submit I/O */                      \
+    X(sqes)           /* io_uring submissions */                                          \
+    X(cqes)           /* io_uring completions, epoll events */                            \
+    X(recv_calls)     /* receives reported or issued */                                   \
+    X(send_calls)     /* sends issued */                                                  \
+    X(send_pending)   /* sends that had to wait */                                        \
+    X(recv_rearmed)   /* multishot receives started again */                              \
+    X(accept_rearmed) /* multishot accepts started again */                               \
+    X(enobufs)        /* receive found no provided buffer */                              \
+    X(input_held)     /* input kept by the engine while receiving is off */               \
+    X(sq_full)        /* submission queue full: flushed early */                          \
+    X(cq_overflow)    /* completions the kernel had to park */                            \
+    X(cancels)        /* requests cancelled */                                            \
+    X(stale)          /* completions whose generation did not match: a bug if not 0 */    \
+    X(engine_errors)  /* unexpected errors from the engine's system calls */
 
 /* X(name): levels, set by the worker; summed over workers where that makes sense. */
-#define STATS_GAUGES(X)                                                                            \
-    X(slots_used)          /* connections now open */                                              \
-    X(blocks_used)         /* input and output blocks now lent to connections */                   \
-    X(block_bytes)         /* bytes mapped for blocks */                                           \
-    X(engine_inflight)     /* operations the engine has in flight */                               \
-    X(restarts)            /* times this worker has been restarted (set by the supervisor) */
+#define STATS_GAUGES(X)                                                      \
+    X(slots_used)      /* connections now open */                            \
+    X(blocks_used)     /* input and output blocks now lent to connections */ \
+    X(block_bytes)     /* bytes mapped for blocks */                         \
+    X(engine_inflight) /* operations the engine has in flight */             \
+    X(restarts)        /* times this worker has been restarted (set by the supervisor) */
 
 struct stats {
 #define STATS_FIELD_(name) uint64_t name;

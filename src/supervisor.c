@@ -432,12 +432,8 @@ static bool supervisor_on_signal(struct supervisor *s)
 
     while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         switch (info.ssi_signo) {
-        case SIGCHLD:
-            supervisor_reap(s);
-            break;
-        case SIGUSR1:
-            s->cfg->report(s->cfg->arg);
-            break;
+        case SIGCHLD: supervisor_reap(s); break;
+        case SIGUSR1: s->cfg->report(s->cfg->arg); break;
         case SIGHUP:
             log_notice("SIGHUP: there is no configuration to read; restart to change options");
             break;
@@ -455,7 +451,10 @@ static bool supervisor_on_signal(struct supervisor *s)
 
 /* ---- the loop ---- */
 
-/* Has worker `k` been started again, and not reported yet? Workers of the first start have a deadline in common. */
+/*
+ * Has worker `k` been started again, and not reported yet? Workers of the first start have a
+ * deadline in common.
+ */
 static bool supervisor_is_coming(const struct supervisor *s, unsigned k)
 {
     return s->state == SUPERVISOR_SERVING && s->worker[k].pid && !s->worker[k].ready;
@@ -496,9 +495,11 @@ static void supervisor_on_time(struct supervisor *s)
         if (w->waiting && now_ms >= w->restart_ms) {
             supervisor_restart(s, k);
         } else if (supervisor_is_coming(s, k) && now_ms >= w->started_ms + SUPERVISOR_START_MS) {
-            log_error("worker %u [%d] does not report within %d s: killed", k, (int)w->pid, SUPERVISOR_START_MS / 1000);
+            log_error("worker %u [%d] does not report within %d s: killed", k, (int)w->pid,
+                      SUPERVISOR_START_MS / 1000);
             kill(w->pid, SIGKILL);
-            w->started_ms = now_ms; /* its death is reported next; a short life, so the delay goes on growing */
+            /* its death is reported next; a short life, so the delay goes on growing */
+            w->started_ms = now_ms;
         }
     }
     if (!s->deadline_ms || now_ms < s->deadline_ms)

@@ -21,7 +21,8 @@ struct worker_config {
     struct stats *stats;
     const struct backend_ops *ops;
     const char *variant;
-    struct core_listener *listeners; /* their fds become the worker's; -1 afterwards: it has closed it */
+    /* their fds become the worker's; -1 afterwards: it has closed it */
+    struct core_listener *listeners;
     unsigned listener_count;
     bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
     bool sandbox; /* enter the seccomp filter once the engine is open */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * null_common.h - what the null servers share: they receive, count requests and send as many canned answers, and so show
- * what the kernel's side of the work costs at least. Not HTTP servers: nothing is parsed, no limit is kept.
+ * null_common.h - what the null servers share: they receive, count requests and send as many canned
+ * answers, and so show what the kernel's side of the work costs at least. Not HTTP servers: nothing
+ * is parsed, no limit is kept.
  */
 #ifndef BIVALVE_NULL_COMMON_H
 #define BIVALVE_NULL_COMMON_H
@@ -16,13 +17,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define NULL_RECV_BYTES 16384
+#define NULL_RECV_BYTES  16384
 #define NULL_BATCH_BYTES 65536 /* answers to one receive; what exceeds it is not sent */
 
 static char null_answer[NULL_BATCH_BYTES];
 static size_t null_answer_len;
 
-/* PORT and the number of bytes of the answer's body (2 when not given): as many as bivalve's answer has. */
+/*
+ * PORT and the number of bytes of the answer's body (2 when not given): as many as bivalve's answer
+ * has.
+ */
 static inline int null_setup(int argc, char **argv)
 {
     if (argc < 2 || argc > 3) {
@@ -30,12 +34,14 @@ static inline int null_setup(int argc, char **argv)
         exit(2);
     }
     size_t body = argc > 2 ? strtoul(argv[2], NULL, 10) : 2;
-    int n = snprintf(null_answer, sizeof(null_answer),
-                     "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
-                     "Content-Length: %zu\r\n\r\n",
-                     body);
+    int n = snprintf(
+        null_answer, sizeof(null_answer),
+        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
+        "Content-Length: %zu\r\n\r\n",
+        body);
     if ((size_t)n + body > sizeof(null_answer)) {
-        fprintf(stderr, "%s: at most %zu bytes of body\n", argv[0], sizeof(null_answer) - (size_t)n);
+        fprintf(stderr, "%s: at most %zu bytes of body\n", argv[0],
+                sizeof(null_answer) - (size_t)n);
         exit(2);
     }
     memset(null_answer + n, 'x', body);
@@ -55,7 +61,10 @@ static inline int null_setup(int argc, char **argv)
     return fd;
 }
 
-/* Requests that end their request line in these bytes; one cut in two is found by neither half, which a benchmark can bear. */
+/*
+ * Requests that end their request line in these bytes; one cut in two is found by neither half,
+ * which a benchmark can bear.
+ */
 static inline unsigned null_count(const char *data, size_t len)
 {
     static const char mark[] = " HTTP/1.1\r\n";

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_libev.c - the libev engine on a kernel whose epoll takes nothing more in (ENOMEM, or ENOSPC from
- * fs.epoll.max_user_watches). libev is a shared library: it calls the epoll_ctl() that is defined here.
+ * test_libev.c - the libev engine on a kernel whose epoll takes nothing more in (ENOMEM, or ENOSPC
+ * from fs.epoll.max_user_watches). libev is a shared library: it calls the epoll_ctl() that is
+ * defined here.
  */
 #include "config.h"
 
@@ -68,7 +69,10 @@ static int teardown(void **state)
     return 0;
 }
 
-/* wake() is heard between two waits and the loop goes on, however often epoll refuses what hears it. */
+/*
+ * wake() is heard between two waits and the loop goes on, however often epoll refuses what hears
+ * it.
+ */
 static void test_waker_refused(void **state)
 {
     struct fake *f = *state;
@@ -83,7 +87,10 @@ static void test_waker_refused(void **state)
     fake_turn(f, -1); /* hangs where the wake-up is lost */
 }
 
-/* A connection that epoll refuses is reported as broken, by a wait() that would have been for ever; others go on. */
+/*
+ * A connection that epoll refuses is reported as broken, by a wait() that would have been for ever;
+ * others go on.
+ */
 static void test_connection_refused(void **state)
 {
     struct fake *f = *state;

@@ -29,7 +29,7 @@
 #include "util.h"
 
 #define HANG_SECONDS 120
-#define REGISTER_FLAGS_AT                                                  \
+#define REGISTER_FLAGS_AT \
     14 /* offset of the flags in the argument of IORING_REGISTER_PBUF_RING \
         */
 

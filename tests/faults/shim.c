@@ -2,14 +2,15 @@
 /*
  * shim.c - an LD_PRELOAD library that makes system calls of the server fail.
  *
- *   BIVALVE_FAULT_AT=N      exactly the N-th call that can fail does (from 1), counted over the whole process
- *   BIVALVE_FAULT_RATE=R    of a thousand calls R fail, drawn from BIVALVE_FAULT_SEED
- *   BIVALVE_FAULT_KIND=K    which of the call's ways to fail (0, 1, ...; taken modulo their number); RATE draws it
- *   BIVALVE_FAULT_CALLS=a,b only these calls; default all
- *   BIVALVE_FAULT_LOG=FILE  a line for each fault, and the number of calls counted at the end, are appended there
+ *   BIVALVE_FAULT_AT=N      exactly the N-th call that can fail does (from 1), counted over the
+ *   whole process BIVALVE_FAULT_RATE=R    of a thousand calls R fail, drawn from BIVALVE_FAULT_SEED
+ *   BIVALVE_FAULT_KIND=K    which of the call's ways to fail (0, 1, ...; taken modulo their
+ *   number); RATE draws it BIVALVE_FAULT_CALLS=a,b only these calls; default all
+ *   BIVALVE_FAULT_LOG=FILE  a line for each fault, and the number of calls counted at the end, are
+ *   appended there
  *
- * Counting and drawing start anew in a forked child. A fault is one that the kernel may return at that call; a short transfer is done
- * for real with one byte; a failing close() has closed.
+ * Counting and drawing start anew in a forked child. A fault is one that the kernel may return at
+ * that call; a short transfer is done for real with one byte; a failing close() has closed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -73,7 +74,8 @@ static void fault_init(void)
     }
     fault.pid = getpid();
     fault.count = 0;
-    fault.seed = (uint64_t)fault_env("BIVALVE_FAULT_SEED") * 2654435761u; /* nothing else: a seed can be run again */
+    /* nothing else: a seed can be run again */
+    fault.seed = (uint64_t)fault_env("BIVALVE_FAULT_SEED") * 2654435761u;
 }
 
 static uint32_t fault_roll(void)
@@ -109,7 +111,9 @@ static int fault_pick(const char *call, const int *ways)
     if (fault.at)
         way = fault.count == (unsigned long)fault.at ? (int)(fault.kind % n) : -1;
     else
-        way = fault.rate && fault_roll() % 1000 < (uint32_t)fault.rate ? (int)(fault_roll() % (uint32_t)n) : -1;
+        way = fault.rate && fault_roll() % 1000 < (uint32_t)fault.rate
+                  ? (int)(fault_roll() % (uint32_t)n)
+                  : -1;
     if (way < 0)
         return FAULT_NONE;
     fault_say(call, ways[way]);
@@ -117,17 +121,17 @@ static int fault_pick(const char *call, const int *ways)
 }
 
 #define WAYS(...) ((const int[]){__VA_ARGS__, FAULT_NONE})
-#define REAL(name)                                                                                 \
-    static __typeof__(name) *real;                                                                 \
-    if (!real)                                                                                     \
-        real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
-#define FAIL_WITH(name, ways, result)                                                              \
-    do {                                                                                           \
-        int what_ = fault_pick(#name, ways);                                                       \
-        if (what_ > 0) {                                                                           \
-            errno = what_;                                                                         \
-            return result;                                                                         \
-        }                                                                                          \
+#define REAL(name)                 \
+    static __typeof__(name) *real; \
+    if (!real)                     \
+    real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+#define FAIL_WITH(name, ways, result)        \
+    do {                                     \
+        int what_ = fault_pick(#name, ways); \
+        if (what_ > 0) {                     \
+            errno = what_;                   \
+            return result;                   \
+        }                                    \
     } while (0)
 
 int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
@@ -151,7 +155,8 @@ ssize_t recv(int fd, void *buf, size_t len, int flags)
 ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
     REAL(send);
-    int what = fault_pick("send", WAYS(EAGAIN, EINTR, FAULT_SHORT, EPIPE, ECONNRESET, ENOBUFS, ENOMEM));
+    int what =
+        fault_pick("send", WAYS(EAGAIN, EINTR, FAULT_SHORT, EPIPE, ECONNRESET, ENOBUFS, ENOMEM));
     if (what > 0) {
         errno = what;
         return -1;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_core.c - the whole core over the simulated engine. The input is a schedule: first the settings, then what the clients
- * do, and between that every choice the engine is asked for: how much to deliver, to take, to complete, when to fail.
+ * fuzz_core.c - the whole core over the simulated engine. The input is a schedule: first the
+ * settings, then what the clients do, and between that every choice the engine is asked for: how
+ * much to deliver, to take, to complete, when to fail.
  *
- * Found are crashes, failed assertions of either side of the contract, and anything that has not come back at the end.
+ * Found are crashes, failed assertions of either side of the contract, and anything that has not
+ * come back at the end.
  */
 #include "config.h"
 
@@ -16,7 +18,7 @@
 #include "sim/sim_fixture.h"
 
 #define FUZZ_CLIENTS 12
-#define FUZZ_STEPS 400
+#define FUZZ_STEPS   400
 
 struct schedule {
     const uint8_t *data;
@@ -36,10 +38,8 @@ static int schedule_choose(void *arg, int fd, enum sim_choice what, int limit)
 
     (void)fd;
     switch (what) {
-    case SIM_ATTACH:
-        return b == 255 ? -ENOMEM : 0;
-    case SIM_DETACH:
-        return b < 128 ? 0 : (int)(b - 127) / 16;
+    case SIM_ATTACH: return b == 255 ? -ENOMEM : 0;
+    case SIM_DETACH: return b < 128 ? 0 : (int)(b - 127) / 16;
     case SIM_SEND:
     case SIM_SENT:
         if (b == 255)
@@ -47,8 +47,7 @@ static int schedule_choose(void *arg, int fd, enum sim_choice what, int limit)
         if (b >= 200)
             return 0;
         return b == 0 ? limit : (int)b;
-    case SIM_INPUT:
-        return b == 0 ? limit : b == 255 ? 0 : (int)b;
+    case SIM_INPUT: return b == 0 ? limit : b == 255 ? 0 : (int)b;
     }
     return 0;
 }
@@ -58,7 +57,8 @@ static const char *const fuzz_texts[] = {
     "GET /pipeline HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\n\r\n",
     "POST /baseline11?a=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n20",
-    "POST /baseline11 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n20\r\n0\r\n\r\n",
+    "POST /baseline11 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+    "chunked\r\n\r\n2\r\n20\r\n0\r\n\r\n",
     "POST /baseline11 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
     "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n",
     "GET /json/3?m=2 HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -77,12 +77,20 @@ static void fuzz_dataset_init(struct dataset *d)
 {
     for (int i = 0; i < 3; i++) {
         char text[8192];
-        fuzz_records[i] = (struct dataset_record){.id = i, .price = 3, .quantity = 4, .value = 12, .name = fuzz_tag,
-                                                  .category = fuzz_tag, .tags = &fuzz_tag, .tag_count = 1};
+        fuzz_records[i] = (struct dataset_record){.id = i,
+                                                  .price = 3,
+                                                  .quantity = 4,
+                                                  .value = 12,
+                                                  .name = fuzz_tag,
+                                                  .category = fuzz_tag,
+                                                  .tags = &fuzz_tag,
+                                                  .tag_count = 1};
         /* without the two digits of its total, with the comma before all but the first */
-        fuzz_lengths[i + 1] = fuzz_lengths[i] + json_write_record(text, &fuzz_records[i], 1) - 2 + (i > 0);
+        fuzz_lengths[i + 1] =
+            fuzz_lengths[i] + json_write_record(text, &fuzz_records[i], 1) - 2 + (i > 0);
     }
-    *d = (struct dataset){.records = fuzz_records, .count = 3, .text_len = fuzz_lengths, .record_max = 256};
+    *d = (struct dataset){
+        .records = fuzz_records, .count = 3, .text_len = fuzz_lengths, .record_max = 256};
 }
 
 static void fuzz_step(struct sim_fixture *f, struct schedule *s, int *fds)

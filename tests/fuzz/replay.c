@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * replay.c - a main() for the fuzz targets where libFuzzer is not to be had: runs the target once over every file named,
- * and over every file in the directories named. Options (-runs=0) are ignored, so that it is called like libFuzzer.
+ * replay.c - a main() for the fuzz targets where libFuzzer is not to be had: runs the target once
+ * over every file named, and over every file in the directories named. Options (-runs=0) are
+ * ignored, so that it is called like libFuzzer.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +14,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-/* Run the target over one file. The input is an exact malloc(), so that a sanitizer sees a read past its end. */
+/*
+ * Run the target over one file. The input is an exact malloc(), so that a sanitizer sees a read
+ * past its end.
+ */
 static int replay_file(const char *path)
 {
     FILE *f = fopen(path, "rb");

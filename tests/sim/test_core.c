@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_core.c - the connection state machine over the simulated engine: splits, short and late sends, back-pressure,
- * closing in every state. Deadlines, limits and the drain are test_limits.c's.
+ * test_core.c - the connection state machine over the simulated engine: splits, short and late
+ * sends, back-pressure, closing in every state. Deadlines, limits and the drain are
+ * test_limits.c's.
  */
 #include "config.h"
 
@@ -43,7 +44,8 @@ static void test_batch_is_one_send(void **state)
     sim_fixture_turns(&w->f, 3);
     char *data;
     size_t len = out_peek(&slot_get(&w->f.core.slots, fd)->out, &data);
-    assert_int_equal(count(data, len, "\r\n\r\nok"), 16); /* all of them in the one range that is lent */
+    /* all of them in the one range that is lent */
+    assert_int_equal(count(data, len, "\r\n\r\nok"), 16);
     assert_int_equal(len, out_pending(&slot_get(&w->f.core.slots, fd)->out));
     w->knobs.sent_max = 0;
     sim_fixture_turns(&w->f, 2);
@@ -51,11 +53,15 @@ static void test_batch_is_one_send(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-/* Requests in every number of pieces, answers through every kind of send: the client sees the same bytes. */
+/*
+ * Requests in every number of pieces, answers through every kind of send: the client sees the same
+ * bytes.
+ */
 static void test_splits_and_sends(void **state)
 {
     static const int sizes[] = {0, 1, 2, 3, 5, 7, 11, 40};
-    static const char batch[] = GET_PIPELINE POST_20 POST_CHUNKED "GET /json/3?m=2 HTTP/1.1\r\nHost: x\r\n\r\n" GET_PIPELINE;
+    static const char batch[] = GET_PIPELINE POST_20 POST_CHUNKED
+        "GET /json/3?m=2 HTTP/1.1\r\nHost: x\r\n\r\n" GET_PIPELINE;
     struct world *w = *state;
     char *want = NULL;
     size_t want_len = 0;
@@ -106,7 +112,8 @@ static void test_backpressure_stops_reading(void **state)
     assert_true(out_pending(&s->out) < w->f.set.max_output_bytes + 2 * 65536);
     size_t pending = out_pending(&s->out);
     sim_fixture_turns(&w->f, 500);
-    assert_int_equal(out_pending(&s->out), pending); /* a client that does not read costs no more than this */
+    /* a client that does not read costs no more than this */
+    assert_int_equal(out_pending(&s->out), pending);
     assert_true(w->f.stats.paused >= 1);
 
     w->knobs.sent_max = 1000;
@@ -192,7 +199,8 @@ static void test_half_close_is_answered(void **state)
 
 static void test_eof_inside_request(void **state)
 {
-    static const char *const parts[] = {"GET /pipe", "POST /baseline11 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n12"};
+    static const char *const parts[] = {
+        "GET /pipe", "POST /baseline11 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n12"};
     struct world *w = *state;
     open_world(w);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
@@ -217,7 +225,8 @@ static void test_error_lingers(void **state)
     assert_int_equal(got(w, fd, "HTTP/1.1 400"), 1);
     assert_int_equal(got(w, fd, "Connection: close\r\n"), 1);
     assert_true(sim_is_half_closed(w->f.core.be, fd));
-    assert_true(sim_is_open(w->f.core.be, fd) || slot_get(&w->f.core.slots, fd)->state == SLOT_LINGER);
+    assert_true(sim_is_open(w->f.core.be, fd) ||
+                slot_get(&w->f.core.slots, fd)->state == SLOT_LINGER);
     say(w, fd, "whatever else it has to say");
     sim_fixture_turns(&w->f, 2);
     assert_int_equal(slot_get(&w->f.core.slots, fd)->state, SLOT_LINGER);
@@ -269,10 +278,13 @@ static void test_early_answer_discards_body(void **state)
     struct world *w = *state;
     open_world(w);
     int fd = connect_one(w);
-    say(w, fd, "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 38\r\n\r\n" GET_PIPELINE "..." GET_PIPELINE);
+    say(w, fd,
+        "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 38\r\n\r\n" GET_PIPELINE
+        "..." GET_PIPELINE);
     sim_fixture_turns(&w->f, 3);
     assert_int_equal(got(w, fd, "HTTP/1.1 404"), 1);
-    assert_int_equal(got(w, fd, "HTTP/1.1 200"), 1); /* the body, though it looks like a request, is none */
+    /* the body, though it looks like a request, is none */
+    assert_int_equal(got(w, fd, "HTTP/1.1 200"), 1);
     assert_true(sim_is_open(w->f.core.be, fd));
 
     fd = connect_one(w);
@@ -286,7 +298,8 @@ static void test_early_answer_discards_body(void **state)
 
 static void test_expect(void **state)
 {
-    static const char head[] = "POST /baseline11?a=1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    static const char head[] = "POST /baseline11?a=1 HTTP/1.1\r\nHost: x\r\nExpect: "
+                               "100-continue\r\nContent-Length: 1\r\n\r\n";
     struct world *w = *state;
     open_world(w);
     int fd = connect_one(w);
@@ -324,7 +337,10 @@ static void test_no_blocks(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-/* Random clients, splits, sends, delays and ends; whatever happens, everything comes back. Seeded: repeatable. */
+/*
+ * Random clients, splits, sends, delays and ends; whatever happens, everything comes back. Seeded:
+ * repeatable.
+ */
 struct dice {
     uint64_t x;
 };
@@ -340,26 +356,29 @@ static int dice_choose(void *arg, int fd, enum sim_choice what, int limit)
     struct dice *d = arg;
     (void)fd;
     switch (what) {
-    case SIM_ATTACH:
-        return roll(d, 50) ? 0 : -ENOMEM;
-    case SIM_DETACH:
-        return roll(d, 2) ? 0 : (int)roll(d, 4);
+    case SIM_ATTACH: return roll(d, 50) ? 0 : -ENOMEM;
+    case SIM_DETACH: return roll(d, 2) ? 0 : (int)roll(d, 4);
     case SIM_SEND:
     case SIM_SENT:
         if (roll(d, 200) == 0)
             return -ECONNRESET;
         return roll(d, 3) ? (int)roll(d, (uint32_t)limit) + 1 : 0;
-    default:
-        return roll(d, 4) ? (int)roll(d, (uint32_t)limit) + 1 : 0;
+    default: return roll(d, 4) ? (int)roll(d, (uint32_t)limit) + 1 : 0;
     }
 }
 
 static void test_random(void **state)
 {
-    static const char *const texts[] = {GET_PIPELINE, POST_20, POST_CHUNKED, "GET /json/50?m=9 HTTP/1.1\r\nHost: x\r\n\r\n",
-                                        "HEAD /json/7 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /pipeline HTTP/1.0\r\n\r\n",
-                                        "BAD\x01 / HTTP/1.1\r\n\r\n", "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345",
-                                        "GET /pip"};
+    static const char *const texts[] = {
+        GET_PIPELINE,
+        POST_20,
+        POST_CHUNKED,
+        "GET /json/50?m=9 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "HEAD /json/7 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /pipeline HTTP/1.0\r\n\r\n",
+        "BAD\x01 / HTTP/1.1\r\n\r\n",
+        "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345",
+        "GET /pip"};
     struct world *w = *state;
     for (uint64_t seed = 1; seed <= 40; seed++) {
         struct dice d = {seed * 7919};

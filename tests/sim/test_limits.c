@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_limits.c - deadlines, limits and the drain, over the simulated engine and with time that passes when the test says so.
+ * test_limits.c - deadlines, limits and the drain, over the simulated engine and with time that
+ * passes when the test says so.
  */
 #include "config.h"
 
@@ -45,7 +46,10 @@ static void test_deadlines(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-/* A head that trickles does not get more time with every byte; one request after the other gets its own. */
+/*
+ * A head that trickles does not get more time with every byte; one request after the other gets its
+ * own.
+ */
 static void test_header_time_is_per_request(void **state)
 {
     struct world *w = *state;
@@ -71,7 +75,8 @@ static void test_body_rate(void **state)
     w->f.set.min_body_rate = 100;
     open_world(w);
     int fast = connect_one(w), slow = connect_one(w);
-    static const char head[] = "POST /baseline11 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    static const char head[] =
+        "POST /baseline11 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
     char zeros[2000];
     memset(zeros, '0', sizeof(zeros));
     say(w, fast, head);
@@ -116,7 +121,8 @@ static void test_errors_and_head(void **state)
     struct world *w = *state;
     open_world(w);
     int bad = connect_one(w), after = connect_one(w), slow = connect_one(w);
-    say(w, bad, "HEAD /pipeline HTTP/1.1\r\nHost: x\r\n\r\nGET /pipeline HTTP/1.1\r\nHost : x\r\n\r\n");
+    say(w, bad,
+        "HEAD /pipeline HTTP/1.1\r\nHost: x\r\n\r\nGET /pipeline HTTP/1.1\r\nHost : x\r\n\r\n");
     say(w, after, "HEAD /pipeline HTTP/1.1\r\nHost: x\r\n\r\nGET /pipe");
     say(w, slow, "HEAD /pipeline HTTP/1.1\r\nHost: x\r\n");
     sim_fixture_turns(&w->f, 2);
@@ -130,7 +136,10 @@ static void test_errors_and_head(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-/* Empty lines, which some clients send after a body, begin no request: nothing is stored, nobody is told 408. */
+/*
+ * Empty lines, which some clients send after a body, begin no request: nothing is stored, nobody is
+ * told 408.
+ */
 static void test_empty_lines_begin_nothing(void **state)
 {
     struct world *w = *state;
@@ -163,8 +172,9 @@ static void test_empty_lines_begin_nothing(void **state)
 }
 
 /*
- * The idle time is over just as a request arrives, and the beginning of another; the end of input that the server itself has
- * made is met while an answer is still being sent. Both are answered, also where a head may take any time.
+ * The idle time is over just as a request arrives, and the beginning of another; the end of input
+ * that the server itself has made is met while an answer is still being sent. Both are answered,
+ * also where a head may take any time.
  */
 static void test_idle_end_meets_requests(void **state)
 {
@@ -209,7 +219,10 @@ static void test_no_header_timeout(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-/* More than the kernel takes, and more behind it before it has: only what it refuses of what it was offered is short. */
+/*
+ * More than the kernel takes, and more behind it before it has: only what it refuses of what it was
+ * offered is short.
+ */
 static void test_short_sends_are_counted(void **state)
 {
     struct world *w = *state;
@@ -298,7 +311,7 @@ static void test_drain(void **state)
     int idle = connect_one(w), half = connect_one(w), late = connect_one(w), cut = connect_one(w);
     say(w, half, "GET /pipeline HTTP/1.1\r\nHo");
     sim_fixture_turns(&w->f, 1);
-    say(w, late, GET_PIPELINE);          /* received by the kernel, not yet seen by the core */
+    say(w, late, GET_PIPELINE); /* received by the kernel, not yet seen by the core */
     say(w, cut, "GET /pipeline HTTP/1.1\r\n"); /* the same, and only the first part of it */
     w->f.core.listeners[0].fd = -1;
     conn_drain(&w->f.core);

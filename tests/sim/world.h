@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * world.h - what the tests of the core share: the core over the simulated engine, with a script whose every answer is a
- * knob, and the words to be a client of it. For cmocka programs of one file.
+ * world.h - what the tests of the core share: the core over the simulated engine, with a script
+ * whose every answer is a knob, and the words to be a client of it. For cmocka programs of one
+ * file.
  */
 #ifndef BIVALVE_TESTS_WORLD_H
 #define BIVALVE_TESTS_WORLD_H
@@ -13,16 +14,17 @@
 #include "sim_fixture.h"
 
 #define GET_PIPELINE "GET /pipeline HTTP/1.1\r\nHost: x\r\n\r\n"
-#define POST_20 "POST /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n20"
-#define POST_CHUNKED                                                                                                   \
-    "POST /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n2\r\n1;x=y\r\n0\r\n0\r\n\r\n"
+#define POST_20      "POST /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n20"
+#define POST_CHUNKED                                                        \
+    "POST /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " \
+    "chunked\r\n\r\n1\r\n2\r\n1;x=y\r\n0\r\n0\r\n\r\n"
 
 /* A script whose every answer is a field. */
 struct knobs {
-    int input_max;    /* bytes an upcall, 0: all */
-    int send_max;     /* bytes taken at once; 0: all; -1: pend */
-    int sent_max;     /* bytes completed; 0: all; -1: never */
-    int send_error;   /* errno of the next send */
+    int input_max;  /* bytes an upcall, 0: all */
+    int send_max;   /* bytes taken at once; 0: all; -1: pend */
+    int sent_max;   /* bytes completed; 0: all; -1: never */
+    int send_error; /* errno of the next send */
     int detach_turns;
     int attach_error;
 };
@@ -33,18 +35,14 @@ static inline int knobs_choose(void *arg, int fd, enum sim_choice what, int limi
 
     (void)fd;
     switch (what) {
-    case SIM_INPUT:
-        return k->input_max ? MIN(k->input_max, limit) : limit;
+    case SIM_INPUT: return k->input_max ? MIN(k->input_max, limit) : limit;
     case SIM_SEND:
         if (k->send_error)
             return -k->send_error;
         return k->send_max < 0 ? 0 : k->send_max ? MIN(k->send_max, limit) : limit;
-    case SIM_SENT:
-        return k->sent_max < 0 ? 0 : k->sent_max ? MIN(k->sent_max, limit) : limit;
-    case SIM_DETACH:
-        return k->detach_turns;
-    case SIM_ATTACH:
-        return -k->attach_error;
+    case SIM_SENT: return k->sent_max < 0 ? 0 : k->sent_max ? MIN(k->sent_max, limit) : limit;
+    case SIM_DETACH: return k->detach_turns;
+    case SIM_ATTACH: return -k->attach_error;
     }
     return 0;
 }
