@@ -1,273 +1,400 @@
 # SPDX-License-Identifier: MIT
-"""The report's plots, as inline SVG: no library, no script, colours from the page's style sheet,
-readable on a phone.
+"""The report's plots: drawn by matplotlib, put into the page as SVG.
 
-Every plot is drawn 360 units wide, about a phone's width, and scales up. Series are told apart by
-colour and by shape.
+Each is PLOT_WIDTH units wide, about a phone's width, and scales up. Text stays text, in the page's
+font. Colours are the page's own, named by style variables, so that the plots follow it into the
+dark; series also differ by marker and by dash, verdicts by the side of 1 and by a filled marker.
+matplotlib is imported by the first plot only; without it missing() says why there is none.
 """
-import math
-from html import escape
+import io
+import logging
+import re
+import sys
+import warnings
+import xml.etree.ElementTree as ET
 
-WIDTH = 360
-TITLE_EM = 6.7  # about a letter's width in a heading
-NAME_MAX = 22
-PERCENT_TICKS = ("50", "90", "99", "99.9", "99.99")
+from . import metrics, text
+
+PLOT_WIDTH = 360
+NAME_MAX = 24
+LEGEND_LINE = 42  # letters that fit side by side
+LEGEND_HANDLE = 8  # letters that a line, its marker and the gaps take
+LEGEND_HEIGHT = 15  # of a row of it
+RATIO_MAX = 20.0
+LOG_SPAN = 4  # a log axis that spans less than this factor gets evenly spaced ticks
+LOG_SUBS = ((12, (1, 1.5, 2, 3, 5, 7)), (100, (1, 2, 5)), (1000, (1, 3)), (float("inf"), (1,)))
+PERCENT_TICKS = ("50", "90", "99", "99.9", "99.99", "99.999")
+
+# {style variable: (light, dark)}; no two light ones are the same: they are replaced by their names.
+# Series and verdicts are from Okabe and Ito's palette, darkened or lightened for contrast.
+PALETTE = {
+    "fg": ("#1a1d21", "#e6e9ec"),
+    "dim": ("#5c6570", "#9aa4af"),
+    "line": ("#dfe3e8", "#333a42"),
+    "card": ("#f6f7f9", "#1c2126"),
+    "s0": ("#0072b2", "#56b4e9"),
+    "s1": ("#c26a00", "#f0a030"),
+    "s2": ("#8f4a86", "#d992c0"),
+    "s3": ("#555b62", "#c3c9cf"),
+    "good": ("#007358", "#2fc39b"),
+    "bad": ("#b8400f", "#ff8f5c"),
+    "none": ("#6b7480", "#9aa5b1"),
+}
+VARIABLES = {light: f"var(--{name})" for name, (light, _) in PALETTE.items()}
+MARKERS, DASHES = "osD^", ("-", "--", "-.", ":")
+VERDICTS = {"faster": "good", "less": "good", "slower": "bad", "more": "bad"}
 
 
-class Svg:
-    """Collects elements; finish() gives the whole."""
+def colour(name):
+    return PALETTE[name][0]
 
-    def __init__(self, ident, label, height, width=WIDTH):
-        self.ident, self.label, self.height, self.width = ident, label, height, width
-        self.parts = []
 
-    def line(self, x1, y1, x2, y2, cls):
-        self.parts.append(
-            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{cls}"/>'
-        )
-
-    def rect(self, x, y, w, h, cls, title=""):
-        self.parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(w, 0):.1f}" height="{h:.1f}" class="{cls}">'
-            f"{tip(title)}</rect>"
-        )
-
-    def text(self, x, y, words, cls="", anchor="start"):
-        self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-            f' class="{cls}">{escape(words)}</text>'
-        )
-
-    def title(self, words, under=""):
-        """The heading, squeezed where it is too long, and a smaller line under it."""
-        room = self.width - 8
-        squeeze = (
-            f' textLength="{room}" lengthAdjust="spacingAndGlyphs"'
-            if len(words) * TITLE_EM > room
-            else ""
-        )
-        self.parts.append(f'<text x="4" y="14" class="ttl"{squeeze}>{escape(words)}</text>')
-        if under:
-            self.text(4, 28, under, "tick")
-
-    def path(self, points, cls):
-        d = " ".join(f"{'M' if i == 0 else 'L'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(points))
-        self.parts.append(f'<path d="{d}" class="{cls}"/>')
-
-    def mark(self, x, y, series, cls, title=""):
-        """A point: circle, square, diamond by series."""
-        if series % 3 == 0:
-            shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6"'
-        elif series % 3 == 1:
-            shape = f'<rect x="{x - 3.3:.1f}" y="{y - 3.3:.1f}" width="6.6" height="6.6"'
-        else:
-            shape = f'<path d="M{x:.1f} {y - 4.5:.1f} l4.5 4.5 l-4.5 4.5 l-4.5 -4.5 z"'
-        self.parts.append(f'{shape} class="{cls}">{tip(title)}</{shape[1:shape.index(" ")]}>')
-
-    def finish(self):
+def missing():
+    """Why there can be no plots, in one line; "" when there can."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no news of its caches
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as e:
         return (
-            f'<svg id="{escape(self.ident)}" class="plot" viewBox="0 0'
-            f' {self.width} {self.height:.0f}" role="img" aria-label="{escape(self.label)}">'
-            + "".join(self.parts)
-            + "</svg>"
+            f"no plots: {sys.executable} cannot import matplotlib"
+            f" ({(str(e).strip() or 'ImportError').splitlines()[0]}); Debian's and Fedora's"
+            " package for /usr/bin/python3 is python3-matplotlib"
         )
+    return ""
 
 
-def tip(title):
-    return f"<title>{escape(title)}</title>" if title else ""
+def style(ident):
+    """Settings over matplotlib's own defaults; nothing of the user's."""
+    return {
+        "figure.constrained_layout.use": True,
+        "figure.constrained_layout.h_pad": 0.03,
+        "figure.constrained_layout.w_pad": 0.03,
+        "figure.dpi": 72,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "axes.edgecolor": colour("line"),
+        "axes.labelcolor": colour("dim"),
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.unicode_minus": True,
+        "grid.color": colour("line"),
+        "grid.linewidth": 1,
+        "text.color": colour("fg"),
+        "xtick.bottom": False,
+        "ytick.left": False,
+        "xtick.labelcolor": colour("dim"),
+        "ytick.labelcolor": colour("dim"),
+        "font.family": ["DejaVu Sans"],  # matplotlib's own, and wide: others fit into its place
+        "font.size": 10.5,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 6,
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": ident,
+    }
 
 
-def log_ticks(low, high, most=6):
-    """1, 2, 5 x 10^k within [low, high]; fewer of the mantissas when there would be too many."""
-    for mantissas in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [
-            m * 10.0**k
-            for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-            for m in mantissas
-            if low * 0.999 <= m * 10.0**k <= high * 1.001
-        ]
-        if len(ticks) <= most:
-            break
-    return ticks
+def draw(ident, label, height, paint):
+    """The plot that paint(axes) makes, as an <svg> for the page."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(style(ident))
+        fig = Figure(figsize=(PLOT_WIDTH / 72, height / 72))
+        paint(fig.add_subplot())
+        file = io.StringIO()
+        fig.savefig(file, format="svg", metadata={"Date": None})
+    return inline(file.getvalue(), ident, label)
 
 
-def linear_ticks(high, most=5):
-    """0 to at least high in round steps."""
-    if high <= 0:
-        return [0, 1]
-    step = 10 ** math.floor(math.log10(high / most))
-    for factor in (1, 2, 5, 10, 20):
-        if high / (step * factor) <= most:
-            step *= factor
-            break
-    return [i * step for i in range(math.ceil(high / step - 1e-9) + 1)]
+def inline(svg, ident, label):
+    """A file's SVG as an element of a page: no prologue, metadata, style sheet or clipping; only
+    the ids that are referred to; the page's colours; positions to a hundredth."""
+    root = ET.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.rpartition("}")[2] in ("metadata", "style", "clipPath"):
+                parent.remove(child)
+    used = {v[1:] for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")}
+    for e in root.iter():
+        e.tag = e.tag.rpartition("}")[2]
+        for key in list(e.attrib):
+            value = e.attrib.pop(key)
+            key = key.rpartition("}")[2]
+            if key == "clip-path" or key == "id" and value not in used:
+                continue
+            if key == "style":
+                value = re.sub("#[0-9a-f]{6}", lambda m: VARIABLES.get(m[0], m[0]), value)
+                value = value.replace(": ", ":").replace("; ", ";")
+            elif key != "id":
+                value = re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", value)
+            e.set(key, value)
+        e.tail = None
+        if e.text and not e.text.strip():
+            e.text = None
+    for size in ("width", "height", "version"):
+        root.attrib.pop(size, None)
+    root.attrib.update({"id": ident, "class": "plot", "role": "img"})
+    root.set("aria-label", printable(label))
+    return ET.tostring(root, encoding="unicode")
 
 
-def ratio_ticks(low, high, most=6):
-    """Round ratios around 1, at most so many."""
-    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5):
-        ticks = [
-            round(1 + i * step, 4)
-            for i in range(-60, 61)
-            if low <= 1 + i * step <= high and 1 + i * step > 0
-        ]
-        if len(ticks) <= most:
-            return ticks
-    return log_ticks(low, high, most)
+def printable(words):
+    return "".join(c for c in words if c.isprintable())
 
 
-def scale(low, high, start, end, log=False):
-    """A function from values to positions."""
-    f = math.log if log else float
-    a, b = f(low), f(high)
-    return lambda v: start + (f(v) - a) / ((b - a) or 1) * (end - start)
+def shown(name):
+    """A name as matplotlib is to show it: cut in the middle when too long, dollars no formula, a
+    leading underscore no request to hide it."""
+    name = printable(name)
+    if len(name) > NAME_MAX:
+        name = name[: NAME_MAX - 9] + "…" + name[-8:]
+    return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def short_number(x):
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(x) >= limit:
+        if abs(x) >= limit * 0.9995:  # 999.6 would be rounded to 1e+03
             return f"{x / limit:.3g}{unit}"
     return f"{x:.3g}"
 
 
 def time_short(us):
-    return (
-        f"{us:.3g} µs" if us < 1000 else f"{us / 1000:.3g} ms" if us < 1e6 else f"{us / 1e6:.3g} s"
+    for limit, unit in ((1e6, "s"), (1e3, "ms")):
+        if us >= limit * 0.9995:
+            return f"{us / limit:.3g} {unit}"
+    return f"{us:.3g} µs"
+
+
+def log_axis(axis, low, high, form):
+    """A log scale with few, round ticks, however much or little it spans."""
+    from matplotlib import ticker
+
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    getattr(axis.axes, f"set_{axis.axis_name}lim")(low, high)
+    if high / low < LOG_SPAN:
+        axis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    else:
+        subs = next(subs for span, subs in LOG_SUBS if high / low < span)
+        axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=8))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: form(v)))
+    axis.set_minor_locator(ticker.NullLocator())
+
+
+def series_style(i):
+    return {"color": colour(f"s{i % 4}"), "marker": MARKERS[i % 4], "linestyle": DASHES[i % 4]}
+
+
+def legend_rows(names):
+    """Side by side in one row where they fit, else one below the other."""
+    long = sum(len(shown(n)) + LEGEND_HANDLE for n in names)
+    return 1 if long <= LEGEND_LINE else len(names)
+
+
+def legend(ax, names, **style):
+    """The series by name above the plot."""
+    handles = [ax.plot([], [], **{**series_style(i), **style})[0] for i in range(len(names))]
+    ax.legend(
+        handles,
+        [shown(n) for n in names],
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.1,
+        ncol=len(names) // legend_rows(names),
+        handlelength=2.4,
+        columnspacing=1.5,
     )
 
 
-def legend(svg, names, x, y):
-    for i, name in enumerate(names):
-        name = name if len(name) <= NAME_MAX else name[: NAME_MAX - 1] + "…"
-        svg.mark(x + 5, y - 4, i, f"s{i % 3} fill")
-        svg.text(x + 13, y, name, "lab")
-        x += 24 + 6.3 * len(name)
-
-
-def ratios(ident, title, under, rows):
-    """The forest plot. rows: [(label, verdict row)]; a row without an interval shows its point
-    alone."""
-    rows = [(label, v) for label, v in rows if v and v["ratio"]]
-    left, right, top, step = 122, WIDTH - 14, 36, 30
-    height = top + step * len(rows) + 20
-    svg = Svg(ident, title, height)
-    svg.title(title, under)
-    if not rows:
-        svg.text(4, 34, "no figures", "lab")
-        return svg.finish()
-    ends = [
-        e for _, v in rows for e in (v["low"] or v["ratio"], v["high"] or v["ratio"], v["ratio"])
-    ]
-    reach = min(max(max(ends), 1 / min(ends), 1.02) * 1.01, 20.0)
-    low, high = (0.98 / reach if min(ends) < 0.99 else 0.985), (
-        reach * 1.02 if max(ends) > 1.01 else 1.015
-    )
-    at = scale(low, high, left, right, log=True)
-    clamp = lambda v: at(min(max(v, low), high))
-    bottom = top + step * len(rows)
-    for t in ratio_ticks(low, high):
-        svg.line(at(t), top, at(t), bottom, "one" if t == 1 else "grid")
-        svg.text(at(t), bottom + 13, f"{t:g}", "tick", "middle")
-    for i, (label, v) in enumerate(rows):
-        y = top + step * i + step / 2
-        cls = {"faster": "good", "less": "good", "slower": "bad", "more": "bad"}.get(
-            v["verdict"], "none"
+def row_label(ax, y, name, under):
+    """What a row is, beside the axis, and its figures smaller below."""
+    for words, va, dy, size, tone in (
+        (name, "bottom", -1, 10.5, "fg"),
+        (under, "top", -2, 9.5, "dim"),
+    ):
+        ax.annotate(
+            words,
+            (0, y),
+            (-7, dy),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            va=va,
+            size=size,
+            color=colour(tone),
         )
-        about = f"{label}: {v['ratio']:.3f}"
-        if v["low"]:
-            svg.line(clamp(v["low"]), y, clamp(v["high"]), y, f"bar {cls}")
-            about += f" [{v['low']:.3f}, {v['high']:.3f}]"
-        svg.mark(clamp(v["ratio"]), y, 0, f"{cls} fill", f"{about}, {v['verdict']}")
-        svg.text(4, y - 1, label, "lab")
-        svg.text(4, y + 11, v["verdict"], f"tick {cls}t")
-    return svg.finish()
+
+
+def rows_axis(ax, count):
+    """Rows from the top down, without ticks of their own."""
+    ax.set_ylim(count - 0.5, -0.5)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+
+
+def nothing(ident, title):
+    def paint(ax):
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no figures", ha="center", va="center", color=colour("dim"))
+
+    return draw(ident, f"{title}: no figures", 60, paint)
+
+
+def ratios(ident, title, metric, rows):
+    """The forest plot: a row for each profile and number of connections, with its interval.
+
+    rows: [(label, verdict row)]; a row without an interval shows its point alone.
+    """
+    rows = [(label, v) for label, v in rows if v and v["ratio"]]
+    if not rows:
+        return nothing(ident, title)
+    ends = [e for _, v in rows for e in (v["low"], v["ratio"], v["high"]) if e]
+    low = max(min(ends + [0.99]), 1 / RATIO_MAX) / 1.015
+    high = min(max(ends + [1.01]), RATIO_MAX) * 1.015
+    inside = lambda v: min(max(v, low), high)
+
+    def paint(ax):
+        rows_axis(ax, len(rows))
+        log_axis(ax.xaxis, low, high, lambda v: f"{v:.3g}")
+        ax.set_xlabel("ratio, log scale")
+        ax.axvline(1, color=colour("fg"), linewidth=1.2, zorder=1)
+        for y, (label, v) in enumerate(rows):
+            tone = colour(VERDICTS.get(v["verdict"], "none"))
+            at = inside(v["ratio"])
+            if v["low"]:
+                ends = [inside(v["low"]), inside(v["high"])]
+                ax.plot(ends, [y, y], color=tone, marker="|", markeredgewidth=1.5)
+            ax.plot(
+                at,
+                y,
+                linestyle="none",
+                color=tone,
+                marker="o" if at == v["ratio"] else "<" if at > v["ratio"] else ">",
+                markerfacecolor=tone if v["verdict"] in VERDICTS else colour("card"),
+                markeredgewidth=1.6,
+                zorder=3,
+            )
+            row_label(ax, y, shown(label), text.ratio_text(v))
+        words = metric.words if metric.better == "low" else metric.words[::-1]
+        for word, ha, dx in ((f"← {words[0]}", "right", -5), (f"{words[1]} →", "left", 5)):
+            ax.annotate(
+                word,
+                (1, 1),
+                (dx, 4),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha=ha,
+                va="bottom",
+                size=9.5,
+                color=colour(VERDICTS[word.strip("← →")]),
+            )
+
+    told = "; ".join(f"{label} {text.ratio_text(v)} {v['verdict']}" for label, v in rows)
+    return draw(ident, f"{title}: {told}", 64 + 32 * len(rows), paint)
 
 
 def latency(ident, title, curves):
     """curves: {server: {percent: us}}. Percentiles on a log scale of what they leave out, latency
     on a log scale."""
-    curves = {n: {p: us for p, us in c.items() if us and float(p) >= 10} for n, c in curves.items()}
-    curves = {n: c for n, c in curves.items() if c}
-    left, right, top, bottom = 52, WIDTH - 12, 40, 190
-    svg = Svg(ident, title, 224)
-    svg.title(title)
-    if not curves:
-        svg.text(4, 34, "no figures", "lab")
-        return svg.finish()
-    legend(svg, list(curves), 4, 31)
+    names = list(curves)
+    curves = {
+        n: {
+            p: us for p, us in sorted(c.items(), key=lambda x: float(x[0])) if us and float(p) < 100
+        }
+        for n, c in curves.items()
+    }
     values = [us for c in curves.values() for us in c.values()]
-    low, high = min(values) * 0.9, max(values) * 1.1
-    place = lambda p: -math.log10(1 - float(p) / 100)
+    if not values:
+        return nothing(ident, title)
+    place = lambda p: 1 / (1 - float(p) / 100)
     last = max(place(p) for c in curves.values() for p in c)
-    x, y = scale(place("10"), last, left, right), scale(low, high, bottom, top, log=True)
-    for t in log_ticks(low, high) or [low, high]:
-        svg.line(left, y(t), right, y(t), "grid")
-        svg.text(left - 5, y(t) + 4, time_short(t), "tick", "end")
-    for p in PERCENT_TICKS:
-        if place(p) <= last + 1e-9:
-            svg.line(x(place(p)), top, x(place(p)), bottom, "grid")
-            svg.text(min(x(place(p)), right - 10), bottom + 14, f"p{p}", "tick", "middle")
-    svg.text((left + right) / 2, bottom + 29, "percentile", "tick", "middle")
-    for i, (name, c) in enumerate(curves.items()):
-        points = [(x(place(p)), y(c[p])) for p in sorted(c, key=float)]
-        svg.path(points, f"s{i % 3} curve")
-        for p, (px, py) in zip(sorted(c, key=float), points):
-            svg.mark(px, py, i, f"s{i % 3} fill", f"{name} p{p}: {time_short(c[p])}")
-    return svg.finish()
+
+    def paint(ax):
+        log_axis(ax.yaxis, min(values) / 1.12, max(values) * 1.12, time_short)
+        ax.set_xscale("log")
+        ticks = [p for p in PERCENT_TICKS if place(p) <= last * 1.001]
+        ax.set_xticks([place(p) for p in ticks], minor=False)
+        ax.set_xticklabels([f"p{p}" for p in ticks])
+        ax.set_xticks([], minor=True)
+        ax.set_xlabel("percentile of the requests")
+        legend(ax, names)
+        for i, c in enumerate(curves.values()):
+            ax.plot([place(p) for p in c], list(c.values()), **series_style(i))
+
+    told = "; ".join(
+        f"{n} " + ", ".join(f"p{p} {time_short(us)}" for p, us in c.items() if p in PERCENT_TICKS)
+        for n, c in curves.items()
+    )
+    return draw(ident, f"{title}: {told}", 195 + LEGEND_HEIGHT * legend_rows(names), paint)
 
 
-def bars(ident, title, rows, names):
-    """Horizontal bars from 0. rows: [(label, {server: value})]."""
+def efficiency(ident, title, rows, names):
+    """Points on a log scale: profiles differ tenfold. rows: [(label, {server: value})]."""
     rows = [(label, v) for label, v in rows if any(v.get(n) for n in names)]
-    thick, left, right, top = 13, 108, WIDTH - 50, 40
-    step = thick * len(names) + 12
-    height = top + step * len(rows) + 6
-    svg = Svg(ident, title, height)
-    svg.title(title)
-    legend(svg, names, 4, 31)
-    most = max((v.get(n) or 0 for _, v in rows for n in names), default=1)
-    x = scale(0, most, left, right)
-    for i, (label, v) in enumerate(rows):
-        y = top + step * i
-        svg.text(4, y + (thick * len(names)) / 2 + 4, label, "lab")
-        for k, n in enumerate(names):
-            if v.get(n):
-                svg.rect(
-                    left,
-                    y + thick * k,
-                    x(v[n]) - left,
-                    thick - 2,
-                    f"s{k % 3} fill",
-                    f"{label}, {n}: {v[n]:,.0f}",
-                )
-                svg.text(x(v[n]) + 4, y + thick * k + 10, short_number(v[n]), "tick")
-    return svg.finish()
+    if not rows:
+        return nothing(ident, title)
+    values = [v[n] for _, v in rows for n in names if v.get(n)]
+    figures = lambda v: [short_number(v[n]) if v.get(n) else "-" for n in names]
+
+    def paint(ax):
+        rows_axis(ax, len(rows))
+        log_axis(ax.xaxis, min(values) / 1.15, max(values) * 1.15, short_number)
+        ax.set_xlabel("requests/CPU-second, log scale")
+        legend(ax, names, linestyle="none")
+        for y, (label, v) in enumerate(rows):
+            ax.axhline(y, color=colour("line"), linewidth=1, zorder=1)
+            for i, n in enumerate(names):
+                if v.get(n):
+                    aside = (i - (len(names) - 1) / 2) * 0.18  # equal ones stay visible
+                    ax.plot(v[n], y + aside, **series_style(i))
+            row_label(ax, y, shown(label), " | ".join(figures(v)))
+
+    told = "; ".join(
+        f"{label} " + ", ".join(f"{n} {x}" for n, x in zip(names, figures(v))) for label, v in rows
+    )
+    height = 57 + 32 * len(rows) + LEGEND_HEIGHT * legend_rows(names)
+    return draw(ident, f"{title}: {told}", height, paint)
 
 
-def lines(ident, title, series, x_label, y_label):
-    """series: {name: [(x, y)]}; x on a log scale, y from 0."""
+def apart(values, most=6):
+    """The values of an ascending list that can all be labelled on a log axis: the last always."""
+    out = []
+    for v in reversed(values):
+        if not out or out[-1] / v >= (values[-1] / values[0]) ** (1 / most) * 0.999:
+            out.append(v)
+    return out[::-1]
+
+
+def memory(ident, title, series):
+    """series: {name: [(connections, MiB)]}; connections on a log scale, memory from 0."""
+    names = list(series)
     series = {n: [(a, b) for a, b in pts if b is not None] for n, pts in series.items()}
-    series = {n: pts for n, pts in series.items() if pts}
-    left, right, top, bottom = 46, WIDTH - 16, 40, 180
-    svg = Svg(ident, title, 216)
-    svg.title(title)
-    if not series:
-        svg.text(4, 34, "no figures", "lab")
-        return svg.finish()
-    legend(svg, list(series), 4, 31)
-    xs = sorted({a for pts in series.values() for a, _ in pts})
-    ticks = linear_ticks(max(b for pts in series.values() for _, b in pts))
-    low, high = (xs[0], xs[-1]) if len(xs) > 1 else (xs[0] / 2, xs[0] * 2)
-    x, y = scale(low, high, left + 8, right - 8, log=True), scale(0, ticks[-1], bottom, top)
-    for t in ticks:
-        svg.line(left, y(t), right, y(t), "grid")
-        svg.text(left - 5, y(t) + 4, f"{t:g}", "tick", "end")
-    for t in xs:
-        svg.text(x(t), bottom + 14, f"{t:g}", "tick", "middle")
-    svg.text((left + right) / 2, bottom + 29, f"{x_label}; {y_label}", "tick", "middle")
-    for i, (name, pts) in enumerate(series.items()):
-        placed = [(x(a), y(b)) for a, b in pts]
-        svg.path(placed, f"s{i % 3} curve")
-        for (a, b), (px, py) in zip(pts, placed):
-            svg.mark(px, py, i, f"s{i % 3} fill", f"{name}, {a:g}: {b:.2f}")
-    return svg.finish()
+    points = [p for pts in series.values() for p in pts]
+    if not points:
+        return nothing(ident, title)
+
+    def paint(ax):
+        from matplotlib import ticker
+
+        ax.set_xscale("log")
+        xs = apart(sorted({a for a, _ in points}))
+        ax.set_xticks(xs, minor=False)
+        ax.set_xticklabels([f"{x:,}" for x in xs])
+        ax.set_xticks([], minor=True)
+        ax.set_xlabel("connections")
+        ax.set_ylim(0, max(b for _, b in points) * 1.08)
+        ax.yaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        ax.set_ylabel("MiB")
+        legend(ax, names)
+        for i, pts in enumerate(series.values()):
+            ax.plot(*zip(*pts) if pts else ([], []), **series_style(i))
+
+    told = "; ".join(
+        f"{n} " + ", ".join(f"{b:.2f} MiB at {a:,}" for a, b in pts) for n, pts in series.items()
+    )
+    return draw(ident, f"{title}: {told}", 175 + LEGEND_HEIGHT * legend_rows(names), paint)

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MIT
 """The HTML page of a results folder: one file, nothing fetched from anywhere, no script."""
 import os
+import sys
 from html import escape
+from urllib.parse import quote
 
 from . import metrics, plots, text
 from .errors import BenchError
 
-STYLE = """
-:root { color-scheme: light dark; --bg: #fff; --fg: #1a1d21; --dim: #5c6570; --line: #dfe3e8;
-  --card: #f6f7f9;
-  --s0: #1f6fd0; --s1: #d2581b; --s2: #7a4fb5; --good: #16794c; --bad: #b3261e; --none: #6b7480; }
-@media (prefers-color-scheme: dark) { :root { --bg: #14171a; --fg: #e6e9ec; --dim: #9aa4af; --line:
-  #333a42;
-  --card: #1c2126; --s0: #63a4f4; --s1: #f0935c; --s2: #b495e8; --good: #57c794; --bad: #f2877f;
-  --none: #9aa4af; } }
+STYLE = (
+    ":root { color-scheme: light dark; --bg: #fff; "
+    + "".join(f"--{n}: {light}; " for n, (light, _) in plots.PALETTE.items())
+    + "}\n@media (prefers-color-scheme: dark) { :root { --bg: #14171a; "
+    + "".join(f"--{n}: {dark}; " for n, (_, dark) in plots.PALETTE.items())
+    + "} }"
+    + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--bg); color: var(--fg);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
@@ -35,21 +36,10 @@ table.env td:first-child { white-space: nowrap; color: var(--dim); }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap:
   1rem; }
 figure { margin: 0; padding: .5rem; background: var(--card); border-radius: .5rem; }
-svg.plot { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; fill:
-  var(--fg); }
-.plot .ttl { font-size: 12.5px; font-weight: 600; } .plot .lab { font-size: 11.5px; } .plot .tick {
-  fill: var(--dim); }
-.plot .grid { stroke: var(--line); stroke-width: 1; } .plot .one { stroke: var(--fg); stroke-width:
-  1.2; }
-.plot .s0 { stroke: var(--s0); } .plot .s1 { stroke: var(--s1); } .plot .s2 { stroke: var(--s2); }
-.plot .s0.fill { fill: var(--s0); stroke: none; } .plot .s1.fill { fill: var(--s1); stroke: none; }
-.plot .s2.fill { fill: var(--s2); stroke: none; } .plot .curve { fill: none; stroke-width: 1.8; }
-.plot .bar { stroke-width: 2.4; } .plot .good { stroke: var(--good); } .plot .bad { stroke:
-  var(--bad); }
-.plot .none { stroke: var(--none); } .plot .good.fill { fill: var(--good); } .plot .bad.fill { fill:
-  var(--bad); }
-.plot .none.fill { fill: var(--none); } .plot .goodt { fill: var(--good); } .plot .badt { fill:
-  var(--bad); }
+figcaption { font-size: .85rem; font-weight: 600; padding: 0 .25rem .25rem; }
+figcaption .dim { font-weight: 400; }
+svg.plot { display: block; width: 100%; height: auto; stroke-linejoin: round; }
+svg.plot text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif !important; }
 details { margin: .5rem 0; } summary { cursor: pointer; padding: .3rem 0; } li { margin: .25rem 0;
   max-width: 52rem; }
 @media (max-width: 600px) { body { padding: .75rem; } th, td { white-space: normal; padding-right:
@@ -58,6 +48,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; padding: .3rem 0; } li {
   4.5rem; } }
 @media print { details > *:not(summary) { display: block; } }
 """
+)
 NAME, TABLE_NAME = "report.html", "table.md"
 
 
@@ -82,12 +73,14 @@ def cell_html(c):
     return f'<td class="{cls}">{escape(str(c))}</td>' if cls else f"<td>{escape(str(c))}</td>"
 
 
-def figure(svg):
-    return f"<figure>{svg}</figure>"
+def figure(title, svg, under=""):
+    under = f' <span class="dim">{escape(under)}</span>' if under else ""
+    return f"<figure><figcaption>{escape(title)}{under}</figcaption>{svg}</figure>"
 
 
-def slug(*words):
-    return "-".join("".join(c if c.isalnum() else "-" for c in str(w)) for w in words)
+def ident(*words):
+    """An element's id; different words give different ones."""
+    return "-".join(quote(str(w), safe="") for w in words)
 
 
 def ratio_plots(results):
@@ -103,17 +96,11 @@ def ratio_plots(results):
                 )
                 rows.append((f"{cell['profile']} {cell['conns']}", v))
             if any(v for _, v in rows):
-                better = "more is better" if metric.better == "high" else "less is better"
-                out.append(
-                    figure(
-                        plots.ratios(
-                            slug("plot-ratio", key, s["name"]),
-                            metric.label,
-                            f"{s['name']}/{first}, {better}",
-                            rows,
-                        )
-                    )
+                under = f"{s['name']}/{first}"
+                svg = plots.ratios(
+                    ident("plot-ratio", key, s["name"]), f"{metric.label}, {under}", metric, rows
                 )
+                out.append(figure(metric.label, svg, under))
     return out
 
 
@@ -124,9 +111,8 @@ def other_plots(results):
         (f"{c['profile']} {c['conns']}", {n: per_cpu_second(c, n) for n in names})
         for c in results["cells"]
     ]
-    out.append(
-        figure(plots.bars("plot-efficiency", "requests per CPU-second of the server", rows, names))
-    )
+    title = "requests per CPU-second of the server"
+    out.append(figure(title, plots.efficiency("plot-efficiency", title, rows, names)))
     for profile in dict.fromkeys(c["profile"] for c in results["cells"]):
         cells = [c for c in results["cells"] if c["profile"] == profile]
         key = (
@@ -135,27 +121,13 @@ def other_plots(results):
             else "pss"
         )
         series = {n: [(c["conns"], c["medians"].get(n, {}).get(key)) for c in cells] for n in names}
-        out.append(
-            figure(
-                plots.lines(
-                    slug("plot-memory", profile),
-                    f"{profile}: {metrics.BY_KEY[key].label}",
-                    series,
-                    "connections",
-                    "MiB",
-                )
-            )
-        )
+        title = f"{profile}: {metrics.BY_KEY[key].label}"
+        out.append(figure(title, plots.memory(ident("plot-memory", profile), title, series)))
     for c in results["cells"]:
-        out.append(
-            figure(
-                plots.latency(
-                    slug("plot-latency", c["profile"], c["conns"]),
-                    f"latency: {text.cell_head(c)}",
-                    c["latency"],
-                )
-            )
-        )
+        title = f"latency: {text.cell_head(c)}"
+        curves = {n: c["latency"].get(n, {}) for n in names}
+        svg = plots.latency(ident("plot-latency", c["profile"], c["conns"]), title, curves)
+        out.append(figure(title, svg))
     return out
 
 
@@ -164,7 +136,7 @@ def per_cpu_second(cell, name):
     return 1e6 / cpu if cpu else None
 
 
-def compare_parts(results):
+def compare_parts(results, plotting):
     first = results["servers"][0]["name"]
     parts = []
     for s in results["servers"][1:]:
@@ -174,12 +146,14 @@ def compare_parts(results):
                 f" {escape(first)}</h2>"
             )
             parts.append(html_table(*narrow_table(*text.short_table(results, s["name"], key))))
-    parts += [
-        "<h2>Ratios with their 95 % intervals</h2>",
-        '<div class="grid">',
-        *ratio_plots(results),
-        "</div>",
-    ]
+    if plotting:
+        parts += [
+            "<h2>Ratios with their 95 % intervals</h2>",
+            '<p class="dim">Filled: the interval excludes 1. Open: no difference shown.</p>',
+            '<div class="grid">',
+            *ratio_plots(results),
+            "</div>",
+        ]
     if results["idle"] and results["idle"]["verdicts"]:
         parts.append(f"<h2>Memory of {results['idle']['connections']} idle connections</h2>")
         parts += [
@@ -210,8 +184,8 @@ def list_html(notes):
     return "<ul>" + "".join(f"<li>{escape(n)}</li>" for n in notes) + "</ul>" if notes else ""
 
 
-def page(results):
-    """The whole page."""
+def page(results, no_plots=""):
+    """The whole page; `no_plots` says why it has to do without them."""
     names = [s["name"] for s in results["servers"]]
     title = " and ".join(names) + (" compared" if len(names) > 1 else " measured")
     m = results["machine"]
@@ -221,7 +195,7 @@ def page(results):
         (
             f'<p class="dim">{escape(m["cpu"])},'
             f' {m["cpus"]} CPUs{", virtual" if m["virtual"] else ""}; Linux {escape(m["kernel"])};'
-            f' {escape(generator)};'
+            f" {escape(generator)};"
             f' {escape(results["begun"])}{"; interrupted" if results["interrupted"] else ""}</p>'
         ),
     ]
@@ -230,8 +204,10 @@ def page(results):
         for c in results["cells"]
         for n in c.get("marks", []) + (["FAILED: " + c["failed"]] if c["failed"] else [])
     ]
+    if no_plots:
+        parts.append(f'<p class="bad" id="no-plots">{escape(no_plots)}</p>')
     if results["command"] == "compare":
-        parts += compare_parts(results)
+        parts += compare_parts(results, not no_plots)
     else:
         parts.append(
             html_table(
@@ -254,12 +230,13 @@ def page(results):
             )
     if marks:
         parts += ["<h2>To be read with these figures</h2>", list_html(marks)]
-    parts += [
-        "<h2>Latency, efficiency, memory</h2>",
-        '<div class="grid">',
-        *other_plots(results),
-        "</div>",
-    ]
+    if not no_plots:
+        parts += [
+            "<h2>Efficiency, memory, latency</h2>",
+            '<div class="grid">',
+            *other_plots(results),
+            "</div>",
+        ]
     if results["command"] == "compare":
         parts += detail_parts(results)
     parts += [
@@ -278,11 +255,14 @@ def page(results):
 
 
 def write(results, folder):
-    """Write report.html and table.md; returns the page's path."""
+    """Write report.html and table.md; returns the page's path. Says it when there are no plots."""
     path = os.path.join(folder, NAME)
+    no_plots = plots.missing()
+    if no_plots:
+        print(f"bivalve-bench: {no_plots}", file=sys.stderr)
     try:
         with open(path, "w", encoding="utf-8") as f:
-            f.write(page(results))
+            f.write(page(results, no_plots))
         with open(os.path.join(folder, TABLE_NAME), "w", encoding="utf-8") as f:
             f.write(text.markdown(results))
     except OSError as e:

@@ -2,15 +2,23 @@
 """The HTML page: self-contained, every plot there, and opened in headless Chromium where there is
 one."""
 import copy
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
+import xml.etree.ElementTree as ET
 
 import pytest
+from conftest import SCRIPTS, bench
 
 from bench import metrics, plots, report, text
 
+needs_matplotlib = pytest.mark.skipif(
+    not importlib.util.find_spec("matplotlib"),
+    reason="matplotlib is not installed (Debian: apt install python3-matplotlib)",
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -180,52 +188,200 @@ EXPECTED = {
     "plot-latency-pipelined-64",
     "plot-latency-pipelined-512",
     "plot-latency-json-64",
-} | {f"plot-ratio-{k}-io--uring---x-" for k in ("rps", "cpu-us", "p99", "cgroup", "pss")}
+} | {f"plot-ratio-{k}-io_%3Curing%3E%26%22x%22" for k in ("rps", "cpu_us", "p99", "cgroup", "pss")}
+NO_FIGURES = {"plot-memory-json", "plot-latency-json-64"}  # that cell failed
 
 
+def svgs(page):
+    """{id: element} of the page's plots."""
+    found = [ET.fromstring(svg) for svg in re.findall(r"<svg .*?</svg>", page, re.S)]
+    assert len(found) == len({e.get("id") for e in found})
+    return {e.get("id"): e for e in found}
+
+
+def words(element):
+    return [t.text for t in element.iter("text")]
+
+
+@needs_matplotlib
 def test_every_plot_is_there_once_and_nothing_is_fetched():
     page = report.page(made_up_results())
-    ids = re.findall(r'<svg id="([^"]+)"', page)
-    assert len(ids) == len(set(ids)) and set(ids) == EXPECTED
-    assert "<script" not in page and "@import" not in page
-    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "url(" not in page
+    ids = re.findall(r'\sid="([^"]*)"', page)
+    assert len(ids) == len(set(ids)) and set(svgs(page)) == EXPECTED
+    assert "no-plots" not in ids and "<script" not in page and "@import" not in page
+    references = re.findall(r'(?:src|href)="(?!data:)([^"]*)"', page) + re.findall(
+        r"url\(([^)]*)", page
+    )
+    assert references and all(r[0] == "#" and r[1:] in ids for r in references), references
+    assert "://" not in page and "<?xml" not in page and page.lower().count("<!doctype") == 1
     assert "<uring>" not in page and "<b>died</b>" not in page and "io_&lt;uring&gt;" in page
     assert "103.0 bytes/response" in page and "7 reconnects a slice" in page
     assert "anon 1.00, sock 0.00, kernel 2.00" in page
     assert "width=device-width" in page and "no valgrind" in page
 
 
+@needs_matplotlib
 def test_plots_hold_their_values_and_stay_inside():
-    page = report.page(made_up_results())
-    for svg in re.findall(r"<svg .*?</svg>", page, re.S):
-        height = float(re.search(r'viewBox="0 0 360 ([\d.]+)"', svg).group(1))
-        for name, limit in (
-            ("x", 360),
-            ("x1", 360),
-            ("x2", 360),
-            ("cx", 360),
-            ("y", height),
-            ("cy", height),
-        ):
-            for value in re.findall(rf'\b{name}="(-?[\d.]+)"', svg):
-                assert -1 <= float(value) <= limit, svg
-    assert "1.070 [" in page
+    found = svgs(report.page(made_up_results()))
+    for ident, svg in found.items():
+        assert svg.get("role") == "img" and svg.get("class") == "plot"
+        if ident in NO_FIGURES:
+            assert words(svg) == ["no figures"] and svg.get("aria-label").endswith("no figures")
+            continue
+        marks = list(svg.iter("use"))
+        assert len(marks) >= 4 and len(words(svg)) >= 6, ident
+        _, _, width, height = map(float, svg.get("viewBox").split())
+        for e in [*svg.iter("text"), *marks]:
+            assert -1 <= float(e.get("x")) <= width + 1 and -1 <= float(e.get("y")) <= height + 1
+        # Colours are the page's: nothing else would be seen both in the light and in the dark.
+        colours = {
+            c
+            for e in svg.iter()
+            for c in re.findall(r"(?:fill|stroke):([^;]+)", e.get("style", ""))
+        }
+        assert colours <= set(plots.VARIABLES.values()) | {"none"}, (ident, colours)
+    ratio = found["plot-ratio-rps-io_%3Curing%3E%26%22x%22"]
+    assert any(t.startswith("1.070 [") for t in words(ratio))
+    assert "baseline 512 1.070 [" in ratio.get("aria-label")
+    assert {"baseline 64", "pipelined 512", "← slower", "faster →"} <= set(words(ratio))
+    memory = found["plot-memory-baseline"]
+    assert {"libev", 'io_<uring>&"x"', "64", "512", "MiB", "connections"} <= set(words(memory))
+    assert {"p50", "p99.9", "percentile of the requests"} <= set(
+        words(found["plot-latency-pipelined-64"])
+    )
+    assert "pipelined 512" in words(found["plot-efficiency"])
 
 
+@needs_matplotlib
+def test_the_same_results_give_the_same_page(monkeypatch):
+    """Whatever the day, the hash seed, and the user's own settings of matplotlib."""
+    import matplotlib
+
+    first = report.page(made_up_results())
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "text.usetex": True}):
+        assert report.page(made_up_results()) == first
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import test_report as t; print(t.report.page(t.made_up_results()), end='')",
+        ],
+        cwd=os.path.dirname(os.path.abspath(__file__)),
+        env=dict(os.environ, PYTHONPATH=SCRIPTS, PYTHONHASHSEED="7", PYTHONUTF8="1"),
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout == first
+
+
+def verdict(ratio, low, high, word):
+    return {"ratio": ratio, "low": low, "high": high, "verdict": word}
+
+
+@needs_matplotlib
+@pytest.mark.filterwarnings("error")
+def test_plots_of_odd_figures():
+    """Ratios far outside, equal and single values, long and strange names, four servers."""
+    names = ["_x", "$a$ with a name longer than there is room for", "<b>", "d\x01"]
+    rps = metrics.BY_KEY["rps"]
+    odd = [
+        plots.ratios("a", "t", rps, [("x", verdict(50, 0.001, 400, "no difference shown"))]),
+        plots.ratios("a", "t", rps, [("x", verdict(1.0, 1.0, 1.0, "no difference shown"))]),
+        plots.ratios("a", "t", rps, [("x", verdict(3, None, None, "too few pairs"))]),
+        plots.latency("a", "t", {n: {"10": 2, "99": 3e3, "99.999": 4e7} for n in names}),
+        plots.latency("a", "t", {"x": {"50": 20}, "y": {}}),
+        plots.efficiency("a", "t", [("p", {n: 1e5 for n in names}), ("q", {"<b>": 3})], names),
+        plots.memory("a", "t", {n: [(2**k, k) for k in range(20)] for n in names}),
+        plots.memory("a", "t", {"x": [(64, 1.5)], "y": [(64, None)]}),
+    ]
+    for svg in map(ET.fromstring, odd):
+        _, _, width, height = map(float, svg.get("viewBox").split())
+        for e in [*svg.iter("text"), *svg.iter("use")]:
+            assert -1 <= float(e.get("x")) <= width + 1 and -1 <= float(e.get("y")) <= height + 1
+    assert "$a$ with a name" in odd[3] and "_x" in odd[6] and "&lt;b&gt;" in odd[5]
+
+
+@needs_matplotlib
 def test_plots_without_figures_do_not_fail():
     for svg in (
-        plots.ratios("a", "t", "u", []),
+        plots.ratios("a", "t", metrics.BY_KEY["rps"], []),
         plots.latency("a", "t", {}),
-        plots.bars("a", "t", [], ["x"]),
-        plots.lines("a", "t", {"x": [(1, None)]}, "x", "y"),
+        plots.efficiency("a", "t", [], ["x"]),
+        plots.memory("a", "t", {"x": [(1, None)]}),
     ):
-        assert svg.startswith("<svg") and svg.endswith("</svg>")
+        assert svg.startswith("<svg") and svg.endswith("</svg>") and ">no figures<" in svg
 
 
-@pytest.mark.parametrize("low, high", [(0.9, 3), (170, 2900), (1e-3, 5e6), (4e6, 4.4e6), (1, 1.01)])
+def test_short_figures_have_no_exponent():
+    assert [plots.time_short(us) for us in (0.5, 999.7, 12345, 4e6)] == [
+        "0.5 µs",
+        "1 ms",
+        "12.3 ms",
+        "4 s",
+    ]
+    assert [plots.short_number(x) for x in (7, 999.7, 246_900, 3.04e6)] == [
+        "7",
+        "1k",
+        "247k",
+        "3.04M",
+    ]
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    "low, high", [(0.9, 3), (170, 2900), (1e-3, 5e6), (4e6, 4.4e6), (1, 1.01), (5, 59)]
+)
 def test_log_ticks_are_few_and_inside(low, high):
-    ticks = plots.log_ticks(low, high)
-    assert len(ticks) <= 12 and all(low * 0.99 <= t <= high * 1.01 for t in ticks)
+    from matplotlib.figure import Figure
+
+    axis = Figure().add_subplot().xaxis
+    plots.log_axis(axis, low, high, str)
+    assert 2 <= len([t for t in axis.get_majorticklocs() if low <= t <= high]) <= 8
+
+
+def without_matplotlib(folder):
+    """An environment in which importing matplotlib fails, as it does where it is not installed."""
+    stub = folder / "stub"
+    stub.mkdir()
+    (stub / "matplotlib.py").write_text("raise ImportError(\"No module named 'matplotlib'\")\n")
+    return dict(os.environ, PYTHONPATH=str(stub))
+
+
+def test_without_matplotlib_the_tables_are_there_and_it_is_said(tmp_path):
+    from bench import results as files
+
+    files.write(made_up_results(), str(tmp_path))
+    done = bench("report", ".", cwd=tmp_path, env=without_matplotlib(tmp_path))
+    assert done.returncode == 0 and done.stdout == "report: ./report.html\n"
+    assert done.stderr.count("\n") == 1 and "python3-matplotlib" in done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("python3-matplotlib") == 1 and "<svg" not in page and "<figure" not in page
+    assert "1.070 [" in page and "anon 1.00, sock 0.00, kernel 2.00" in page
+    assert page.count("<table") >= 8
+    assert "1.070 [" in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def test_text_output_needs_the_standard_library_alone(tmp_path):
+    from bench import results as files
+
+    files.write(made_up_results(), str(tmp_path))
+    code = (
+        "import sys; from bench import cli, results, text; r = results.read(sys.argv[1]);"
+        " print(text.compare_text(r), text.markdown(r)); sys.exit('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(tmp_path)],  # -S: no site-packages
+        env=dict(os.environ, PYTHONPATH=SCRIPTS, PYTHONUTF8="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"1.070 [" in done.stdout
 
 
 def test_markdown_stands_beside_its_machine():
@@ -234,6 +390,7 @@ def test_markdown_stands_beside_its_machine():
     assert "FAILED: it <b>died</b>" in table
 
 
+@needs_matplotlib
 def test_chromium_opens_it_without_complaint(tmp_path):
     browser = next((b for b in map(shutil.which, BROWSERS) if b), None)
     if not browser:
