@@ -1,12 +1,13 @@
 # The comparison tool's part of Makefile.am: what is installed and what is distributed.
 
-# The installed command is the one in scripts/ with the place of its package filled in.
+# The installed command is the one in scripts/ with the place of its package and its interpreter filled in.
 bin_SCRIPTS = bivalve-bench
 dist_noinst_SCRIPTS = scripts/bivalve-bench scripts/bench-selftest
 CLEANFILES += bivalve-bench
 
 bivalve-bench: $(srcdir)/scripts/bivalve-bench Makefile
-	$(AM_V_GEN)rm -f $@ && $(SED) -e 's|^PKGDATADIR = .*|PKGDATADIR = "$(pkgdatadir)"|' \
+	$(AM_V_GEN)rm -f $@ && $(SED) -e '1s|.*|#!$(BENCH_PYTHON)|' \
+		-e 's|^PKGDATADIR = .*|PKGDATADIR = "$(pkgdatadir)"|' \
 		$(srcdir)/scripts/bivalve-bench >$@.tmp && chmod +x $@.tmp && mv $@.tmp $@
 
 benchdir = $(pkgdatadir)/bench
