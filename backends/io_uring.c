@@ -6,6 +6,7 @@
  * piece of the worker's pool of buffers; conn_on_input() parses there, answers, and calls send(),
  * which queues one entry; the buffer goes back to the pool. When all completions of the turn are
  * through, one io_uring_enter() submits the sends and waits for what comes next.
+ * (Long answers go out before: see uring_submit_early().)
  *
  * Every completion carries op:8 | generation:24 | fd:32. The core closes an fd after the last
  * completion for it, so a completion of another generation cannot come; if it does it is counted
@@ -146,6 +147,7 @@ static bool uring_send_arm(struct uring_backend *b, int fd, struct uring_conn *c
     io_uring_prep_send(sqe, fd, buf, len, MSG_NOSIGNAL);
     sqe->user_data = uring_user_data(URING_OP_SEND, uring_gen(b, fd), fd);
     c->flags |= URING_SEND_ARMED;
+    b->send_bytes += (unsigned)len;
     uring_stats(b)->engine_inflight++;
     uring_stats(b)->send_calls++;
     return true;
@@ -478,6 +480,17 @@ static void uring_complete(struct uring_backend *b, uint64_t user_data, int res,
     }
 }
 
+/*
+ * Large answers do not wait for the end of a long turn: their clients would have nothing to do while this turn goes on,
+ * and the worker nothing after it. It and its clients would take turns, and sleep in between.
+ */
+static void uring_submit_early(struct uring_backend *b)
+{
+    b->send_bytes = 0;
+    uring_stats(b)->enters++;
+    io_uring_submit(&b->r.ring); /* what it leaves is submitted when the turn is over */
+}
+
 /* Work off the completions that are there now; those that upcalls bring about are for the next
  * turn. */
 static void uring_reap(struct uring_backend *b)
@@ -497,6 +510,8 @@ static void uring_reap(struct uring_backend *b)
         unsigned flags = cqe->flags;
         io_uring_cq_advance(ring, 1); /* its place is free before the upcall, which may submit */
         uring_complete(b, user_data, res, flags);
+        if (unlikely(b->send_bytes >= b->submit_bytes))
+            uring_submit_early(b);
     }
 }
 
@@ -509,6 +524,7 @@ static int uring_enter(struct uring_backend *b, int64_t timeout_ms)
                                    .tv_nsec = timeout_ms % 1000 * 1000000};
     int rc;
 
+    b->send_bytes = 0;
     uring_stats(b)->enters++;
     if (timeout_ms == 0)
         rc = io_uring_submit_and_get_events(ring);
@@ -575,6 +591,7 @@ static int uring_open(const struct backend_config *cfg, struct backend **be, cha
     b->base.cfg = *cfg;
     b->queue_head = b->queue_tail = -1;
     rc = uring_options_parse(&o, cfg->variant, cfg->connections_max, &why);
+    b->submit_bytes = o.submit_bytes;
     if (rc == 0)
         rc = uring_ring_open(&b->r, &o, cfg->recv_buffer_bytes, &why);
     if (rc == 0) {

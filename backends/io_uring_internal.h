@@ -81,9 +81,11 @@ struct uring_backend {
     struct uring_listener listener[URING_LISTENERS];
     int32_t queue_head; /* connections that need attention when wait() begins, by fd; -1: none */
     int32_t queue_tail;
-    bool listeners_wait; /* an accept or its cancel waits for a place in the submission queue */
-    bool wake_waits;     /* likewise the receive of wake() */
-    bool in_wait;        /* upcalls are allowed */
+    bool listeners_wait;   /* an accept or its cancel waits for a place in the submission queue */
+    bool wake_waits;       /* likewise the receive of wake() */
+    bool in_wait;          /* upcalls are allowed */
+    unsigned submit_bytes; /* sends of so many bytes are submitted before the turn is over */
+    unsigned send_bytes;   /* of sends that are queued */
     int wake_fd;
     uint64_t wake_count; /* read from wake_fd; of no interest */
 };

@@ -21,10 +21,13 @@
  * Defaults. Queues: a full submission queue costs one more system call, a full completion queue a
  * little time, so they are as small as measuring shows no difference. Buffers: incremental ones are
  * filled to the last byte, so a few are enough; the others hold one receive each, however small, so
- * there must be as many as receives may complete in a turn.
+ * there must be as many as receives may complete in a turn. Sends are submitted early from so many
+ * bytes on as cost nothing measurable where the worker is busy (json, 512 connections), and keep the
+ * clients busy where it is not (json, 64).
  */
 #define URING_ENTRIES            256
 #define URING_CQ_FACTOR          4
+#define URING_SUBMIT_BYTES       8192
 #define URING_INC_BUFFERS        16
 #define URING_INC_BUFFER_BYTES   16384
 #define URING_WHOLE_BUFFERS      256
@@ -32,6 +35,7 @@
 
 #define URING_ENTRIES_MAX      4096
 #define URING_CQ_MAX           65536
+#define URING_SUBMIT_BYTES_MAX (1u << 20)
 #define URING_BUFFERS_MAX      32768
 #define URING_BUFFER_BYTES_MIN 64
 #define URING_BUFFER_BYTES_MAX (1u << 20)
@@ -89,6 +93,10 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
 
     if (uring_word(key, key_len, "entries"))
         return uring_number(value, len, 2, URING_ENTRIES_MAX, &o->entries) ? NULL : "2 to 4096";
+    if (uring_word(key, key_len, "submit-bytes"))
+        return uring_number(value, len, 1, URING_SUBMIT_BYTES_MAX, &o->submit_bytes)
+                   ? NULL
+                   : "1 to 1048576";
     if (uring_word(key, key_len, "cq"))
         return uring_number(value, len, 2, URING_CQ_MAX, &o->cq_entries) ? NULL : "2 to 65536";
     if (uring_word(key, key_len, "buffers"))
@@ -136,8 +144,8 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
                                : "io_uring has no option like \"%.*s\"",
                          (int)MIN(len, 60), variant, want);
             snprintf(why->hint, sizeof(why->hint),
-                     "there are entries, cq, buffers, buffer-bytes, taskrun, inc, ring-fd and "
-                     "restrict, each as KEY=VALUE");
+                     "there are entries, cq, submit-bytes, buffers, buffer-bytes, taskrun, inc, "
+                     "ring-fd and restrict, each as KEY=VALUE");
             return -EINVAL;
         }
         variant += len;
@@ -149,6 +157,8 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
         while (connections && o->entries > 16 && o->entries / 2 >= connections)
             o->entries /= 2;
     }
+    if (!o->submit_bytes)
+        o->submit_bytes = URING_SUBMIT_BYTES;
     if (!o->cq_entries)
         o->cq_entries = o->entries * URING_CQ_FACTOR;
     if (o->cq_entries < o->entries) {

@@ -37,6 +37,8 @@ enum uring_taskrun {
  * The engine's options: --backend io_uring:KEY=VALUE,KEY=VALUE,...
  *
  *   entries=N        submission queue, 2 to 4096
+ *   submit-bytes=N   submit when sends of so many bytes are queued, 1 to 1048576, not only when
+ *                    the turn is over
  *   cq=N             completion queue, entries to 65536
  *   buffers=N        receive buffers, a power of two, 1 to 32768
  *   buffer-bytes=N   size of one, 64 to 1048576
@@ -49,6 +51,7 @@ enum uring_taskrun {
 struct uring_options {
     unsigned entries;
     unsigned cq_entries;
+    unsigned submit_bytes;
     unsigned buffers;      /* 0: chosen by what the kernel has */
     unsigned buffer_bytes; /* 0: likewise */
     enum uring_taskrun taskrun;

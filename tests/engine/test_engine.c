@@ -37,6 +37,7 @@ static const char *const specs[] = {
     "libev:poll",
     "io_uring",
     "io_uring:inc=0",
+    "io_uring:submit-bytes=1",
     "io_uring:taskrun=coop",
     "io_uring:taskrun=none,inc=0,ring-fd=0",
     "io_uring:entries=2,cq=2,buffers=1,buffer-bytes=64",

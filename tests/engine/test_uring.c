@@ -420,6 +420,9 @@ static void test_options(void **state)
         "inc=2",
         "inc=yes",
         "ring-fd=",
+        "restrict=2",
+        "submit-bytes=0",
+        "submit-bytes=1048577",
         "=",
         "=1",
         "entries=8,,cq=16",
@@ -435,6 +438,8 @@ static void test_options(void **state)
         "entries=4096",
         "entries=8,cq=16,buffers=4,buffer-bytes=128,taskrun=coop,inc=0,ring-fd=0",
         "inc=0",
+        "submit-bytes=1",
+        "submit-bytes=1048576",
         "taskrun=none",
     };
     char spec[256], error[BACKEND_TEXT_MAX];
