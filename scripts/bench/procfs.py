@@ -71,6 +71,14 @@ def parse_active_opens(text):
     return int(rows[1][rows[0].index("ActiveOpens")])
 
 
+def parse_listeners(text, port):
+    """Inodes of the sockets that listen on the port, from /proc/net/tcp or tcp6."""
+    found = re.findall(
+        r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A(?: +\S+){5} +(\d+)", text, re.M
+    )
+    return {int(inode) for number, inode in found if int(number, 16) == port}
+
+
 def parse_cpu_list(text):
     """{0, 1, 2, 5} from "0-2,5"."""
     out = set()
@@ -233,6 +241,26 @@ def open_fds(pids):
         except OSError:
             continue
     return total
+
+
+def listens(pids, port):
+    """Does one of the processes listen on the TCP port? None where that cannot be seen."""
+    wanted = set()
+    for name in ("tcp", "tcp6"):
+        wanted |= parse_listeners(read_text(f"/proc/net/{name}"), port)
+    links = {f"socket:[{inode}]" for inode in wanted}
+    seen = bool(wanted)
+    for pid in pids:
+        folder = f"/proc/{pid}/fd"
+        try:
+            for fd in os.listdir(folder):
+                if os.readlink(os.path.join(folder, fd)) in links:
+                    return True
+        except FileNotFoundError:
+            continue  # a process or a descriptor that is gone
+        except OSError:
+            seen = False
+    return False if seen else None
 
 
 def pss_bytes(pids):

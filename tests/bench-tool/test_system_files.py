@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """/proc and control groups: recorded files, read, and the live ones of this process."""
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,29 @@ def test_schedstat_agrees_with_the_ticks():
     ns = procfs.parse_schedstat(recorded("schedstat.txt"))
     p = procfs.parse_stat(recorded("proc-pid-stat.txt"))
     assert ns == 5387176079 and abs(ns - p["user_ns"] - p["system_ns"]) < 2 * procfs.TICK_NS
+
+
+def test_who_listens():
+    text = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+        "   0: 0100007F:46A0 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1 0\n"
+        "  10: 0100007F:46A0 0100007F:9999 01 00000000:00000000 00:00000000 00000000  0  0 4712 1 0\n"
+        "  11: 00000000:46A1 00000000:0000 0A 00000000:00000000 00:00000000 00000000 33  0 4713 1 0\n"
+    )
+    assert procfs.parse_listeners(text, 0x46A0) == {4711}
+    assert procfs.parse_listeners(text, 0x46A1) == {4713}
+    assert procfs.parse_listeners(text, 80) == set()
+
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            port = s.getsockname()[1]
+            assert procfs.listens([other.pid, os.getpid()], port) is True
+            assert procfs.listens([other.pid], port) is False
+        assert procfs.listens([other.pid, os.getpid()], port) is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_switches_and_memory():

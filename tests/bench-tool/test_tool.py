@@ -334,6 +334,13 @@ def test_run_saves_and_compares(wrk, tmp_path):
     assert len(results(tmp_path / "three")["cells"][0]["slices"]) == 3
 
 
+def test_a_port_that_another_process_answers_is_not_measured(wrk, tmp_path):
+    away = f"away=sh -c '({tiny()} & ) ; exec sleep 60'"
+    done = bench("compare", "--server", away, "--server", "b=" + tiny(), cwd=tmp_path)
+    assert done.returncode != 0
+    assert "answered by a process that is not away's" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize(
     "argv, why",
     [
