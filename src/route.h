@@ -4,8 +4,10 @@
  *
  * A handler sees a request in three steps and never blocks, never keeps a pointer into the input:
  *   begin    at the end of the head; looks at the target, keeps numbers in slot->u; may already
- *   answer body     a piece of the body, any number of times finish   the request is complete:
- *   write the response produce  after finish returned ROUTE_MORE: write more as output drains
+ *            answer
+ *   body     a piece of the body, any number of times
+ *   finish   the request is complete: write the response
+ *   produce  after finish returned ROUTE_MORE: write more as output drains
  */
 #ifndef BIVALVE_ROUTE_H
 #define BIVALVE_ROUTE_H

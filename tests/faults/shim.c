@@ -2,19 +2,20 @@
 /*
  * shim.c - an LD_PRELOAD library that makes system calls of the server fail.
  *
- *   BIVALVE_FAULT_AT=N      exactly the N-th call that can fail does (from 1), counted over the
- *   whole process BIVALVE_FAULT_RATE=R    of a thousand calls R fail, drawn from BIVALVE_FAULT_SEED
- *   BIVALVE_FAULT_KIND=K    which of the call's ways to fail (0, 1, ...; taken modulo their
- *   number); RATE draws it BIVALVE_FAULT_CALLS=a,b only these calls; default all
- *   BIVALVE_FAULT_LOG=FILE  a line for each fault, and the number of calls counted at the end, are
- *   appended there
+ *   BIVALVE_FAULT_AT=N       exactly the N-th call that can fail does (from 1), over the whole process
+ *   BIVALVE_FAULT_RATE=R     of a thousand calls R fail, drawn from BIVALVE_FAULT_SEED
+ *   BIVALVE_FAULT_KIND=K     which of the call's ways to fail (0, 1, ...; taken modulo their number);
+ *                            RATE draws it
+ *   BIVALVE_FAULT_CALLS=a,b  only these calls; default all
+ *   BIVALVE_FAULT_ALONE=1    forked children are spared: the probe of the engines
+ *   BIVALVE_FAULT_LOG=FILE   a line for each fault is appended there
+ *
+ * Operations of an io_uring are calls as well: see shim_uring.c.
  *
  * Counting and drawing start anew in a forked child. A fault is one that the kernel may return at
  * that call; a short transfer is done for real with one byte; a failing close() has closed.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,7 +28,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FAULT_SHORT = -1, FAULT_NONE = 0 }; /* besides positive errnos */
+#include "shim.h"
 
 static struct {
     bool ready;
@@ -35,7 +36,8 @@ static struct {
     uint64_t seed;
     const char *calls;
     int log_fd;
-    pid_t pid;
+    pid_t first, pid; /* the process that was started, and this one */
+    bool alone;
     unsigned long count;
 } fault;
 
@@ -70,6 +72,8 @@ static void fault_init(void)
         fault.calls = getenv("BIVALVE_FAULT_CALLS");
         const char *log = getenv("BIVALVE_FAULT_LOG");
         fault.log_fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+        fault.alone = fault_env("BIVALVE_FAULT_ALONE");
+        fault.first = getpid();
         fault.ready = true;
     }
     fault.pid = getpid();
@@ -97,12 +101,12 @@ static bool fault_concerns(const char *call)
 }
 
 /* The fault this call meets: one of `ways`, which ends with FAULT_NONE, or FAULT_NONE. */
-static int fault_pick(const char *call, const int *ways)
+int fault_pick(const char *call, const int *ways)
 {
     int n = 0;
 
     fault_init();
-    if (!fault_concerns(call))
+    if (!fault_concerns(call) || (fault.alone && fault.pid != fault.first))
         return FAULT_NONE;
     fault.count++;
     while (ways[n] != FAULT_NONE)
@@ -120,11 +124,6 @@ static int fault_pick(const char *call, const int *ways)
     return ways[way];
 }
 
-#define WAYS(...) ((const int[]){__VA_ARGS__, FAULT_NONE})
-#define REAL(name)                 \
-    static __typeof__(name) *real; \
-    if (!real)                     \
-    real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 #define FAIL_WITH(name, ways, result)        \
     do {                                     \
         int what_ = fault_pick(#name, ways); \
