@@ -257,7 +257,7 @@ static bool server_wants_sandbox(const struct server *s)
 /* --workers 0. The exit status. */
 static int server_run_alone(struct server *s, const sigset_t *mask)
 {
-    struct core_listener listeners[CORE_LISTENERS_MAX];
+    struct core_listener listeners[CORE_LISTENERS_MAX] = {{.fd = -1}};
     char error[WORKER_ERROR_MAX];
 
     for (unsigned i = 0; i < s->listener_count; i++)

@@ -57,8 +57,8 @@ static const char *const fuzz_texts[] = {
     "GET /pipeline HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET /baseline11?a=13&b=42 HTTP/1.1\r\nHost: x\r\n\r\n",
     "POST /baseline11?a=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n20",
-    "POST /baseline11 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
-    "chunked\r\n\r\n2\r\n20\r\n0\r\n\r\n",
+    ("POST /baseline11 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+     "2\r\n20\r\n0\r\n\r\n"),
     "POST /baseline11 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
     "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n",
     "GET /json/3?m=2 HTTP/1.1\r\nHost: x\r\n\r\n",
