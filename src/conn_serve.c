@@ -252,8 +252,10 @@ static enum conn_stop conn_parse(struct core *c, struct slot *s, const char *dat
             stop = conn_request_begin(c, s, data + off - n, off < len);
         } else if (r == HTTP_MORE) {
             off += n;
-            if (off < len) /* and not empty lines alone, which begin nothing */
+            if (off < len)
                 s->flags |= SLOT_STARTED;
+            else /* empty lines alone, which begin nothing, also where their CR came before */
+                s->flags &= (uint16_t)~SLOT_STARTED;
             break;
         } else {
             (*budget)--;

@@ -145,9 +145,15 @@ static void test_empty_lines_begin_nothing(void **state)
     struct world *w = *state;
     open_world(w);
     int one = connect_one(w), pieces = connect_one(w), many = connect_one(w);
+    int halves = connect_one(w);
     say(w, one, POST_20 "\r\n");
     sim_fixture_turns(&w->f, 2);
     assert_int_equal(got(w, one, "HTTP/1.1 200"), 1);
+    assert_int_equal(w->f.core.in_pool.used, 0);
+    say(w, halves, "\r");
+    sim_fixture_turns(&w->f, 1);
+    say(w, halves, "\n");
+    sim_fixture_turns(&w->f, 1);
     assert_int_equal(w->f.core.in_pool.used, 0);
     for (const char *s = "\r\n\r\nGET /pipeline HTTP/1.1\r\nHost: x\r\n\r\n"; *s; s++) {
         sim_input(w->f.core.be, pieces, s, 1);
@@ -163,6 +169,7 @@ static void test_empty_lines_begin_nothing(void **state)
     assert_int_equal(got(w, one, "408"), 0);
     assert_int_equal(w->f.stats.timeout_header, 0);
     assert_true(sim_is_open(w->f.core.be, one));
+    assert_true(sim_is_open(w->f.core.be, halves));
     say(w, one, GET_PIPELINE);
     sim_fixture_turns(&w->f, 2);
     assert_int_equal(got(w, one, "HTTP/1.1 200"), 2);
