@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -174,10 +175,30 @@ static void sim_probe(const char *variant, struct backend_probe *out)
     out->usable = true;
 }
 
+/* The peers' numbers lie above SIM_FDS, where the usual soft limit of 1024 has none to give. */
+static int sim_raise_fds(char *error)
+{
+    const rlim_t needed = 2 * SIM_FDS;
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < needed) {
+        r.rlim_cur = MIN(r.rlim_max, needed);
+        if (r.rlim_cur < needed || setrlimit(RLIMIT_NOFILE, &r) < 0) {
+            snprintf(error, BACKEND_TEXT_MAX,
+                     "the simulated engine needs %llu fds: raise the hard limit (ulimit -Hn)",
+                     (unsigned long long)needed);
+            return -EMFILE;
+        }
+    }
+    return 0;
+}
+
 static int sim_open(const struct backend_config *cfg, struct backend **be, char *error)
 {
+    int rc = sim_raise_fds(error);
+    if (rc < 0)
+        return rc;
     struct sim_backend *b = calloc(1, sizeof(*b));
-
     if (!b) {
         snprintf(error, BACKEND_TEXT_MAX, "no memory");
         return -ENOMEM;

@@ -33,8 +33,10 @@ static inline void sim_fixture_open(struct sim_fixture *f)
 
     memset(&f->stats, 0, sizeof(f->stats));
     if (core_init(&f->core, &f->set, &f->data, &f->stats, &sim_backend_ops, NULL, SIM_FIXTURE_FDS,
-                  error) < 0)
+                  error) < 0) {
+        fprintf(stderr, "%s\n", error);
         abort();
+    }
     f->core.listener_count = 1;
     f->core.listeners[0].fd = 0; /* never touched: the simulated engine accepts from the test */
     conn_accept_start(&f->core);
