@@ -309,11 +309,11 @@ struct uring_pool_reg {
     uint64_t resv[3];
 };
 
-static int uring_pool_register(struct uring_ring *r, unsigned count, unsigned flags)
+static int uring_pool_register(struct uring_ring *r, unsigned group, unsigned count, unsigned flags)
 {
     struct uring_pool_reg reg = {.ring_addr = (uintptr_t)r->pool.ring,
                                  .ring_entries = count,
-                                 .bgid = URING_BUFFER_GROUP,
+                                 .bgid = (uint16_t)group,
                                  .flags = (uint16_t)flags};
     int rc = io_uring_register(r->ring.ring_fd, IORING_REGISTER_PBUF_RING, &reg, 1);
 
@@ -321,14 +321,14 @@ static int uring_pool_register(struct uring_ring *r, unsigned count, unsigned fl
 }
 
 /* Is what the kernel calls incremental really so here? It is asked with a pool of one entry that no
- * receive ever uses. */
+ * receive ever uses, in a group of its own: should it stay, it is in nobody's way. */
 static bool uring_pool_can_increment(struct uring_ring *r)
 {
-    int rc = uring_pool_register(r, 1, URING_PBUF_RING_INC);
+    int rc = uring_pool_register(r, URING_TRIAL_GROUP, 1, URING_PBUF_RING_INC);
 
     if (rc < 0)
         return false;
-    io_uring_unregister_buf_ring(&r->ring, URING_BUFFER_GROUP);
+    io_uring_unregister_buf_ring(&r->ring, URING_TRIAL_GROUP);
     return true;
 }
 
@@ -369,7 +369,8 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
         p->base = NULL;
     if (!p->base || (p->incremental && !p->used))
         return uring_fail(why, "memory for the receive buffers", ENOMEM);
-    rc = uring_pool_register(r, p->count, p->incremental ? URING_PBUF_RING_INC : 0);
+    rc = uring_pool_register(r, URING_BUFFER_GROUP, p->count,
+                             p->incremental ? URING_PBUF_RING_INC : 0);
     if (rc < 0)
         return uring_fail(why, "io_uring_register of a buffer ring", -rc);
 

@@ -24,6 +24,7 @@
 #define URING_FEAT_MIN_TIMEOUT     (1u << 15) /* IORING_FEAT_MIN_TIMEOUT, Linux 6.12 */
 
 #define URING_BUFFER_GROUP 0
+#define URING_TRIAL_GROUP  1 /* while features are tried */
 
 /* Who runs the kernel's part of a completion, and when. Best first: a refused one steps down to the
  * next. */
