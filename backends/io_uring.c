@@ -481,14 +481,18 @@ static void uring_complete(struct uring_backend *b, uint64_t user_data, int res,
 }
 
 /*
- * Large answers do not wait for the end of a long turn: their clients would have nothing to do while this turn goes on,
- * and the worker nothing after it. It and its clients would take turns, and sleep in between.
+ * Large answers do not wait for the end of a long turn: their clients would have nothing to do
+ * while this turn goes on, and the worker nothing after it. It and its clients would take turns,
+ * and sleep in between.
  */
 static void uring_submit_early(struct uring_backend *b)
 {
     b->send_bytes = 0;
+    if (io_uring_sq_ready(&b->r.ring) == 0)
+        return; /* the queue was full and has been submitted for that */
     uring_stats(b)->enters++;
-    io_uring_submit(&b->r.ring); /* what it leaves is submitted when the turn is over */
+    if (io_uring_submit(&b->r.ring) < 0)
+        uring_stats(b)->engine_errors++; /* what it leaves is submitted when the turn is over */
 }
 
 /* Work off the completions that are there now; those that upcalls bring about are for the next
@@ -526,7 +530,11 @@ static int uring_enter(struct uring_backend *b, int64_t timeout_ms)
 
     b->send_bytes = 0;
     uring_stats(b)->enters++;
-    if (timeout_ms == 0)
+    /*
+     * Completions of what was submitted early are there already, and nobody would wait. But only
+     * who asks for events lets the kernel do what it has deferred: receives, accepts, cancels.
+     */
+    if (timeout_ms == 0 || io_uring_cq_ready(ring) > 0)
         rc = io_uring_submit_and_get_events(ring);
     else if (timeout_ms < 0)
         rc = io_uring_submit_and_wait(ring, 1);

@@ -46,6 +46,12 @@ static void uring_accept_cancel(struct uring_backend *b, unsigned index)
         b->listeners_wait = true;
 }
 
+/* Has the accept in flight to go: is none wanted, or none that takes all there is? */
+static bool uring_accept_is_unwanted(const struct uring_listener *l)
+{
+    return l->armed && (!l->wanted || (l->multishot && l->burst < BACKEND_ACCEPT_FREE));
+}
+
 void uring_listeners_retry(struct uring_backend *b)
 {
     b->listeners_wait = false;
@@ -53,7 +59,7 @@ void uring_listeners_retry(struct uring_backend *b)
         struct uring_listener *l = &b->listener[i];
         if (l->wanted && !l->armed)
             uring_accept_arm(b, i);
-        else if (!l->wanted && l->armed && !l->cancelling)
+        else if (uring_accept_is_unwanted(l) && !l->cancelling)
             uring_accept_cancel(b, i);
     }
 }
@@ -103,7 +109,7 @@ void uring_on_accept(struct uring_backend *b, unsigned index, int res, unsigned 
 void uring_on_accept_cancel_missed(struct uring_backend *b, unsigned index)
 {
     b->listener[index].cancelling = false;
-    b->listeners_wait |= b->listener[index].armed && !b->listener[index].wanted;
+    b->listeners_wait |= uring_accept_is_unwanted(&b->listener[index]);
 }
 
 int uring_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst)

@@ -22,8 +22,8 @@
  * little time, so they are as small as measuring shows no difference. Buffers: incremental ones are
  * filled to the last byte, so a few are enough; the others hold one receive each, however small, so
  * there must be as many as receives may complete in a turn. Sends are submitted early from so many
- * bytes on as cost nothing measurable where the worker is busy (json, 512 connections), and keep the
- * clients busy where it is not (json, 64).
+ * bytes on as cost nothing measurable where the worker is busy (json, 512 connections), and keep
+ * the clients busy where it is not (json, 64).
  */
 #define URING_ENTRIES            256
 #define URING_CQ_FACTOR          4

@@ -175,15 +175,24 @@ static void conn_accept_rest(struct core *c, unsigned index)
             return;
         } else if (!backend_accept_goes_on(errno)) {
             c->stats->accept_errors++;
-            break;
+            return;
         }
     }
-    struct pollfd waiting = {.fd = c->listeners[index].fd, .events = POLLIN};
-    if (poll(&waiting, 1, 0) == 0)
-        return;
-    c->stats->limit_drain++;
-    log_limited(LOG_LEVEL_WARN,
-                "listener %u closed with clients waiting: there was no room for them", index);
+}
+
+/* The drain is through with a listener. Others may still accept from one that is shared. */
+static void conn_listener_close(struct core *c, unsigned index)
+{
+    struct core_listener *l = &c->listeners[index];
+    struct pollfd waiting = {.fd = l->fd, .events = POLLIN};
+
+    if (!l->shared && poll(&waiting, 1, 0) > 0) {
+        c->stats->limit_drain++;
+        log_limited(LOG_LEVEL_WARN,
+                    "listener %u closed with clients waiting: there was no room for them", index);
+    }
+    close(l->fd);
+    l->fd = -1;
 }
 
 void conn_on_open(struct core *c, unsigned index, int fd)
@@ -215,8 +224,7 @@ void conn_on_listen_off(struct core *c, unsigned index)
     if (!c->draining || c->listeners[index].fd < 0)
         return;
     conn_accept_rest(c, index); /* who has connected while the engine let go of the listener */
-    close(c->listeners[index].fd);
-    c->listeners[index].fd = -1;
+    conn_listener_close(c, index);
 }
 
 /* ---- upcalls for a connection ---- */
@@ -633,8 +641,7 @@ void conn_drain(struct core *c)
         conn_accept_rest(c, i);
         if (rc == IO_PENDING)
             continue; /* closed by conn_on_listen_off() */
-        close(l->fd);
-        l->fd = -1;
+        conn_listener_close(c, i);
     }
 }
 

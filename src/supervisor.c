@@ -457,7 +457,7 @@ static bool supervisor_on_signal(struct supervisor *s)
  */
 static bool supervisor_is_coming(const struct supervisor *s, unsigned k)
 {
-    return s->state == SUPERVISOR_SERVING && s->worker[k].pid && !s->worker[k].ready;
+    return s->state != SUPERVISOR_STARTING && s->worker[k].pid && !s->worker[k].ready;
 }
 
 /* Milliseconds until something is due, -1: nothing is. */

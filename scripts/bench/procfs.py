@@ -244,23 +244,28 @@ def open_fds(pids):
 
 
 def listens(pids, port):
-    """Does one of the processes listen on the TCP port? None where that cannot be seen."""
+    """Do the processes listen on the TCP port, and nobody else? None where that cannot be seen."""
     wanted = set()
     for name in ("tcp", "tcp6"):
         wanted |= parse_listeners(read_text(f"/proc/net/{name}"), port)
     links = {f"socket:[{inode}]" for inode in wanted}
-    seen = bool(wanted)
+    if not links:
+        return None
+    held = set()
     for pid in pids:
         folder = f"/proc/{pid}/fd"
         try:
-            for fd in os.listdir(folder):
-                if os.readlink(os.path.join(folder, fd)) in links:
-                    return True
+            names = os.listdir(folder)
         except FileNotFoundError:
-            continue  # a process or a descriptor that is gone
+            continue  # a process that is gone
         except OSError:
-            seen = False
-    return False if seen else None
+            return None
+        for name in names:
+            try:
+                held.add(os.readlink(os.path.join(folder, name)))
+            except OSError:
+                continue  # a descriptor that is gone
+    return links <= held
 
 
 def pss_bytes(pids):

@@ -50,6 +50,18 @@ def test_who_listens():
             port = s.getsockname()[1]
             assert procfs.listens([other.pid, os.getpid()], port) is True
             assert procfs.listens([other.pid], port) is False
+        with socket.create_server(("127.0.0.1", 0), reuse_port=True) as s:
+            port = s.getsockname()[1]
+            code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port}), reuse_port=True)"
+            code += "; print(1, flush=True); time.sleep(60)"
+            shares = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+            try:
+                assert shares.stdout.readline()
+                assert procfs.listens([os.getpid()], port) is False
+                assert procfs.listens([os.getpid(), shares.pid], port) is True
+            finally:
+                shares.kill()
+                shares.communicate()
         assert procfs.listens([other.pid, os.getpid()], port) is None
     finally:
         other.kill()

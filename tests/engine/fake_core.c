@@ -269,6 +269,8 @@ void conn_on_sent(struct core *core, int fd, int result)
     c->out += result;
     c->out_len -= (size_t)result;
     fake_flush(fake_current, fd);
+    if (c->again && !c->sending)
+        fake_send(fake_current, fd, c->again, c->again_len);
     if (c->echo && !c->sending) {
         free(c->echo);
         c->echo = NULL;

@@ -33,6 +33,8 @@ struct fake_conn {
     bool open; /* between attach and the end of detach */
     bool receiving, detaching, sending, eof;
     bool detach_in_eof, detach_in_sent;
+    const char *again; /* sent again as soon as it has been sent; NULL: nothing is */
+    size_t again_len;
     enum fake_reaction reaction;
     int err;  /* conn_on_error's */
     char *in; /* all that was received */

@@ -378,6 +378,39 @@ static void send_stream(struct fake *f, bool tcp, size_t len)
     free(data);
 }
 
+/* One connection sends without end, each send from the report of the one before; another's input is
+ * reported all the same, within a few turns. */
+static void test_endless_sends_cost_nobody(void **state)
+{
+    static const char block[2048];
+    char sink[65536];
+    int busy[2], other[2];
+
+    BEGIN(state);
+    fake_pair(true, busy);
+    fake_pair(true, other);
+    struct fake_conn *c = fake_attach(f, busy[0]), *o = fake_attach(f, other[0]);
+    fake_turn(f, 0);
+    c->again = block;
+    c->again_len = sizeof(block);
+    fake_send(f, busy[0], block, sizeof(block));
+    for (unsigned i = 0; i < 20; i++) {
+        peer_write(other[1], o->id, o->in_len, 1);
+        for (unsigned turns = 0; o->in_len <= i; turns++) {
+            assert_true(turns < 50);
+            while (recv(busy[1], sink, sizeof(sink), MSG_DONTWAIT) > 0)
+                continue;
+            fake_turn(f, 1);
+        }
+    }
+    c->again = NULL;
+    fake_settle(f);
+    fake_detach(f, busy[0]);
+    fake_detach(f, other[0]);
+    close(busy[1]);
+    close(other[1]);
+}
+
 static void test_send(void **state)
 {
     BEGIN(state);
@@ -922,6 +955,7 @@ int main(void)
         TEST(test_pause),
         TEST(test_slow_reader_costs_nobody),
         TEST(test_send),
+        TEST(test_endless_sends_cost_nobody),
         TEST(test_send_to_nobody),
         TEST(test_echo),
         TEST(test_detach),

@@ -2,10 +2,10 @@
 /*
  * shim.c - an LD_PRELOAD library that makes system calls of the server fail.
  *
- *   BIVALVE_FAULT_AT=N       exactly the N-th call that can fail does (from 1), over the whole process
+ *   BIVALVE_FAULT_AT=N       exactly the N-th call that can fail does (from 1), of the process
  *   BIVALVE_FAULT_RATE=R     of a thousand calls R fail, drawn from BIVALVE_FAULT_SEED
- *   BIVALVE_FAULT_KIND=K     which of the call's ways to fail (0, 1, ...; taken modulo their number);
- *                            RATE draws it
+ *   BIVALVE_FAULT_KIND=K     which of the call's ways to fail (0, 1, ...; taken modulo their
+ *                            number); RATE draws it
  *   BIVALVE_FAULT_CALLS=a,b  only these calls; default all
  *   BIVALVE_FAULT_ALONE=1    forked children are spared: the probe of the engines
  *   BIVALVE_FAULT_LOG=FILE   a line for each fault is appended there
