@@ -1,119 +1,245 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim_uring.c - the part of the shim that makes operations of an io_uring fail.
+ * shim_uring.c - an LD_PRELOAD library that makes io_uring's operations fail, and liburing's calls.
  *
- * What is queued passes through liburing's functions that submit. There an operation is turned into
- * one that does nothing and completes with the error chosen (IORING_OP_NOP with an injected result,
- * Linux 6.10): the kernel itself reports it, without IORING_CQE_F_MORE, as it would any failure. A
- * short send is a real one, of one byte. Names are op_accept, op_recv, op_send, op_cancel, op_read;
- * and io_uring_submit for a submission of which the kernel takes nothing.
+ * Which, and how, is said by the environment: see fault.h. The calls are
  *
- * A ring that is restricted would not do nothing either: registering restrictions is refused.
+ *   uring_accept, uring_recv, uring_send, uring_cancel, uring_wake (the read of an eventfd)
+ *   uring_submit       any of the submitting functions: nothing is submitted, or ("short") a part
+ *   uring_queue_init, uring_register, uring_register_ring_fd, uring_unregister_buf_ring,
+ *   uring_probe_ring, uring_sync_cancel
+ *
+ * An operation is caught when it is submitted: its entry is made a NOP that completes with the
+ * result wanted (IORING_NOP_INJECT_RESULT, Linux 6.10), so what the engine reaps comes from the
+ * kernel, in the kernel's order, and never both from the operation and from its fault. "Short" and
+ * "once" let the operation run, for one byte, or no longer multishot.
+ *
+ * With BIVALVE_FAULT_PROBE=1 the program does not run: status 0 if all that works here, or 77 and
+ * why not on standard output.
  */
 #define _GNU_SOURCE
-#include <stdbool.h>
-#include <string.h>
-
 #include <liburing.h>
 
-#include "shim.h"
+#include "fault.h"
 
-#define NOP_INJECT_RESULT 1u /* IORING_NOP_INJECT_RESULT, not in the headers of liburing 2.3 */
+#define PROBE_RESULT EXDEV
 
-static void shim_fail(struct io_uring_sqe *sqe, int err)
+/* Newer than the headers of liburing 2.3. */
+#define NOP_INJECT_RESULT 1u /* IORING_NOP_INJECT_RESULT */
+
+/* Make the entry complete with -err, and nothing else of it happen. */
+static void entry_fail(struct io_uring_sqe *sqe, int err)
 {
     uint64_t user_data = sqe->user_data;
 
-    memset(sqe, 0, sizeof(*sqe));
+    memset(sqe, 0, sizeof(*sqe)); /* buffer selection, multishot and the like are not for a NOP */
     sqe->opcode = IORING_OP_NOP;
     sqe->fd = -1;
-    sqe->rw_flags = NOP_INJECT_RESULT; /* nop_flags */
-    sqe->len = (unsigned)-err;
+    sqe->rw_flags = (int)NOP_INJECT_RESULT;
+    sqe->len = (uint32_t)-err;
     sqe->user_data = user_data;
 }
 
-static void shim_operation(struct io_uring_sqe *sqe)
+static void entry_pick(struct io_uring_sqe *sqe)
 {
     int what = FAULT_NONE;
 
     switch (sqe->opcode) {
     case IORING_OP_ACCEPT:
-        what = fault_pick("op_accept", WAYS(EMFILE, ENFILE, ENOMEM, ENOBUFS, ECONNABORTED, EINTR));
+        what = fault_pick("uring_accept", WAYS(EMFILE, ENFILE, ENOMEM, ENOBUFS, ECONNABORTED, EINTR,
+                                               EAGAIN, EPROTO, FAULT_ONCE));
+        if (what == FAULT_ONCE)
+            sqe->ioprio &= (uint16_t)~IORING_ACCEPT_MULTISHOT;
         break;
     case IORING_OP_RECV:
-        what = fault_pick("op_recv", WAYS(ENOBUFS, ECONNRESET, EINTR, ENOMEM, EAGAIN, ETIMEDOUT));
+        what = fault_pick("uring_recv", WAYS(ENOBUFS, ENOMEM, ECONNRESET, EINTR, EAGAIN, ETIMEDOUT,
+                                             FAULT_SHORT, FAULT_ONCE));
+        if (what < 0)
+            sqe->ioprio &= (uint16_t)~IORING_RECV_MULTISHOT;
+        if (what == FAULT_SHORT)
+            sqe->len = 1;
         break;
     case IORING_OP_SEND:
-        what = fault_pick("op_send", WAYS(FAULT_SHORT, ECONNRESET, EPIPE, ENOBUFS, ENOMEM, EINTR));
+        what = fault_pick("uring_send",
+                          WAYS(ENOMEM, ENOBUFS, ECONNRESET, EPIPE, EINTR, EAGAIN, FAULT_SHORT));
+        if (what == FAULT_SHORT)
+            sqe->len = 1;
         break;
-    case IORING_OP_ASYNC_CANCEL: what = fault_pick("op_cancel", WAYS(ENOENT, EALREADY)); break;
-    case IORING_OP_READ: what = fault_pick("op_read", WAYS(EINTR, ENOMEM)); break;
+    case IORING_OP_ASYNC_CANCEL:
+        /* Nothing is found, or something too far gone. What was to be cancelled runs on, as what
+         * the kernel finds so may do for a moment: the engine has to see to it that it ends. */
+        what = fault_pick("uring_cancel", WAYS(ENOENT, EALREADY));
+        break;
+    case IORING_OP_READ: what = fault_pick("uring_wake", WAYS(EINTR, EAGAIN, ENOMEM)); break;
     default: break;
     }
-    if (what == FAULT_SHORT)
-        sqe->len = 1;
-    else if (what != FAULT_NONE)
-        shim_fail(sqe, what);
+    if (what > 0)
+        entry_fail(sqe, what);
 }
 
-/* 0, or -errno: nothing is submitted this time. */
-static int shim_submission(struct io_uring *ring)
+/* Pick among the entries that are about to be submitted, all of which or the first `most`. */
+static void entries_pick(struct io_uring *ring, unsigned most)
 {
-    if (ring->sq.sqe_head != ring->sq.sqe_tail) {
-        int what = fault_pick("io_uring_submit", WAYS(EAGAIN, EBUSY, ENOMEM, EINTR));
-        if (what != FAULT_NONE)
-            return -what;
-    }
-    for (unsigned i = ring->sq.sqe_head; i != ring->sq.sqe_tail; i++)
-        shim_operation(&ring->sq.sqes[i & *ring->sq.kring_mask]);
-    return 0;
+    const struct io_uring_sq *sq = &ring->sq;
+
+    for (unsigned at = sq->sqe_head; at != sq->sqe_tail && most > 0; at++, most--)
+        entry_pick(&sq->sqes[at & sq->ring_mask]);
 }
 
-#define SUBMIT(name, ...)              \
-    REAL(name);                        \
-    int error = shim_submission(ring); \
-    return error ? error : real(__VA_ARGS__)
+/* Submit only the first part, as a kernel does that ran out of memory on the way; it does not wait
+ * then, either. */
+static int submit_part(struct io_uring *ring)
+{
+    __typeof__(io_uring_submit) *submit =
+        (__typeof__(io_uring_submit) *)dlsym(RTLD_NEXT, "io_uring_submit");
+    unsigned tail = ring->sq.sqe_tail, part = (tail - ring->sq.sqe_head) / 2;
+
+    entries_pick(ring, part);
+    ring->sq.sqe_tail = ring->sq.sqe_head + part;
+    int rc = submit(ring);
+    ring->sq.sqe_tail = tail;
+    return rc;
+}
+
+/* What the submitting functions begin with. True: that was all, and *rc the result. */
+static bool submit_fault(struct io_uring *ring, int *rc)
+{
+    bool many = ring->sq.sqe_tail - ring->sq.sqe_head > 1;
+    int what = fault_pick("uring_submit", many ? WAYS(EINTR, EAGAIN, EBUSY, ENOMEM, FAULT_SHORT)
+                                               : WAYS(EINTR, EAGAIN, EBUSY, ENOMEM));
+
+    if (what == FAULT_NONE) {
+        entries_pick(ring, UINT32_MAX);
+        return false;
+    }
+    *rc = what == FAULT_SHORT ? submit_part(ring) : -what;
+    return true;
+}
 
 int io_uring_submit(struct io_uring *ring)
 {
-    SUBMIT(io_uring_submit, ring);
+    int rc;
+
+    REAL(io_uring_submit);
+    return submit_fault(ring, &rc) ? rc : real(ring);
 }
 
-int io_uring_submit_and_wait(struct io_uring *ring, unsigned n)
+int io_uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr)
 {
-    SUBMIT(io_uring_submit_and_wait, ring, n);
+    int rc;
+
+    REAL(io_uring_submit_and_wait);
+    return submit_fault(ring, &rc) ? rc : real(ring, wait_nr);
 }
 
 int io_uring_submit_and_get_events(struct io_uring *ring)
 {
-    SUBMIT(io_uring_submit_and_get_events, ring);
+    int rc;
+
+    REAL(io_uring_submit_and_get_events);
+    return submit_fault(ring, &rc) ? rc : real(ring);
 }
 
-int io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned n,
-                                     struct __kernel_timespec *ts, sigset_t *mask)
+int io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe_ptr,
+                                     unsigned wait_nr, struct __kernel_timespec *ts,
+                                     sigset_t *sigmask)
 {
-    SUBMIT(io_uring_submit_and_wait_timeout, ring, cqe, n, ts, mask);
+    int rc;
+
+    REAL(io_uring_submit_and_wait_timeout);
+    if (!submit_fault(ring, &rc))
+        return real(ring, cqe_ptr, wait_nr, ts, sigmask);
+    *cqe_ptr = NULL;
+    return rc;
 }
+
+/* ---- at the start and at the end ---- */
+
+#define FAIL_WITH(call, ways, result)       \
+    do {                                    \
+        int what_ = fault_pick(call, ways); \
+        if (what_ > 0)                      \
+            return result;                  \
+    } while (0)
 
 int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
 {
     REAL(io_uring_queue_init_params);
-    int what = fault_pick("io_uring_setup", WAYS(ENOMEM, EMFILE, EPERM, ENOSYS));
-    return what == FAULT_NONE ? real(entries, ring, p) : -what;
+    FAIL_WITH("uring_queue_init", WAYS(ENOMEM, EPERM, ENOSYS, EMFILE, ENFILE), -what_);
+    return real(entries, ring, p);
 }
 
-int io_uring_register(unsigned fd, unsigned opcode, const void *arg, unsigned count)
+int io_uring_register(unsigned fd, unsigned opcode, const void *arg, unsigned nr_args)
 {
     REAL(io_uring_register);
-    if (opcode == IORING_REGISTER_RESTRICTIONS)
+    if (opcode == IORING_REGISTER_RESTRICTIONS) /* a restricted ring would not do nothing */
         return -EINVAL;
-    int what = fault_pick("io_uring_register", WAYS(ENOMEM, EINVAL));
-    return what == FAULT_NONE ? real(fd, opcode, arg, count) : -what;
+    FAIL_WITH("uring_register", WAYS(ENOMEM, EPERM, ENOSYS, EINVAL), -what_);
+    return real(fd, opcode, arg, nr_args);
 }
 
 int io_uring_register_ring_fd(struct io_uring *ring)
 {
     REAL(io_uring_register_ring_fd);
-    int what = fault_pick("io_uring_register_ring_fd", WAYS(ENOMEM, EINVAL));
-    return what == FAULT_NONE ? real(ring) : -what;
+    FAIL_WITH("uring_register_ring_fd", WAYS(ENOMEM, EPERM, EINVAL, EBUSY), -what_);
+    return real(ring);
+}
+
+int io_uring_unregister_buf_ring(struct io_uring *ring, int bgid)
+{
+    REAL(io_uring_unregister_buf_ring);
+    FAIL_WITH("uring_unregister_buf_ring", WAYS(ENOENT, EINVAL), -what_);
+    return real(ring, bgid);
+}
+
+struct io_uring_probe *io_uring_get_probe_ring(struct io_uring *ring)
+{
+    REAL(io_uring_get_probe_ring);
+    FAIL_WITH("uring_probe_ring", WAYS(ENOMEM, EPERM), NULL);
+    return real(ring);
+}
+
+int io_uring_register_sync_cancel(struct io_uring *ring, struct io_uring_sync_cancel_reg *reg)
+{
+    REAL(io_uring_register_sync_cancel);
+    FAIL_WITH("uring_sync_cancel", WAYS(ENOENT, ETIME, ENOMEM), -what_);
+    return real(ring, reg);
+}
+
+/* ---- does it work here? ---- */
+
+/* The reason why not, or NULL. */
+static const char *probe(void)
+{
+    __typeof__(io_uring_queue_init_params) *open_ring =
+        (__typeof__(io_uring_queue_init_params) *)dlsym(RTLD_NEXT, "io_uring_queue_init_params");
+    __typeof__(io_uring_submit_and_wait) *submit =
+        (__typeof__(io_uring_submit_and_wait) *)dlsym(RTLD_NEXT, "io_uring_submit_and_wait");
+    struct io_uring_params p = {0};
+    struct io_uring ring;
+
+    if (!open_ring || !submit)
+        return "liburing is no shared library of this program";
+    if (open_ring(2, &ring, &p) < 0)
+        return "no io_uring";
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+    if (!sqe)
+        return "no place in an empty ring";
+    entry_fail(sqe, PROBE_RESULT);
+    if (submit(&ring, 1) != 1)
+        return "cannot submit";
+    const struct io_uring_cqe *cqe = &ring.cq.cqes[*ring.cq.khead & *ring.cq.kring_mask];
+    return cqe->res == -PROBE_RESULT ? NULL
+                                     : "the kernel has no IORING_NOP_INJECT_RESULT (Linux 6.10)";
+}
+
+__attribute__((constructor)) static void probe_if_asked(void)
+{
+    if (!fault_env("BIVALVE_FAULT_PROBE"))
+        return;
+    const char *why = probe();
+    if (why)
+        printf("%s\n", why);
+    fflush(stdout);
+    _exit(why ? 77 : 0);
 }

@@ -7,13 +7,12 @@ ends with status 0 on SIGTERM, and has everything back.  A start may fail instea
 and a reason.
 
 BIVALVE_FAULT_STEP=N tries every N-th call only (default 1), BIVALVE_FAULT_SEEDS=N so many random
-runs (default 8).  io_uring's operations are not calls of the C library: tests/faults/shim_uring.c
-turns what is queued into operations that the kernel reports as failed.
+runs (default 8).  io_uring's operations are not calls of the C library: for them there is
+test_uring_faults.py.
 """
 
 import errno
 import os
-import platform
 import re
 import socket
 import subprocess
@@ -38,30 +37,16 @@ SCRIPT = [
 ]
 
 
-# What shim_uring.c can do to each operation.
-OPERATIONS = {
-    "op_accept": {"EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EINTR"},
-    "op_recv": {"ENOBUFS", "ECONNRESET", "EINTR", "ENOMEM", "EAGAIN", "ETIMEDOUT"},
-    "op_send": {"short", "ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM", "EINTR"},
-    "op_cancel": {"ENOENT", "EALREADY"},
-    "op_read": {"EINTR", "ENOMEM"},
-    "io_uring_submit": {"EAGAIN", "EBUSY", "ENOMEM", "EINTR"},
-}
-
-
 def shim(tmp):
     """The shim, built by the build system, or here where it was not."""
     built = os.path.join(os.environ.get("BUILDDIR", ""), "tests", "faults", "shim.so")
     if os.path.exists(built):
         return built
     out = os.path.join(tmp, "shim.so")
-    here = os.path.dirname(os.path.abspath(__file__))
-    sources = [os.path.join(here, "shim.c")]
-    if "io_uring" in wire.run("--version").stdout:
-        sources.append(os.path.join(here, "shim_uring.c"))
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim.c")
     cc = os.environ.get("CC", "cc").split()
-    if subprocess.run(cc + ["-O1", "-shared", "-fPIC", "-o", out] + sources + ["-ldl"]).returncode:
-        pytest.skip("no C compiler, or no liburing, to build tests/faults/shim*.c with")
+    if subprocess.run(cc + ["-O1", "-shared", "-fPIC", "-o", out, source, "-ldl"]).returncode:
+        pytest.skip("no C compiler to build tests/faults/shim.c with")
     return out
 
 
@@ -161,39 +146,6 @@ def test_each_call_fails_once(engine, preload, tmp_path):
                                    for n, f, why in problems[:10])
 
 
-def test_each_operation_fails_each_way(preload, tmp_path):
-    """Early ones and late ones of every operation of the io_uring engine, with every error."""
-    if "io_uring" not in wire.engines()[0]:
-        pytest.skip("io_uring is not compiled in, or does not run here")
-    release = tuple(int(n) for n in re.findall(r"\d+", platform.release())[:2])
-    if release < (6, 10):
-        pytest.skip("Linux %s cannot inject results of operations" % platform.release())
-    want = reference("io_uring")
-    tries = [(op, kind, nth) for op, ways in OPERATIONS.items()
-             for kind in range(len(ways)) for nth in (1, 2, 5)]
-
-    def attempt(one):
-        op, kind, nth = one
-        log = str(tmp_path / ("%s-%d-%d" % one))
-        try:
-            run_one("io_uring", environment(preload, log, at=nth, kind=kind, calls=op,
-                                            alone=1), want)
-        except Exception as e:
-            return one, fired(log), "%s: %s" % (type(e).__name__, e)
-        return one, fired(log), None
-
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        results = list(pool.map(attempt, tries))
-    met = {}
-    for _, faults, _ in results:
-        for line in faults:
-            met.setdefault(line.split()[2], set()).add(line.split()[3])
-    assert met == OPERATIONS
-    problems = [r for r in results if r[2]]
-    assert not problems, "\n".join("%s way %d, number %d (%s): %s" % (r[0] + ("; ".join(r[1]), r[2]))
-                                   for r in problems[:10])
-
-
 def test_calls_fail_at_random(engine, preload, tmp_path):
     want = reference(engine)
     seeds = int(os.environ.get("BIVALVE_FAULT_SEEDS", "8"))
@@ -202,8 +154,7 @@ def test_calls_fail_at_random(engine, preload, tmp_path):
         log = str(tmp_path / ("random-%d" % seed))
         env = environment(preload, log, rate=30, seed=seed,
                           calls="accept4,recv,send,close,shutdown,epoll_ctl,epoll_wait,mmap,"
-                                "madvise,op_accept,op_recv,op_send,op_cancel,op_read,"
-                                "io_uring_submit")
+                                "madvise")
         try:
             run_one(engine, env, want, rounds=10)
         except Exception as e:
