@@ -1,57 +1,126 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * backend.h - the contract between the core and an I/O engine. This is the only place where it is
- * written down.
+ * backend.h - the contract between the core and an I/O backend. This is the only place where it is
+ * written down; tests/backend holds every backend to it, sentence by sentence.
  *
- * Three rules make a readiness engine (epoll) and a completion engine (io_uring) the same to the
+ * Three rules make a readiness backend (epoll) and a completion backend (io_uring) the same to the
  * core:
  *
- *   1. The core owns state, buffers, timers, limits, statistics and the closing of fds. An engine
+ *   1. The core owns state, buffers, timers, limits, statistics and the closing of fds. A backend
  *      only moves bytes and reports.
- *   2. Calls down never call up. Calls up happen only inside wait(). (Asserted on both sides:
- *      backend_upcall_begin().)
- *   3. Input is borrowed until the upcall returns. Output is lent until its completion has been
+ *   2. Calls down never call up, and calls up happen only inside wait(). The backend_*() wrappers
+ *      below assert both for every backend.
+ *   3. Input is borrowed until the upcall returns. Output is frozen until its completion has been
  *      reported.
  *
  * A connection's life at the seam:
  *
- *      conn_on_open -> attach -> { conn_on_input | send -> conn_on_sent | recv_ctl }*
- *                   -> detach [-> conn_on_detached] -> close(2)
+ *      accepted() or connect() -> connected()
+ *            -> attach -> { input() | send -> sent() | recv_ctl }*
+ *            -> detach [-> detached()] -> close(2)
  *
- * Connections are named by fd. Between attach() and the end of detach() an engine keeps what it
- * needs in its private part of the slot (slot_priv(), ops->slot_priv_size bytes, zeroed at accept).
- * During any upcall for an fd the core may call any per-connection member for that fd, and after it
- * has returned the connection may be gone and the fd reused: an engine looks at nothing of that
- * slot after an upcall that it has not checked anew (the generation tells).
+ * Connections are named by fd. The core takes the slot of an fd before it calls attach() or
+ * connect(), and keeps it until detach() is complete. In between a backend keeps what it needs in
+ * its private part of the slot (slot_priv(), ops->slot_priv_size bytes, zero when the slot is
+ * taken). It reads `gen` of a slot and nothing else.
+ *
+ * From an upcall the core may call any member but wait(), close() and probe(), for any connection
+ * and any listener: it may detach the connection that the upcall is about, whose fd may then be
+ * closed and used again before the upcall returns. So after an upcall a backend relies on nothing
+ * of a slot or a listener that it has not looked at anew (the generation tells).
  */
 #ifndef BIVALVE_BACKEND_H
 #define BIVALVE_BACKEND_H
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
+#include "segment.h"
 #include "slot.h"
 #include "stats.h"
+#include "util.h"
 
-struct core;
+/* Of this contract: it grows with every change that a backend's author has to know of. */
+#define BACKEND_VERSION 2
 
-#define IO_PENDING 0x40000000 /* send(), detach(): not finished; an upcall will report it */
+#define IO_PENDING 0x40000000 /* send(), detach(), listen_ctl(): an upcall will report the end */
 
-#define BACKEND_TEXT_MAX    512
-#define BACKEND_ACCEPT_FREE 64 /* listen_ctl(): a burst of so many need not be kept */
+#define BACKEND_TEXT_MAX      512
+#define BACKEND_LISTENERS_MAX 64
+#define BACKEND_SEGMENTS_MAX  16         /* of one send() */
+#define BACKEND_BURST_ANY     UINT32_MAX /* listen_ctl(): as many as there are */
 
-/* What an engine is opened with. */
+/*
+ * Whom a backend reports to. `arg` is backend_config.arg. Called inside wait() alone, through the
+ * backend_on_*() wrappers.
+ */
+struct backend_events {
+    /*
+     * Listener `index` accepted `fd`, which is non-blocking and close-on-exec. It is the core's
+     * from now on: the core attaches or closes it. accept_room has been counted down already.
+     */
+    void (*accepted)(void *arg, unsigned index, int fd);
+
+    /*
+     * accept(2) on listener `index` failed with `err`, a positive errno. Every error but EAGAIN
+     * and EINTR is reported, one upcall for each. Unless the core turns the listener off, the
+     * backend goes on with it, at the next wait() at the earliest.
+     */
+    void (*accept_failed)(void *arg, unsigned index, int err);
+
+    /* listen_ctl(off), which returned IO_PENDING, is complete. */
+    void (*listen_off)(void *arg, unsigned index);
+
+    /*
+     * connect() has ended: err is 0, or a positive errno. The backend has forgotten the fd; the
+     * core attaches or closes it.
+     */
+    void (*connected)(void *arg, int fd, int err);
+
+    /* `len` (1..recv_buffer_bytes) bytes have arrived; borrowed until the return. */
+    void (*input)(void *arg, int fd, const char *data, size_t len);
+
+    /*
+     * The peer will send no more. Receiving is off. recv_ctl(on) makes the backend look once more,
+     * and report what it finds: input (there can be some behind an end that the core made itself,
+     * by shutdown(SHUT_RD)), or the end again.
+     */
+    void (*eof)(void *arg, int fd);
+
+    /*
+     * Receiving failed, `err` is a positive errno. Receiving is off and stays so: the core detaches
+     * the connection, now or later. A failing send is reported by send() or sent() instead.
+     */
+    void (*failed)(void *arg, int fd, int err);
+
+    /*
+     * The send() that returned IO_PENDING has ended: the bytes of it that were taken (0 to all of
+     * them), or -errno. With 0 nothing was taken but there is room now: the core sends again what
+     * there is to send.
+     */
+    void (*sent)(void *arg, int fd, int result);
+
+    /*
+     * detach(), which returned IO_PENDING, is complete. The core closes the fd before it returns.
+     */
+    void (*detached)(void *arg, int fd);
+};
+
+/* What a backend is opened with. */
 struct backend_config {
-    struct core *core; /* handed back in every upcall */
-    /* built with this engine's slot_priv_size; outlives the engine */
+    struct backend_events events;
+    void *arg; /* handed back in every upcall */
+    /* built with this backend's slot_priv_size; outlives the backend */
     struct slot_table *slots;
-    struct stats *stats; /* where the engine counts */
+    struct stats *stats; /* where the backend counts */
     /* what stood behind the colon in --backend NAME:VARIANT, or NULL */
     const char *variant;
-    uint32_t recv_buffer_bytes; /* the most one conn_on_input() may carry */
+    uint32_t recv_buffer_bytes; /* the most one input() may carry */
     uint32_t connections_max;   /* to size queues by */
 };
 
@@ -65,26 +134,51 @@ struct backend_probe {
     char hint[BACKEND_TEXT_MAX]; /* the likely cause and the way out; may be empty */
 };
 
-/* An open engine; the first member of the engine's own structure. */
+/* An open backend; the first member of the backend's own structure. */
 struct backend {
     const struct backend_ops *ops;
     struct backend_config cfg;
+
+    /*
+     * How many connections may yet be accepted, on all listeners together. The core sets it before
+     * it turns listeners on and whenever a connection ends; a backend counts it down by
+     * backend_on_accepted() and accepts nothing while it is 0. The core turns all listeners off
+     * when it has become 0, and on again later.
+     */
+    uint32_t accept_room;
+
+    /* Bytes of input that it keeps for connections whose receiving is off: they count as buffers
+     * of those (--max-buffer-bytes). */
+    size_t held_bytes;
+
+    bool in_wait; /* upcalls are allowed; the wrappers' own */
+    bool in_call; /* a member other than wait() is running: none is; the wrappers' own */
 };
 
 struct backend_ops {
-    const char *name;      /* as in --backend */
-    size_t slot_priv_size; /* bytes of engine state a connection, a multiple of 16 */
+    unsigned contract; /* BACKEND_VERSION when it was written */
+    const char *name;  /* as in --backend */
+
+    /* Bytes of backend state a connection: a multiple of 16, or 0. */
+    size_t slot_priv_size;
+
+    /* For --help, one line without its end: "libev (epoll), or libev:epoll|poll|select". */
+    const char *help;
+
+    /* Names of its own counters, stats->backend[] in this order; NULL-terminated. */
+    const char *const *counters;
+
+    /* System calls (SYS_*) that it makes inside wait() and the other calls beyond read, write,
+     * close and those on sockets; terminated by -1. For the sandbox. */
+    const int *syscalls;
 
     /*
-     * What may stand behind the colon of --backend NAME:VARIANT, NULL-terminated; NULL: left to
-     * open() to judge.
+     * Is it a variant of this backend? Pure. 0, or -EINVAL with one line in `error`
+     * (BACKEND_TEXT_MAX bytes), worded to follow "--backend NAME:VARIANT: ".
      */
-    const char *const *variants;
+    int (*check_variant)(const char *variant, char *error);
 
-    /*
-     * The library it was built with and runs on, "libev 4.33", into out. No engine needs to be
-     * open.
-     */
+    /* The library it runs on, "libev 4.33", or the kernel interface, into out. */
     void (*version)(char *out, size_t out_size);
 
     /*
@@ -94,62 +188,84 @@ struct backend_ops {
     void (*probe)(const char *variant, struct backend_probe *out);
 
     /*
-     * Open an engine in the process that will use it. 0 and *be, or -errno with one line in `error`
-     * (BACKEND_TEXT_MAX bytes) that names the cause and the way out.
+     * Open a backend in the process that will use it. 0 and *be, or -errno with one line in `error`
+     * (BACKEND_TEXT_MAX bytes) that names the cause and the way out, and nothing left behind.
      */
     int (*open)(const struct backend_config *cfg, struct backend **be, char *error);
 
-    /* No connection is attached and no listener armed any more (or the process is about to end). */
+    /*
+     * No connection is attached or connecting and no listener is on any more, or the process is
+     * about to end.
+     */
     void (*close)(struct backend *be);
 
-    /*
-     * Features of the open engine as one line, "epoll" or "multishot, defer_taskrun, ...", into
-     * out.
-     */
+    /* What the open backend runs with, as one line, into out: true of what it does now. */
     void (*describe)(struct backend *be, char *out, size_t out_size);
 
     /*
-     * Accept on listener fd `lfd` and report conn_on_open() with `index`, or stop. `burst` bounds
-     * the accepts of one turn; from BACKEND_ACCEPT_FREE on an engine may take all that the listener
-     * has. After `off`, connections accepted already may still be reported by the next wait()s; the
-     * listener may be closed once listen_ctl(off) has returned 0 or conn_on_listen_off() has been
-     * called after IO_PENDING. New sockets are non-blocking and close-on-exec.
+     * Accept on listener fd `lfd`, at most `burst` connections an iteration and never more than
+     * accept_room, and report accepted() with `index` (below BACKEND_LISTENERS_MAX); or stop.
+     *
+     * on: 0, or -errno. On already: `burst` is replaced. An off that is pending is called off.
+     * off: 0 at once, or IO_PENDING: connections that were accepted before are still reported, and
+     * then listen_off() once; the listener may be closed then. Off already: 0, or IO_PENDING while
+     * that is pending.
+     * Never moves bytes of the listener itself; a listener that was shut down or closed under the
+     * backend by another process is reported by accept_failed().
      */
-    int (*listen_ctl)(struct backend *be, unsigned index, int lfd, bool on, unsigned burst);
+    int (*listen_ctl)(struct backend *be, unsigned index, int lfd, bool on, uint32_t burst);
 
     /*
-     * Start receiving on a connection that conn_on_open() has just reported. 0 or -errno (the core
-     * then closes the fd).
+     * Begin to connect a new non-blocking stream socket. 0: connected() will report; or -errno at
+     * once, and nothing is reported. `addr` is the caller's and is copied if need be.
+     */
+    int (*connect)(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len);
+
+    /*
+     * Start receiving on a connected, non-blocking stream socket. 0 or -errno (the core then closes
+     * the fd).
      */
     int (*attach)(struct backend *be, int fd);
 
     /*
-     * Stop or resume receiving. After `off` no conn_on_input(), conn_on_eof() or receive error is
-     * reported until `on`: an engine that has received more already keeps it, in order, and hands
-     * it over after `on` (in wait(), by rule 2). Setting what is set already does nothing.
+     * Turn receiving off or on. After `off` no input(), eof() or failed() is reported until `on`: a
+     * backend that has received more already keeps it, in order, and hands it over after `on` (in
+     * wait(), by rule 2). Setting what is set already does nothing.
      */
     void (*recv_ctl)(struct backend *be, int fd, bool on);
 
     /*
-     * Send `len` bytes (len > 0), one send at a time a connection. Returns the bytes taken now
-     * (1..len), or IO_PENDING: the range is frozen until exactly one conn_on_sent(), or -errno.
-     * Short counts are the core's to handle.
+     * Send 1 to BACKEND_SEGMENTS_MAX segments, in order; one send at a time a connection. Returns
+     * the bytes taken now (1 to all of them), or IO_PENDING: what the segments point to is frozen
+     * until exactly one sent(); or -errno. The array itself is the caller's again at once. Short
+     * counts are the core's to handle. A file that ends before offset + len is -EIO. (SIGPIPE has
+     * to be ignored by the program: sendfile(2) raises it.)
      */
-    int (*send)(struct backend *be, int fd, const char *buf, size_t len);
+    int (*send)(struct backend *be, int fd, const struct backend_segment *segments, unsigned count);
 
     /*
-     * Stop everything for fd; nothing is reported for it any more but, after IO_PENDING, exactly
-     * one conn_on_detached(). 0: nothing is in flight. A lent range is given back by the 0 or by
-     * conn_on_detached(). Input that was received but not handed over is dropped.
+     * Stop everything for fd: receiving, a send or a connect in flight. Nothing is reported for it
+     * any more but, after IO_PENDING, exactly one detached(). 0: nothing is in flight. Memory and
+     * files of a send in flight are the core's again with the 0 or with detached(); how much of it
+     * went out is not told. Input that was received but not handed over is dropped.
      */
     int (*detach)(struct backend *be, int fd);
 
     /*
-     * Make upcalls for what has happened; wait for something to happen, at most timeout_ms (-1: for
-     * ever, 0: not at all). Returns after at least one event, the timeout, a wake() or a signal: 0,
-     * or -errno when the engine is broken beyond use.
+     * Make upcalls for what has happened; wait for something to happen, at most timeout_us
+     * microseconds (-1: for ever, 0: not at all). Returns after at least one event, the timeout, a
+     * wake() or a signal: 0, or -errno when the backend is broken beyond use. A timeout may end
+     * late by what the system call rounds up to (a millisecond at most), never early but for an
+     * event.
      */
-    int (*wait)(struct backend *be, int64_t timeout_ms);
+    int (*wait)(struct backend *be, int64_t timeout_us);
+
+    /*
+     * Give memory back to the kernel that a load needed which is over; outside wait(), about once a
+     * second at most, and only when connections have ended. The bytes given back. NULL: it keeps
+     * nothing that it could.
+     */
+    size_t (*trim)(struct backend *be);
 
     /*
      * Make the current or next wait() return soon. Async-signal-safe; the only member that may be
@@ -158,57 +274,135 @@ struct backend_ops {
     void (*wake)(struct backend *be);
 };
 
-/*
- * Does this error of accept(2) concern only a client that is gone already, and not the listener?
- * The next may be well.
- */
-static inline bool backend_accept_goes_on(int err)
+/* ---- calls down, by the core; each as the member of the same name ---- */
+
+static inline void backend_call_begin(struct backend *be)
 {
-    switch (err) {
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
-    case EPERM: /* a firewall's word */ return true;
-    default: return false;
-    }
+    assert(!be->in_call);
+    be->in_call = true;
 }
 
-/* ---- upcalls: called by engines inside wait(), implemented in src/conn.c ---- */
+static inline int backend_listen_ctl(struct backend *be, unsigned index, int lfd, bool on,
+                                     uint32_t burst)
+{
+    backend_call_begin(be);
+    int rc = be->ops->listen_ctl(be, index, lfd, on, burst);
+    be->in_call = false;
+    return rc;
+}
 
-/*
- * Listener `index` accepted `fd` (non-blocking, close-on-exec). The core attaches it or closes it.
- */
-void conn_on_open(struct core *c, unsigned index, int fd);
+static inline int backend_connect(struct backend *be, int fd, const struct sockaddr *addr,
+                                  socklen_t len)
+{
+    backend_call_begin(be);
+    int rc = be->ops->connect(be, fd, addr, len);
+    be->in_call = false;
+    return rc;
+}
 
-/*
- * Accepting failed with `err` (positive errno). ECONNABORTED and its like are not reported. The
- * engine has stopped accepting on that listener when `stopped`; the core will say when to go on.
- */
-void conn_on_accept_error(struct core *c, unsigned index, int err, bool stopped);
+static inline int backend_attach(struct backend *be, int fd)
+{
+    backend_call_begin(be);
+    int rc = be->ops->attach(be, fd);
+    be->in_call = false;
+    return rc;
+}
 
-/* listen_ctl(off) is complete, after it returned IO_PENDING. */
-void conn_on_listen_off(struct core *c, unsigned index);
+static inline void backend_recv_ctl(struct backend *be, int fd, bool on)
+{
+    backend_call_begin(be);
+    be->ops->recv_ctl(be, fd, on);
+    be->in_call = false;
+}
 
-/* `len` (1..recv_buffer_bytes) bytes have arrived, borrowed until the return. */
-void conn_on_input(struct core *c, int fd, const char *data, size_t len);
+static inline int backend_send(struct backend *be, int fd, const struct backend_segment *segments,
+                               unsigned count)
+{
+    backend_call_begin(be);
+    int rc = be->ops->send(be, fd, segments, count);
+    be->in_call = false;
+    return rc;
+}
 
-/* The client will send no more. Receiving has stopped. */
-void conn_on_eof(struct core *c, int fd);
+static inline int backend_detach(struct backend *be, int fd)
+{
+    backend_call_begin(be);
+    int rc = be->ops->detach(be, fd);
+    be->in_call = false;
+    return rc;
+}
 
-/* The connection is broken, `err` is a positive errno. The core detaches. */
-void conn_on_error(struct core *c, int fd, int err);
+static inline int backend_wait(struct backend *be, int64_t timeout_us)
+{
+    assert(!be->in_wait && !be->in_call);
+    be->in_wait = true;
+    int rc = be->ops->wait(be, timeout_us);
+    be->in_wait = false;
+    return rc;
+}
 
-/* The send that returned IO_PENDING has finished: bytes taken (1..len) or -errno. */
-void conn_on_sent(struct core *c, int fd, int result);
+/* ---- calls up, by backends ---- */
 
-/* detach() that returned IO_PENDING is complete. The core closes fd before it returns. */
-void conn_on_detached(struct core *c, int fd);
+static inline void backend_upcall_begin(const struct backend *be)
+{
+    assert(be->in_wait && !be->in_call);
+    (void)be;
+}
+
+static inline void backend_on_accepted(struct backend *be, unsigned index, int fd)
+{
+    backend_upcall_begin(be);
+    assert(be->accept_room > 0);
+    be->accept_room--;
+    be->cfg.events.accepted(be->cfg.arg, index, fd);
+}
+
+static inline void backend_on_accept_failed(struct backend *be, unsigned index, int err)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.accept_failed(be->cfg.arg, index, err);
+}
+
+static inline void backend_on_listen_off(struct backend *be, unsigned index)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.listen_off(be->cfg.arg, index);
+}
+
+static inline void backend_on_connected(struct backend *be, int fd, int err)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.connected(be->cfg.arg, fd, err);
+}
+
+static inline void backend_on_input(struct backend *be, int fd, const char *data, size_t len)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.input(be->cfg.arg, fd, data, len);
+}
+
+static inline void backend_on_eof(struct backend *be, int fd)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.eof(be->cfg.arg, fd);
+}
+
+static inline void backend_on_failed(struct backend *be, int fd, int err)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.failed(be->cfg.arg, fd, err);
+}
+
+static inline void backend_on_sent(struct backend *be, int fd, int result)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.sent(be->cfg.arg, fd, result);
+}
+
+static inline void backend_on_detached(struct backend *be, int fd)
+{
+    backend_upcall_begin(be);
+    be->cfg.events.detached(be->cfg.arg, fd);
+}
 
 #endif

@@ -1,80 +1,115 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_accept.c - the listeners of the io_uring engine.
+ * io_uring_accept.c - the listeners of the io_uring backend.
  *
- * A multishot accept, started once, takes all that wait, as many as the completion queue holds,
- * before anybody can say stop. So it is for a burst that need not be kept (BACKEND_ACCEPT_FREE);
- * otherwise one accept is in flight, and when it completes the rest of the burst is taken with
- * accept4(2).
+ * A multishot accept, started once, takes all that wait before anybody can say stop: what it has
+ * taken cannot be given back. But every connection is a completion, so between two looks it takes no
+ * more than the completion queue has places, over all listeners. It is used while there is room for
+ * twice that: enough for what comes until it is seen that the room is less, and until the cancel has
+ * worked. Below that, and for a listener that is to be taken from in small bursts, the listener is
+ * polled, and accept4(2) called one by one.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 
-#include "engines.h"
 #include "io_uring_internal.h"
+#include "readiness.h"
 #include "util.h"
 
-static void uring_accept_arm(struct uring_backend *b, unsigned index)
+#define URING_BURST_MAX 256 /* accept4(2)s in a row, however many wait */
+
+static bool uring_may_multishot(struct uring_backend *b, const struct uring_listener *l)
+{
+    return l->burst == BACKEND_BURST_ANY &&
+           b->base.accept_room > 2 * b->r.ring.cq.ring_entries + BACKEND_LISTENERS_MAX;
+}
+
+static enum uring_op uring_listener_op(const struct uring_listener *l)
+{
+    return l->multishot ? URING_OP_ACCEPT : URING_OP_POLL;
+}
+
+static void uring_listener_arm(struct uring_backend *b, unsigned index)
 {
     struct uring_listener *l = &b->listener[index];
-    struct io_uring_sqe *sqe = uring_sqe(b);
 
-    if (!sqe) {
-        b->listeners_wait = true;
+    if (b->base.accept_room == 0) {
+        b->listeners_starved = true;
         return;
     }
-    l->multishot =
-        l->burst >= BACKEND_ACCEPT_FREE; /* takes all that wait before anybody can say stop */
+    struct io_uring_sqe *sqe = uring_sqe(b);
+    if (!sqe) {
+        b->listeners_deferred = true;
+        return;
+    }
+    l->multishot = uring_may_multishot(b, l);
     if (l->multishot)
         io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     else
-        io_uring_prep_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    sqe->user_data = uring_user_data(URING_OP_ACCEPT, 0, (int)index);
+        io_uring_prep_poll_add(sqe, l->fd, POLLIN);
+    sqe->user_data = uring_user_data(uring_listener_op(l), 0, (int)index);
     l->armed = true;
-    uring_stats(b)->engine_inflight++;
+    uring_stats(b)->in_flight++;
 }
 
-static void uring_accept_cancel(struct uring_backend *b, unsigned index)
+static void uring_listener_cancel(struct uring_backend *b, unsigned index)
 {
     struct uring_listener *l = &b->listener[index];
 
-    l->cancelling =
-        uring_cancel(b, URING_OP_CANCEL_ACCEPT, uring_user_data(URING_OP_ACCEPT, 0, (int)index));
+    l->cancelling = uring_cancel(b, URING_OP_CANCEL_LISTENER,
+                                 uring_user_data(uring_listener_op(l), 0, (int)index));
     if (!l->cancelling)
-        b->listeners_wait = true;
+        b->listeners_deferred = true;
 }
 
-/* Has the accept in flight to go: is none wanted, or none that takes all there is? */
-static bool uring_accept_is_unwanted(const struct uring_listener *l)
+/* Has what is in flight to go: is nothing wanted, or nothing that takes all there is? */
+static bool uring_listener_is_wrong(struct uring_backend *b, const struct uring_listener *l)
 {
-    return l->armed && (!l->wanted || (l->multishot && l->burst < BACKEND_ACCEPT_FREE));
+    return l->armed && (!l->wanted || (l->multishot && !uring_may_multishot(b, l)));
+}
+
+static void uring_listener_check(struct uring_backend *b, unsigned index)
+{
+    struct uring_listener *l = &b->listener[index];
+
+    if (l->wanted && !l->armed)
+        uring_listener_arm(b, index);
+    else if (uring_listener_is_wrong(b, l) && !l->cancelling)
+        uring_listener_cancel(b, index);
 }
 
 void uring_listeners_retry(struct uring_backend *b)
 {
-    b->listeners_wait = false;
-    for (unsigned i = 0; i < URING_LISTENERS; i++) {
-        struct uring_listener *l = &b->listener[i];
-        if (l->wanted && !l->armed)
-            uring_accept_arm(b, i);
-        else if (uring_accept_is_unwanted(l) && !l->cancelling)
-            uring_accept_cancel(b, i);
-    }
+    b->listeners_deferred = b->listeners_starved = false;
+    for (unsigned i = 0; i < BACKEND_LISTENERS_MAX; i++)
+        uring_listener_check(b, i);
 }
 
-/* A single accept is complete: take what else the listener may give in this turn. */
-static void uring_accept_more(struct uring_backend *b, unsigned index)
+/* What was in flight has ended: go on, or say that it is off. */
+static void uring_listener_ended(struct uring_backend *b, unsigned index)
 {
     struct uring_listener *l = &b->listener[index];
 
-    for (unsigned i = 1; i < l->burst && l->wanted; i++) {
-        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            return; /* the accept that is armed next reports what is the matter */
-        conn_on_open(b->base.cfg.core, index, fd);
+    if (l->armed)
+        return; /* an upcall has turned it off and on */
+    if (l->wanted) {
+        if (l->multishot)
+            uring_count(b, URING_ACCEPT_REARMED);
+        uring_listener_arm(b, index);
+    } else if (l->report_off) {
+        l->report_off = false;
+        backend_on_listen_off(&b->base, index);
     }
+}
+
+/* An error of either, or 0. An end by a cancel, or by a signal, is none. */
+static void uring_listener_failed(struct uring_backend *b, unsigned index, int err)
+{
+    if (err && err != ECANCELED && err != EAGAIN && err != EINTR)
+        backend_on_accept_failed(&b->base, index, err);
 }
 
 void uring_on_accept(struct uring_backend *b, unsigned index, int res, unsigned flags)
@@ -84,53 +119,56 @@ void uring_on_accept(struct uring_backend *b, unsigned index, int res, unsigned 
 
     if (ended) {
         l->armed = l->cancelling = false;
-        uring_stats(b)->engine_inflight--;
+        uring_stats(b)->in_flight--;
     }
-    if (res >= 0) {
-        conn_on_open(b->base.cfg.core, index, res);
-        if (ended && !l->multishot)
-            uring_accept_more(b, index);
-    } else if (!backend_accept_goes_on(-res) && res != -EAGAIN && res != -ECANCELED) {
-        l->wanted &= !ended;
-        conn_on_accept_error(b->base.cfg.core, index, -res, ended);
-    }
-    if (!ended || l->armed)
-        return;
-    if (l->wanted) {
-        if (l->multishot)
-            uring_stats(b)->accept_rearmed++;
-        uring_accept_arm(b, index);
-    } else if (l->report_off) {
-        l->report_off = false;
-        conn_on_listen_off(b->base.cfg.core, index);
-    }
+    if (res >= 0)
+        backend_on_accepted(&b->base, index, res);
+    else
+        uring_listener_failed(b, index, -res);
+    if (ended)
+        uring_listener_ended(b, index);
+    else if (unlikely(uring_listener_is_wrong(b, l)) && !l->cancelling)
+        uring_listener_cancel(b, index);
 }
 
-void uring_on_accept_cancel_missed(struct uring_backend *b, unsigned index)
+void uring_on_poll(struct uring_backend *b, unsigned index, int res)
+{
+    struct uring_listener *l = &b->listener[index];
+
+    l->armed = l->cancelling = false;
+    uring_stats(b)->in_flight--;
+    if (res < 0)
+        uring_listener_failed(b, index, -res);
+    else
+        for (uint32_t i = 0; i < MIN(l->burst, URING_BURST_MAX) && l->wanted; i++)
+            if (!readiness_accept(&b->base, index, l->fd))
+                break;
+    uring_listener_ended(b, index);
+}
+
+void uring_on_listener_cancel_missed(struct uring_backend *b, unsigned index)
 {
     b->listener[index].cancelling = false;
-    b->listeners_wait |= uring_accept_is_unwanted(&b->listener[index]);
+    b->listeners_deferred |= uring_listener_is_wrong(b, &b->listener[index]);
 }
 
-int uring_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst)
+int uring_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, uint32_t burst)
 {
     struct uring_backend *b = uring_of(be);
     struct uring_listener *l = &b->listener[index];
 
+    l->wanted = on;
     if (on) {
         l->fd = lfd;
         l->burst = burst;
-        l->wanted = true;
         l->report_off = false;
-        if (!l->armed)
-            uring_accept_arm(b, index);
+        uring_listener_check(b, index);
         return 0;
     }
-    l->wanted = false;
-    if (l->armed) {
-        l->report_off = true;
-        if (!l->cancelling)
-            uring_accept_cancel(b, index);
-    }
-    return l->report_off ? IO_PENDING : 0;
+    if (!l->armed)
+        return 0;
+    l->report_off = true;
+    if (!l->cancelling)
+        uring_listener_cancel(b, index);
+    return IO_PENDING;
 }

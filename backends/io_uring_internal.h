@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_internal.h - the engine's state, and what io_uring.c (connections and turns) and
- * io_uring_accept.c share.
+ * io_uring_internal.h - the backend's state, and what its files share: io_uring_accept.c (listeners)
+ * and io_uring_conn.c (connections) stand on what is here and do not know each other; io_uring.c
+ * (iterations) calls both.
  */
 #ifndef BIVALVE_IO_URING_INTERNAL_H
 #define BIVALVE_IO_URING_INTERNAL_H
@@ -13,16 +14,30 @@
 #include "backend.h"
 #include "io_uring_ring.h"
 
-#define URING_LISTENERS 64
-
 enum uring_op {
     URING_OP_ACCEPT = 1, /* "fd" is the listener's index */
+    URING_OP_POLL,       /* likewise */
+    URING_OP_CONNECT,
     URING_OP_RECV,
     URING_OP_SEND,
+    URING_OP_READ, /* of a file, to be sent */
     URING_OP_WAKE,
-    URING_OP_CANCEL_ACCEPT, /* cancels report only failure */
+    URING_OP_CANCEL_LISTENER, /* cancels report only failure */
     URING_OP_CANCEL_RECV,
     URING_OP_CANCEL_SEND,
+};
+
+/* stats->backend[], as uring_counters in io_uring.c names them. */
+enum uring_counter {
+    URING_SQES,
+    URING_RECV_REARMED,
+    URING_ACCEPT_REARMED,
+    URING_ENOBUFS,
+    URING_INPUT_HELD,
+    URING_SQ_FULL,
+    URING_CQ_OVERFLOW,
+    URING_CANCELS,
+    URING_COUNTERS
 };
 
 /* uring_conn.flags */
@@ -32,11 +47,13 @@ enum {
     URING_PAUSED = 1 << 2,      /* nothing of the receiving side is reported */
     URING_RECV_ARMED = 1 << 3,  /* a receive is in flight */
     URING_RECV_CANCEL = 1 << 4, /* ... and a cancel for it */
-    URING_SEND_ARMED = 1 << 5,  /* a send is in flight */
+    URING_SEND_ARMED = 1 << 5,  /* a send is in flight, or what else is done for one: see below */
     URING_SEND_CANCEL = 1 << 6, /* ... and a cancel for it */
-    URING_SEND_WAITS = 1 << 7,  /* a send waits for a place in the submission queue */
-    URING_QUEUED = 1 << 8,      /* in the queue of connections that need attention */
+    URING_DEFERRED = 1 << 7,    /* that waits for a place in the submission queue */
+    URING_QUEUED = 1 << 8,      /* in the queue of connections to look at */
     URING_ONE_BY_ONE = 1 << 9,  /* has been paused: receives are single from then on */
+    URING_READING = 1 << 10,    /* SEND_ARMED: a file is read, and sent when it has been */
+    URING_CONNECTING = 1 << 11, /* SEND_ARMED: a connect is in flight */
 };
 
 #define URING_END_EOF UINT16_MAX /* uring_conn.end */
@@ -51,8 +68,18 @@ struct uring_held {
 /* What only few connections need for a moment. */
 struct uring_extra {
     struct uring_held *head, **tail;
-    const char *buf; /* of the send that waits for a place */
-    uint32_t len;
+
+    /* A send of several segments, or one that is deferred; the kernel reads it until it is done. */
+    struct iovec iov[BACKEND_SEGMENTS_MAX];
+    struct msghdr msg; /* msg_iovlen 0: none */
+
+    char *file_buf; /* of a range of a file: read into, then sent from */
+    int file;
+    uint32_t file_len;
+    off_t file_offset;
+
+    struct sockaddr_storage addr; /* of a connect */
+    socklen_t addr_len;
 };
 
 /* A connection's private part of the slot. */
@@ -67,25 +94,27 @@ static_assert(sizeof(struct uring_conn) == 16, "every connection has one");
 
 struct uring_listener {
     int fd;
-    unsigned burst;
+    uint32_t burst;
     bool wanted;    /* as listen_ctl() said last */
-    bool armed;     /* an accept is in flight */
-    bool multishot; /* ... and it goes on */
+    bool armed;     /* an accept, or a poll, is in flight */
+    bool multishot; /* it is an accept that goes on */
     bool cancelling;
-    bool report_off; /* conn_on_listen_off() is due when the accept in flight has ended */
+    bool report_off; /* listen_off() is due when what is in flight has ended */
 };
 
 struct uring_backend {
     struct backend base;
     struct uring_ring r;
-    struct uring_listener listener[URING_LISTENERS];
-    int32_t queue_head; /* connections that need attention when wait() begins, by fd; -1: none */
+    struct uring_listener listener[BACKEND_LISTENERS_MAX];
+    int32_t queue_head; /* connections to look at when wait() begins, by fd; -1: none */
     int32_t queue_tail;
-    bool listeners_wait;   /* an accept or its cancel waits for a place in the submission queue */
-    bool wake_waits;       /* likewise the receive of wake() */
-    bool in_wait;          /* upcalls are allowed */
-    unsigned submit_bytes; /* sends of so many bytes are submitted before the turn is over */
-    unsigned send_bytes;   /* of sends that are queued */
+    bool listeners_deferred; /* an operation of a listener waits for a place in the queue */
+    bool listeners_starved;  /* a listener waits for accept_room */
+    bool wake_deferred;      /* the read that wake() ends waits for a place in the queue */
+    unsigned wake_failures;  /* in a row */
+    int broken;              /* -errno: wake() cannot be waited for any more */
+    unsigned submit_bytes;   /* sends of so many bytes are submitted before the iteration is over */
+    unsigned send_bytes;     /* of sends that are queued */
     int wake_fd;
     uint64_t wake_count; /* read from wake_fd; of no interest */
 };
@@ -110,17 +139,17 @@ static inline struct stats *uring_stats(struct uring_backend *b)
     return b->base.cfg.stats;
 }
 
-/* Is the connection that had fd and gen before an upcall still there, and not being detached? */
-static inline bool uring_is_live(struct uring_backend *b, int fd, uint32_t gen)
+static inline void uring_count(struct uring_backend *b, enum uring_counter counter)
 {
-    return uring_gen(b, fd) == gen &&
-           (uring_conn(b, fd)->flags & (URING_ATTACHED | URING_DETACHING)) == URING_ATTACHED;
+    b->base.cfg.stats->backend[counter]++;
 }
 
 static inline uint64_t uring_user_data(enum uring_op op, uint32_t gen, int fd)
 {
     return (uint64_t)op << 56 | (uint64_t)(gen & SLOT_GEN_MASK) << 32 | (uint32_t)fd;
 }
+
+/* ---- io_uring_submit.c ---- */
 
 /* A place in the submission queue; when it is full, what is in it is submitted first. NULL: the
  * kernel takes nothing now. */
@@ -133,13 +162,33 @@ bool uring_cancel(struct uring_backend *b, enum uring_op op, uint64_t target);
 /* ---- io_uring_accept.c ---- */
 
 /* backend_ops.listen_ctl */
-int uring_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst);
+int uring_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, uint32_t burst);
 
-/* Submit what could not be submitted when it was asked for. */
+/* When wait() begins: do what could not be done when it was asked for. */
 void uring_listeners_retry(struct uring_backend *b);
 
-/* Completions of an accept, and of a cancel that found none. */
+/* Completions: of a multishot accept, of a poll, of a cancel that found neither. */
 void uring_on_accept(struct uring_backend *b, unsigned index, int res, unsigned flags);
-void uring_on_accept_cancel_missed(struct uring_backend *b, unsigned index);
+void uring_on_poll(struct uring_backend *b, unsigned index, int res);
+void uring_on_listener_cancel_missed(struct uring_backend *b, unsigned index);
+
+/* ---- io_uring_conn.c ---- */
+
+/* backend_ops, for one connection */
+int uring_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len);
+int uring_attach(struct backend *be, int fd);
+void uring_recv_ctl(struct backend *be, int fd, bool on);
+int uring_send(struct backend *be, int fd, const struct backend_segment *segments, unsigned count);
+int uring_detach(struct backend *be, int fd);
+
+/* When wait() begins: look at every connection in the queue. True: an upcall was made. */
+bool uring_run_queue(struct uring_backend *b);
+
+/* Completions. */
+void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res);
+void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsigned flags);
+void uring_on_send(struct uring_backend *b, int fd, uint32_t gen, int res);
+void uring_on_read(struct uring_backend *b, int fd, uint32_t gen, int res);
+void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int fd, uint32_t gen);
 
 #endif

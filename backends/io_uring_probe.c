@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_probe.c - does this machine run the io_uring engine, and with what? Tried, not looked
- * up: a ring and its buffers are made just as the engine makes them, and a multishot receive on a
+ * io_uring_probe.c - does this machine run the io_uring backend, and with what? Tried, not looked
+ * up: a ring and its buffers are made just as the backend makes them, and a multishot receive on a
  * socketpair has to deliver, and to be cancelled.
  */
 #include "config.h"
@@ -114,7 +114,7 @@ static int probe_receive(struct uring_ring *r, const int pair[2], const char **s
     return cqe.user_data == 1 && cqe.res == -ECANCELED ? 0 : cqe.res < 0 ? cqe.res : -ENOTSUP;
 }
 
-/* Every operation the engine uses, by the kernel's own list. */
+/* Every operation the backend uses, by the kernel's own list. */
 static int probe_opcodes(struct uring_ring *r, const char **step)
 {
     static const struct {
@@ -124,6 +124,9 @@ static int probe_opcodes(struct uring_ring *r, const char **step)
                {IORING_OP_RECV, "the operation recv"},
                {IORING_OP_SEND, "the operation send"},
                {IORING_OP_READ, "the operation read"},
+               {IORING_OP_SENDMSG, "the operation sendmsg"},
+               {IORING_OP_CONNECT, "the operation connect"},
+               {IORING_OP_POLL_ADD, "the operation poll_add"},
                {IORING_OP_ASYNC_CANCEL, "the operation async_cancel"}};
 
     for (size_t i = 0; i < ARRAY_LEN(ops); i++) {

@@ -21,7 +21,7 @@
  * Defaults. Queues: a full submission queue costs one more system call, a full completion queue a
  * little time, so they are as small as measuring shows no difference. Buffers: incremental ones are
  * filled to the last byte, so a few are enough; the others hold one receive each, however small, so
- * there must be as many as receives may complete in a turn. Sends are submitted early from so many
+ * there must be as many as receives may complete in an iteration. Sends are submitted early from so many
  * bytes on as cost nothing measurable where the worker is busy (json, 512 connections), and keep
  * the clients busy where it is not (json, 64).
  */
@@ -266,7 +266,7 @@ static int uring_queue_open(struct uring_ring *r, const struct uring_options *o,
 }
 
 /*
- * Once restricted, a ring takes what the engine submits and nothing else, not even from whoever has
+ * Once restricted, a ring takes what the backend submits and nothing else, not even from whoever has
  * taken the process over: no seccomp filter sees what goes through a ring.
  */
 static int uring_restrict(struct uring_ring *r)
@@ -283,7 +283,10 @@ static int uring_restrict(struct uring_ring *r)
         ALLOW_SQE(IORING_OP_ACCEPT),
         ALLOW_SQE(IORING_OP_RECV),
         ALLOW_SQE(IORING_OP_SEND),
-        ALLOW_SQE(IORING_OP_READ), /* of the eventfd that wakes */
+        ALLOW_SQE(IORING_OP_READ), /* of the eventfd that wakes, and of files */
+        ALLOW_SQE(IORING_OP_SENDMSG),
+        ALLOW_SQE(IORING_OP_CONNECT),
+        ALLOW_SQE(IORING_OP_POLL_ADD),
         ALLOW_SQE(IORING_OP_ASYNC_CANCEL),
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
          .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
@@ -442,6 +445,20 @@ void uring_ring_close(struct uring_ring *r)
     io_uring_register_sync_cancel(&r->ring, &all);
     io_uring_queue_exit(&r->ring);
     uring_pool_close(&r->pool);
+}
+
+size_t uring_ring_trim(struct uring_ring *r)
+{
+    size_t bytes = (size_t)r->pool.count * r->pool.bytes;
+
+    /*
+     * Data comes into the buffers while this process waits, and only then, or at any time; and the
+     * kernel may keep completions for which the queue had no place.
+     */
+    if (r->taskrun != URING_TASKRUN_DEFER || io_uring_cq_ready(&r->ring) > 0 ||
+        (*(volatile unsigned *)r->ring.sq.kflags & IORING_SQ_CQ_OVERFLOW))
+        return 0;
+    return madvise(r->pool.base, bytes, MADV_DONTNEED) == 0 ? bytes : 0;
 }
 
 int uring_ring_describe(const struct uring_ring *r, char *out, size_t out_size)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_ring.h - what the io_uring engine is built on: its options, the ring with what this
+ * io_uring_ring.h - what the io_uring backend is built on: its options, the ring with what this
  * kernel grants of the features wanted, and the pool of provided receive buffers. Private to the
- * engine; the only file that includes <liburing.h>.
+ * backend; the only file that includes <liburing.h>.
  */
 #ifndef BIVALVE_IO_URING_RING_H
 #define BIVALVE_IO_URING_RING_H
@@ -35,18 +35,18 @@ enum uring_taskrun {
 };
 
 /*
- * The engine's options: --backend io_uring:KEY=VALUE,KEY=VALUE,...
+ * The backend's options: --backend io_uring:KEY=VALUE,KEY=VALUE,...
  *
  *   entries=N        submission queue, 2 to 4096
  *   submit-bytes=N   submit when sends of so many bytes are queued, 1 to 1048576, not only when
- *                    the turn is over
+ *                    the iteration is over
  *   cq=N             completion queue, entries to 65536
  *   buffers=N        receive buffers, a power of two, 1 to 32768
  *   buffer-bytes=N   size of one, 64 to 1048576
  *   taskrun=defer|coop|none   the best one to try
  *   inc=0|1          buffers consumed piece by piece: never, or fail without (default: if there)
  *   ring-fd=0|1      the ring registered with itself: never, or fail without (default: if there)
- *   restrict=0|1     the ring takes the engine's own operations alone: never, or fail without
+ *   restrict=0|1     the ring takes the backend's own operations alone: never, or fail without
  *                    (default: if there)
  */
 struct uring_options {
@@ -103,6 +103,12 @@ void uring_ring_close(struct uring_ring *r);
 
 /* One line about what the ring uses. Returns its length, as snprintf(3) would. */
 int uring_ring_describe(const struct uring_ring *r, char *out, size_t out_size);
+
+/*
+ * Give the pages of the receive buffers back to the kernel, where nothing can be in them that has
+ * not been seen; they come again, zeroed, as they are used. The bytes given back.
+ */
+size_t uring_ring_trim(struct uring_ring *r);
 
 /* Start of the data that a completion with IORING_CQE_F_BUFFER brought. */
 static inline char *uring_pool_data(const struct uring_pool *p, unsigned bid)

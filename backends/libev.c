@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libev.c - the readiness engine: libev on epoll (or poll, select, for comparison).
+ * libev.c - the portable readiness backend: libev on epoll (or poll, select, for comparison).
  *
- * One request's way: epoll_wait says that the fd is readable; one recv(2) into the worker's scratch
- * buffer; conn_on_input() parses there, answers, and calls send(), which is one send(2) straight
+ * One request's way: epoll_wait says that the fd is readable; one recv(2) into the process's scratch
+ * buffer; the core's input() parses there, answers, and calls send(), which is one send(2) straight
  * from the core's block. Nothing is armed or disarmed on that way: read interest is registered
- * once, at accept. Write interest exists only while the kernel's socket buffer is full.
+ * once, at attach. Write interest exists only while the kernel's socket buffer is full, or while a
+ * connect is under way.
  *
  * Invariants:
  *   - one watcher a connection, in the slot's private part; watcher.events is what epoll has been
  *     told
- *   - priv->buf != NULL exactly while the core waits for conn_on_sent()
+ *   - write interest is registered exactly while sent() or connected() is due: which of them, the
+ *     watcher's callback tells
+ *   - nothing is kept of output: when there is room, sent(0) has the core send again
  *   - after an upcall nothing of the slot is touched unless its generation is still the one before
  *     the upcall
  */
 #include "config.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <ev.h>
 #include <stdio.h>
@@ -24,31 +26,25 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "core.h"
-#include "engines.h"
+#include "list.h"
+#include "readiness.h"
 #include "util.h"
 
-struct libev_conn {
-    ev_io io;
-    const char *buf; /* lent output that the kernel would not take yet, or NULL */
-    uint32_t len;
-    uint32_t pad_;
-};
-
-static_assert(sizeof(struct libev_conn) % 16 == 0, "slot_priv_size is a multiple of 16");
+static_assert(sizeof(ev_io) % 16 == 0, "slot_priv_size is a multiple of 16");
 
 /*
  * What epoll refuses (ENOMEM, ENOSPC) libev reports as an event, but one that it makes only after
  * it has waited. So the wait after a change of interest is not longer than this.
  */
-#define LIBEV_CHANGED_MS 1000
+#define LIBEV_CHANGED_US 1000000
 
 struct libev_listener {
     ev_io io;
     unsigned index;
-    unsigned burst;
+    uint32_t burst;
 };
 
 struct libev_backend {
@@ -56,8 +52,8 @@ struct libev_backend {
     struct ev_loop *loop;
     ev_timer timeout; /* bounds wait(); does nothing itself */
     ev_io wake;       /* an eventfd: see libev_wake() */
-    bool changed;     /* interest has changed since the last wait(): see LIBEV_CHANGED_MS */
-    struct libev_listener listener[CORE_LISTENERS_MAX];
+    bool changed;     /* interest has changed since the last wait(): see LIBEV_CHANGED_US */
+    struct libev_listener listener[BACKEND_LISTENERS_MAX];
     char scratch[]; /* one receive */
 };
 
@@ -68,14 +64,12 @@ static const struct {
 } libev_pollers[] = {
     {"epoll", EVBACKEND_EPOLL}, {"poll", EVBACKEND_POLL}, {"select", EVBACKEND_SELECT}};
 
-static const char *const libev_variants[] = {"epoll", "poll", "select", NULL};
-
 static inline struct libev_backend *libev_of(struct backend *be)
 {
     return (struct libev_backend *)be;
 }
 
-static inline struct libev_conn *libev_conn(struct libev_backend *b, int fd)
+static inline ev_io *libev_io(struct libev_backend *b, int fd)
 {
     return slot_priv(b->base.cfg.slots, fd);
 }
@@ -102,32 +96,22 @@ static inline int libev_events(const ev_io *io)
 
 static void libev_readable(struct libev_backend *b, int fd)
 {
-    struct core *core = b->base.cfg.core;
     ssize_t n = recv(fd, b->scratch, b->base.cfg.recv_buffer_bytes, 0);
 
     b->base.cfg.stats->recv_calls++;
     if (likely(n > 0)) {
-        conn_on_input(core, fd, b->scratch, (size_t)n);
-    } else if (n == 0) {
-        ev_io *io = &libev_conn(b, fd)->io;
-        libev_interest(b, io, libev_events(io) & ~EV_READ);
-        conn_on_eof(core, fd);
-    } else if (errno != EAGAIN && errno != EINTR) {
-        conn_on_error(core, fd, errno);
+        backend_on_input(&b->base, fd, b->scratch, (size_t)n);
+        return;
     }
-}
-
-static void libev_writable(struct libev_backend *b, int fd)
-{
-    struct libev_conn *p = libev_conn(b, fd);
-    ssize_t n = send(fd, p->buf, p->len, MSG_NOSIGNAL);
-
-    b->base.cfg.stats->send_calls++;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    p->buf = NULL;
-    libev_interest(b, &p->io, libev_events(&p->io) & ~EV_WRITE);
-    conn_on_sent(b->base.cfg.core, fd, n < 0 ? -errno : (int)n);
+    int err = n < 0 ? errno : 0;
+    ev_io *io = libev_io(b, fd);
+    libev_interest(b, io, libev_events(io) & ~EV_READ);
+    if (err)
+        backend_on_failed(&b->base, fd, err);
+    else
+        backend_on_eof(&b->base, fd);
 }
 
 static void libev_on_io(struct ev_loop *loop, ev_io *io, int revents)
@@ -135,20 +119,33 @@ static void libev_on_io(struct ev_loop *loop, ev_io *io, int revents)
     struct libev_backend *b = ev_userdata(loop);
     int fd = io->fd;
 
-    b->base.cfg.stats->cqes++;
-    if (unlikely(revents & EV_ERROR)) { /* libev found the fd to be bad and stopped the watcher */
-        b->base.cfg.stats->engine_errors++;
-        conn_on_error(b->base.cfg.core, fd, EBADF);
+    b->base.cfg.stats->events++;
+    if (unlikely(revents & EV_ERROR)) { /* epoll would not have the fd: the watcher is stopped */
+        b->base.cfg.stats->backend_errors++;
+        backend_on_failed(&b->base, fd, ENOMEM);
         return;
     }
-    if (unlikely(revents & EV_WRITE) && libev_conn(b, fd)->buf) {
+    if (unlikely(revents & EV_WRITE) && (libev_events(io) & EV_WRITE)) {
         uint32_t gen = slot_get(b->base.cfg.slots, fd)->gen;
-        libev_writable(b, fd);
-        if (slot_get(b->base.cfg.slots, fd)->gen != gen || !(libev_events(io) & EV_READ))
-            return; /* closed, or receiving has been turned off */
+        libev_interest(b, io, libev_events(io) & ~EV_WRITE);
+        b->base.cfg.stats->in_flight--;
+        backend_on_sent(&b->base, fd, 0);
+        if (slot_get(b->base.cfg.slots, fd)->gen != gen)
+            return;
     }
-    if (revents & EV_READ)
+    if ((revents & EV_READ) && (libev_events(io) & EV_READ))
         libev_readable(b, fd);
+}
+
+static void libev_on_connect(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct libev_backend *b = ev_userdata(loop);
+    int fd = io->fd;
+
+    b->base.cfg.stats->events++;
+    ev_io_stop(loop, io);
+    b->base.cfg.stats->in_flight--;
+    backend_on_connected(&b->base, fd, revents & EV_ERROR ? ENOMEM : readiness_connect_result(fd));
 }
 
 static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
@@ -156,26 +153,19 @@ static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
     struct libev_backend *b = ev_userdata(loop);
     struct libev_listener *l = CONTAINER_OF(io, struct libev_listener, io);
 
-    b->base.cfg.stats->cqes++;
+    b->base.cfg.stats->events++;
     /* epoll would not have the listener, and libev stopped the watcher */
     if (unlikely(revents & EV_ERROR)) {
-        b->base.cfg.stats->engine_errors++;
-        conn_on_accept_error(b->base.cfg.core, l->index, ENOMEM, true);
+        b->base.cfg.stats->backend_errors++;
+        ev_io_set(io, io->fd, EV_READ); /* without this libev believes that epoll knows already */
+        ev_io_start(loop, io);
+        b->changed = true;
+        backend_on_accept_failed(&b->base, l->index, ENOMEM);
         return;
     }
-    for (unsigned i = 0; i < l->burst && ev_is_active(io); i++) {
-        int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            conn_on_open(b->base.cfg.core, l->index, fd);
-            continue;
-        }
-        if (errno == EAGAIN)
+    for (uint32_t i = 0; i < l->burst && ev_is_active(io); i++)
+        if (!readiness_accept(&b->base, l->index, io->fd))
             return;
-        if (!backend_accept_goes_on(errno)) {
-            conn_on_accept_error(b->base.cfg.core, l->index, errno, false);
-            return;
-        }
-    }
 }
 
 static void libev_on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
@@ -192,14 +182,14 @@ static void libev_on_wake(struct ev_loop *loop, ev_io *io, int revents)
 
     /* epoll would not have it, and libev stopped the watcher: once more */
     if (unlikely(revents & EV_ERROR)) {
-        b->base.cfg.stats->engine_errors++;
+        b->base.cfg.stats->backend_errors++;
         ev_io_set(io, io->fd, EV_READ); /* without this libev believes that epoll knows already */
         ev_io_start(loop, io);
         b->changed = true;
         return;
     }
     if (read(io->fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
-        b->base.cfg.stats->engine_errors++;
+        b->base.cfg.stats->backend_errors++;
 }
 
 /* ---- the contract's members ---- */
@@ -222,6 +212,15 @@ static unsigned libev_poller(const char *variant)
     return 0;
 }
 
+static int libev_check_variant(const char *variant, char *error)
+{
+    if (libev_poller(variant))
+        return 0;
+    snprintf(error, BACKEND_TEXT_MAX,
+             "libev has no poller called \"%s\"; there are epoll, poll and select", variant);
+    return -EINVAL;
+}
+
 static const char *libev_poller_name(unsigned flag)
 {
     for (size_t i = 0; i < ARRAY_LEN(libev_pollers); i++)
@@ -239,9 +238,7 @@ static struct ev_loop *libev_loop_new(const char *variant, char *error)
     unsigned flag = libev_poller(variant);
 
     if (!flag) {
-        snprintf(error, BACKEND_TEXT_MAX,
-                 "libev has no poller called \"%s\"; there are epoll, poll and select", variant);
-        errno = EINVAL;
+        errno = -libev_check_variant(variant, error);
         return NULL;
     }
     struct ev_loop *loop = ev_loop_new(flag | EVFLAG_NOENV);
@@ -287,7 +284,7 @@ static int libev_open(const struct backend_config *cfg, struct backend **be, cha
     struct libev_backend *b = calloc(1, sizeof(*b) + cfg->recv_buffer_bytes);
 
     if (!b) {
-        snprintf(error, BACKEND_TEXT_MAX, "no memory for the libev engine");
+        snprintf(error, BACKEND_TEXT_MAX, "no memory for the libev backend");
         return -ENOMEM;
     }
     b->base.ops = &libev_backend_ops;
@@ -302,7 +299,7 @@ static int libev_open(const struct backend_config *cfg, struct backend **be, cha
     int efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (efd < 0) {
         int err = errno;
-        snprintf(error, BACKEND_TEXT_MAX, "no eventfd for the libev engine: %s", strerror(err));
+        snprintf(error, BACKEND_TEXT_MAX, "no eventfd for the libev backend: %s", strerror(err));
         ev_loop_destroy(b->loop);
         free(b);
         return -err;
@@ -312,7 +309,7 @@ static int libev_open(const struct backend_config *cfg, struct backend **be, cha
     ev_io_init(&b->wake, libev_on_wake, efd, EV_READ);
     ev_io_start(b->loop, &b->wake);
     b->changed = true;
-    for (unsigned i = 0; i < CORE_LISTENERS_MAX; i++) {
+    for (unsigned i = 0; i < BACKEND_LISTENERS_MAX; i++) {
         ev_io_init(&b->listener[i].io, libev_on_accept, -1, 0);
         b->listener[i].index = i;
     }
@@ -336,31 +333,47 @@ static void libev_describe(struct backend *be, char *out, size_t out_size)
              ev_version_major(), ev_version_minor());
 }
 
-static int libev_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst)
+static int libev_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, uint32_t burst)
 {
     struct libev_backend *b = libev_of(be);
     struct libev_listener *l = &b->listener[index];
 
+    l->burst = burst;
     if (on == (bool)ev_is_active(&l->io))
         return 0;
     if (!on) {
         ev_io_stop(b->loop, &l->io);
         return 0;
     }
-    l->burst = burst;
     ev_io_set(&l->io, lfd, EV_READ);
     ev_io_start(b->loop, &l->io);
     b->changed = true;
     return 0;
 }
 
+static int libev_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct libev_backend *b = libev_of(be);
+    ev_io *io = libev_io(b, fd);
+    int rc = readiness_connect(fd, addr, len);
+
+    if (rc < 0)
+        return rc;
+    /* Connected at once, it is writable at once: reported by wait() like any other. */
+    ev_io_init(io, libev_on_connect, fd, EV_WRITE);
+    ev_io_start(b->loop, io);
+    b->changed = true;
+    be->cfg.stats->in_flight++;
+    return 0;
+}
+
 static int libev_attach(struct backend *be, int fd)
 {
     struct libev_backend *b = libev_of(be);
-    struct libev_conn *p = libev_conn(b, fd);
+    ev_io *io = libev_io(b, fd);
 
-    ev_io_init(&p->io, libev_on_io, fd, EV_READ);
-    ev_io_start(b->loop, &p->io);
+    ev_io_init(io, libev_on_io, fd, EV_READ);
+    ev_io_start(b->loop, io);
     b->changed = true;
     return 0;
 }
@@ -368,60 +381,52 @@ static int libev_attach(struct backend *be, int fd)
 static void libev_recv_ctl(struct backend *be, int fd, bool on)
 {
     struct libev_backend *b = libev_of(be);
-    ev_io *io = &libev_conn(b, fd)->io;
+    ev_io *io = libev_io(b, fd);
     int events = libev_events(io);
 
     libev_interest(b, io, on ? events | EV_READ : events & ~EV_READ);
 }
 
-static int libev_send(struct backend *be, int fd, const char *buf, size_t len)
+static int libev_send(struct backend *be, int fd, const struct backend_segment *segments,
+                      unsigned count)
 {
     struct libev_backend *b = libev_of(be);
-    ssize_t n;
+    int rc = readiness_send(be, fd, segments, count);
 
-    do {
-        n = send(fd, buf, len, MSG_NOSIGNAL);
-        b->base.cfg.stats->send_calls++;
-    } while (n < 0 && errno == EINTR);
-    if (likely(n > 0))
-        return (int)n;
-    if (n == 0 || errno != EAGAIN)
-        return n == 0 ? -EPIPE : -errno;
-
-    struct libev_conn *p = libev_conn(b, fd);
-    assert(!p->buf);
-    p->buf = buf;
-    p->len = (uint32_t)len;
-    libev_interest(b, &p->io, libev_events(&p->io) | EV_WRITE);
-    b->base.cfg.stats->send_pending++;
+    if (likely(rc != IO_PENDING))
+        return rc;
+    ev_io *io = libev_io(b, fd);
+    libev_interest(b, io, libev_events(io) | EV_WRITE);
+    be->cfg.stats->in_flight++;
     return IO_PENDING;
 }
 
 static int libev_detach(struct backend *be, int fd)
 {
     struct libev_backend *b = libev_of(be);
-    struct libev_conn *p = libev_conn(b, fd);
+    ev_io *io = libev_io(b, fd);
 
-    ev_io_stop(b->loop, &p->io); /* clears a pending event of this turn as well */
-    p->buf = NULL;
+    if (libev_events(io) & EV_WRITE)
+        be->cfg.stats->in_flight--;
+    ev_io_stop(b->loop, io); /* clears a pending event of this iteration as well */
     return 0;
 }
 
-static int libev_wait(struct backend *be, int64_t timeout_ms)
+static int libev_wait(struct backend *be, int64_t timeout_us)
 {
     struct libev_backend *b = libev_of(be);
 
-    if (b->changed && (timeout_ms < 0 || timeout_ms > LIBEV_CHANGED_MS))
-        timeout_ms = LIBEV_CHANGED_MS;
+    if (b->changed && (timeout_us < 0 || timeout_us > LIBEV_CHANGED_US))
+        timeout_us = LIBEV_CHANGED_US;
     b->changed = false;
-    if (timeout_ms > 0) {
-        b->timeout.repeat = (ev_tstamp)timeout_ms / 1000.;
+    if (timeout_us > 0) {
+        b->timeout.repeat = (ev_tstamp)timeout_us / 1e6;
         ev_timer_again(b->loop, &b->timeout);
     } else if (ev_is_active(&b->timeout)) {
         ev_timer_stop(b->loop, &b->timeout);
     }
-    b->base.cfg.stats->enters++;
-    ev_run(b->loop, timeout_ms == 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
+    be->cfg.stats->enters++;
+    ev_run(b->loop, timeout_us == 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
     return 0;
 }
 
@@ -439,16 +444,37 @@ static void libev_wake(struct backend *be)
     errno = err;
 }
 
+static const char *const libev_counters[] = {NULL};
+
+static const int libev_syscalls[] = {
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+    SYS_epoll_ctl,  SYS_epoll_pwait,
+#ifdef SYS_select
+    SYS_select,
+#endif
+#ifdef SYS__newselect
+    SYS__newselect,
+#endif
+    SYS_pselect6,   SYS_sendfile,    -1,
+};
+
 const struct backend_ops libev_backend_ops = {
+    .contract = BACKEND_VERSION,
     .name = "libev",
-    .slot_priv_size = sizeof(struct libev_conn),
-    .variants = libev_variants,
+    .slot_priv_size = sizeof(ev_io),
+    .help = "libev: the portable one, on epoll; or libev:epoll, libev:poll, libev:select",
+    .counters = libev_counters,
+    .syscalls = libev_syscalls,
+    .check_variant = libev_check_variant,
     .version = libev_version,
     .probe = libev_probe,
     .open = libev_open,
     .close = libev_close,
     .describe = libev_describe,
     .listen_ctl = libev_listen_ctl,
+    .connect = libev_connect,
     .attach = libev_attach,
     .recv_ctl = libev_recv_ctl,
     .send = libev_send,

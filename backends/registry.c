@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * registry.c - see registry.h. The only place that knows which engines there are.
+ * registry.c - see registry.h. The only place that knows which backends there are.
  */
 #include "config.h"
 
@@ -17,17 +17,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engines.h"
+#include "list.h"
 #include "util.h"
 
-#define REGISTRY_PROBE_S 10 /* a probe that takes longer hangs */
+#define REGISTRY_PROBE_S  10   /* a probe that takes longer hangs */
+#define REGISTRY_PRIV_MAX 4096 /* a page: slot.c gives back whole ones */
 
 static_assert(sizeof(struct backend_probe) <= PIPE_BUF, "a probe's result is one atomic write");
 
 /* Best first: the order of `auto`. */
-static const struct backend_ops *const registry_engines[] = {
+static const struct backend_ops *const registry_backends[] = {
 #ifdef HAVE_LIBURING
     &uring_backend_ops,
+#endif
+#ifdef HAVE_EPOLL
+    &epoll_backend_ops,
 #endif
 #ifdef HAVE_LIBEV
     &libev_backend_ops,
@@ -35,17 +39,61 @@ static const struct backend_ops *const registry_engines[] = {
     NULL,
 };
 
-/* Every engine that can be compiled in, to tell a missing one from a misspelt one. */
-static const char *const registry_known[] = {"io_uring", "libev"};
+/* Every backend that can be compiled in, to tell a missing one from a misspelt one. */
+static const char *const registry_known[] = {"io_uring", "epoll", "libev"};
+
+/* A member that is missing, or has a value that the core cannot work with; NULL: all is well. */
+static const char *registry_flaw(const struct backend_ops *ops)
+{
+    size_t counters = 0;
+
+    if (ops->contract != BACKEND_VERSION)
+        return "was written for another version of backend.h";
+    if (!ops->name || !ops->help || !ops->counters || !ops->syscalls)
+        return "lacks its name, help, counters or system calls";
+    if (!ops->check_variant || !ops->version || !ops->probe || !ops->open || !ops->close ||
+        !ops->describe || !ops->listen_ctl || !ops->connect || !ops->attach || !ops->recv_ctl ||
+        !ops->send || !ops->detach || !ops->wait || !ops->wake)
+        return "lacks a member"; /* trim is optional */
+    while (ops->counters[counters])
+        if (strlen(ops->counters[counters++]) > STATS_NAME_MAX)
+            return "has a counter with too long a name";
+    if (counters > STATS_BACKEND_MAX)
+        return "has too many counters";
+    if (ops->slot_priv_size % 16 || ops->slot_priv_size > REGISTRY_PRIV_MAX)
+        return "has a slot_priv_size that is no multiple of 16, or too large";
+    return NULL;
+}
+
+int registry_check_ops(const struct backend_ops *const *list, char *error)
+{
+    for (const struct backend_ops *const *b = list; *b; b++) {
+        const char *flaw = registry_flaw(*b);
+        for (const struct backend_ops *const *other = list; !flaw && other != b; other++)
+            if (strcmp((*other)->name, (*b)->name) == 0)
+                flaw = "has the name of another";
+        if (flaw) {
+            snprintf(error, BACKEND_TEXT_MAX, "the backend %s %s (a mistake of its author's)",
+                     (*b)->name ? (*b)->name : "without a name", flaw);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+int registry_check(char *error)
+{
+    return registry_check_ops(registry_backends, error);
+}
 
 const struct backend_ops *const *registry_list(void)
 {
-    return registry_engines;
+    return registry_backends;
 }
 
 const struct backend_ops *registry_find(const char *name, size_t name_len)
 {
-    for (const struct backend_ops *const *e = registry_engines; *e; e++)
+    for (const struct backend_ops *const *e = registry_backends; *e; e++)
         if (strlen((*e)->name) == name_len && memcmp((*e)->name, name, name_len) == 0)
             return *e;
     return NULL;
@@ -64,10 +112,10 @@ static void registry_say(char *out, size_t out_size, const char *fmt, ...)
     va_end(args);
 }
 
-static void registry_say_engines(char *out, size_t out_size)
+static void registry_say_backends(char *out, size_t out_size)
 {
     registry_say(out, out_size, "compiled in:");
-    for (const struct backend_ops *const *e = registry_engines; *e; e++)
+    for (const struct backend_ops *const *e = registry_backends; *e; e++)
         registry_say(out, out_size, " %s", (*e)->name);
 }
 
@@ -158,7 +206,7 @@ static int registry_choose_auto(struct registry_choice *choice)
     char refused[sizeof(choice->why)] = "";
 
     choice->automatic = true;
-    for (const struct backend_ops *const *e = registry_engines; *e; e++) {
+    for (const struct backend_ops *const *e = registry_backends; *e; e++) {
         registry_probe(*e, NULL, &probe);
         if (probe.usable) {
             choice->ops = *e;
@@ -171,20 +219,20 @@ static int registry_choose_auto(struct registry_choice *choice)
             registry_say(refused, sizeof(refused), "; ");
         registry_say_refusal(refused, sizeof(refused), (*e)->name, &probe);
     }
-    registry_say(choice->why, sizeof(choice->why), "no engine runs here: %s", refused);
+    registry_say(choice->why, sizeof(choice->why), "no backend runs here: %s", refused);
     return -ENOTSUP;
 }
 
 static int registry_unknown(const char *name, size_t name_len, struct registry_choice *choice)
 {
-    const char *what = "is no engine";
+    const char *what = "is no backend";
 
     for (size_t i = 0; i < ARRAY_LEN(registry_known); i++)
         if (strlen(registry_known[i]) == name_len && memcmp(registry_known[i], name, name_len) == 0)
             what = "was left out of this build";
     registry_say(choice->why, sizeof(choice->why), "%.*s %s; ", (int)MIN(name_len, (size_t)64),
                  name, what);
-    registry_say_engines(choice->why, sizeof(choice->why));
+    registry_say_backends(choice->why, sizeof(choice->why));
     return -EINVAL;
 }
 
@@ -215,7 +263,7 @@ const struct backend_ops *registry_fallback(const struct backend_ops *failed)
     struct backend_probe probe;
     bool behind = false;
 
-    for (const struct backend_ops *const *e = registry_engines; *e; e++) {
+    for (const struct backend_ops *const *e = registry_backends; *e; e++) {
         if (behind) {
             registry_probe(*e, NULL, &probe);
             if (probe.usable)
@@ -259,7 +307,7 @@ void registry_print_versions(void)
 {
     char version[BACKEND_TEXT_MAX];
 
-    for (const struct backend_ops *const *e = registry_engines; *e; e++) {
+    for (const struct backend_ops *const *e = registry_backends; *e; e++) {
         (*e)->version(version, sizeof(version));
         printf("%s: %s\n", (*e)->name, version);
     }

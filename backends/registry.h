@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * registry.h - the engines that are compiled in, and the choice among them.
+ * registry.h - the backends that are compiled in, and the choice among them.
  */
 #ifndef BIVALVE_REGISTRY_H
 #define BIVALVE_REGISTRY_H
@@ -9,10 +9,18 @@
 
 #include "backend.h"
 
-/* Engines compiled in, best first, NULL-terminated. */
+/* Backends compiled in, best first, NULL-terminated. */
 const struct backend_ops *const *registry_list(void);
 
-/* The engine called `name` (`name_len` bytes), or NULL. */
+/*
+ * Are the operation tables of all backends complete? For the start of a program. 0, or -EINVAL with
+ * one line in `error` (BACKEND_TEXT_MAX bytes). The second is for a list of the caller's own,
+ * NULL-terminated.
+ */
+int registry_check(char *error);
+int registry_check_ops(const struct backend_ops *const *list, char *error);
+
+/* The backend called `name` (`name_len` bytes), or NULL. */
 const struct backend_ops *registry_find(const char *name, size_t name_len);
 
 /* A choice: --backend's value resolved. */
@@ -30,13 +38,13 @@ struct registry_choice {
  */
 int registry_choose(const char *spec, struct registry_choice *choice);
 
-/* For `auto`, when a worker's engine fails to open: the best usable one after it, or NULL. */
+/* For `auto`, when a worker's backend fails to open: the best usable one after it, or NULL. */
 const struct backend_ops *registry_fallback(const struct backend_ops *failed);
 
-/* Print what `bivalve --probe` prints. Returns 0 when at least one engine runs, else 1. */
+/* Print what `bivalve --probe` prints. Returns 0 when at least one backend runs, else 1. */
 int registry_print_probe(void);
 
-/* Print the engines compiled in with their libraries' versions, one a line. */
+/* Print the backends compiled in with their libraries' versions, one a line. */
 void registry_print_versions(void);
 
 #endif

@@ -4,6 +4,10 @@
  *
  * A client is one end of a socketpair that carries no data: it gives the connection a real fd, on
  * which the core's shutdown(2) and close(2) can be observed from the other end.
+ *
+ * A socket that is attached without having been made by sim_connect() is a real one, and so is a
+ * listener that really listens: bytes and clients come from the kernel then, but how many at a time,
+ * and when, is still the script's choice. That is for the test of the contract.
  */
 #include "config.h"
 
@@ -20,6 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "readiness.h"
 #include "util.h"
 
 #define SIM_FDS 4096 /* fds a simulated server may use */
@@ -27,22 +32,32 @@
 struct sim_conn {
     /* the other end of the socketpair, -1: this fd was never connected */
     int peer;
-    bool announced, attached, receiving, detaching, eof, eof_told;
+    bool announced, done, attached, receiving, detaching, eof, eof_told;
+    bool connecting, real;
+    unsigned listener;
     int err;
-    int detach_turns;
-    char *in; /* queued input */
+    int detach_in; /* iterations */
+    char *in;      /* queued input */
     size_t in_len, in_off;
     char *out; /* what the client got */
     size_t out_len, out_cap;
-    const char *lent; /* pending send */
-    char *lent_copy;
-    size_t lent_len;
+    struct backend_segment sending[BACKEND_SEGMENTS_MAX]; /* in flight */
+    unsigned sending_count;                               /* 0: nothing is */
+    char *sending_copy;                                   /* of the memory among them */
+};
+
+struct sim_listener {
+    int fd;
+    bool on, real;
+    int off_in; /* iterations until listen_off(); 0: not pending */
+    int err;    /* of accept */
+    uint32_t burst;
 };
 
 struct sim_backend {
     struct backend base;
     const struct sim_script *script;
-    bool in_upcall, listening;
+    struct sim_listener listener[BACKEND_LISTENERS_MAX];
     int fd_top; /* no fd from here on has been used */
     struct sim_conn conn[SIM_FDS];
 };
@@ -51,7 +66,7 @@ static int sim_choose_plain(void *arg, int fd, enum sim_choice what, int limit)
 {
     (void)arg;
     (void)fd;
-    return what == SIM_DETACH || what == SIM_ATTACH ? 0 : limit;
+    return what == SIM_INPUT || what == SIM_SEND || what == SIM_SENT ? limit : 0;
 }
 
 const struct sim_script sim_script_plain = {.choose = sim_choose_plain};
@@ -74,7 +89,22 @@ void sim_set_script(struct backend *be, const struct sim_script *script)
     sim_of(be)->script = script;
 }
 
+/* The fd has a new user. */
+static void sim_forget(struct sim_conn *p)
+{
+    free(p->in);
+    free(p->out);
+    if (p->peer > 0)
+        close(p->peer);
+    memset(p, 0, sizeof(*p));
+}
+
 int sim_connect(struct backend *be)
+{
+    return sim_connect_to(be, 0);
+}
+
+int sim_connect_to(struct backend *be, unsigned index)
 {
     struct sim_backend *b = sim_of(be);
     int pair[2];
@@ -89,14 +119,21 @@ int sim_connect(struct backend *be)
     assert(peer >= 0 && pair[0] < SIM_FDS);
     close(pair[1]);
     struct sim_conn *p = &b->conn[pair[0]];
-    free(p->in);
-    free(p->out);
-    if (p->peer > 0)
-        close(p->peer);
-    memset(p, 0, sizeof(*p));
+    sim_forget(p);
     p->peer = peer;
+    p->listener = index;
     b->fd_top = MAX(b->fd_top, pair[0] + 1);
     return pair[0];
+}
+
+void sim_accept_error(struct backend *be, unsigned index, int err)
+{
+    sim_of(be)->listener[index].err = err;
+}
+
+bool sim_is_listening(struct backend *be, unsigned index)
+{
+    return sim_of(be)->listener[index].on;
 }
 
 void sim_input(struct backend *be, int fd, const void *data, size_t len)
@@ -185,7 +222,7 @@ static int sim_raise_fds(char *error)
         r.rlim_cur = MIN(r.rlim_max, needed);
         if (r.rlim_cur < needed || setrlimit(RLIMIT_NOFILE, &r) < 0) {
             snprintf(error, BACKEND_TEXT_MAX,
-                     "the simulated engine needs %llu fds: raise the hard limit (ulimit -Hn)",
+                     "the simulated backend needs %llu fds: raise the hard limit (ulimit -Hn)",
                      (unsigned long long)needed);
             return -EMFILE;
         }
@@ -222,7 +259,7 @@ static void sim_close(struct backend *be)
             close(fd); /* the core never had it */
         free(p->in);
         free(p->out);
-        free(p->lent_copy);
+        free(p->sending_copy);
     }
     free(b);
 }
@@ -233,12 +270,38 @@ static void sim_describe(struct backend *be, char *out, size_t out_size)
     snprintf(out, out_size, "simulated");
 }
 
-static int sim_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, unsigned burst)
+static int sim_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, uint32_t burst)
 {
-    (void)index;
-    (void)lfd;
-    (void)burst;
-    sim_of(be)->listening = on;
+    struct sim_backend *b = sim_of(be);
+    struct sim_listener *l = &b->listener[index];
+
+    assert(index < BACKEND_LISTENERS_MAX && (!on || lfd >= 0));
+    l->burst = burst;
+    if (on) {
+        int type = 0;
+        socklen_t len = sizeof(type);
+        l->fd = lfd;
+        l->real = lfd != SIM_LISTENER && getsockopt(lfd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
+        l->off_in = 0; /* a pending off is called off */
+    } else if (l->on) {
+        l->off_in = sim_choose(b, (int)index, SIM_LISTEN_OFF, 1 << 20);
+    }
+    l->on = on;
+    return l->off_in ? IO_PENDING : 0;
+}
+
+static int sim_connect_out(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct sim_backend *b = sim_of(be);
+    struct sim_conn *p = &b->conn[fd];
+
+    assert(fd < SIM_FDS && addr && len > 0 && !p->attached && !p->connecting);
+    int rc = readiness_connect(fd, addr, len);
+    if (rc < 0)
+        return rc;
+    sim_forget(p);
+    p->connecting = p->real = true;
+    b->fd_top = MAX(b->fd_top, fd + 1);
     return 0;
 }
 
@@ -248,7 +311,13 @@ static int sim_attach(struct backend *be, int fd)
     struct sim_conn *p = &b->conn[fd];
     int rc = sim_choose(b, fd, SIM_ATTACH, 0);
 
-    assert(!p->attached);
+    assert(fd < SIM_FDS);
+    if (p->peer <= 0 || p->done) { /* no client of sim_connect()'s, or not any more */
+        sim_forget(p);
+        p->real = true;
+        b->fd_top = MAX(b->fd_top, fd + 1);
+    }
+    assert(!p->attached && !p->connecting);
     if (rc < 0)
         return rc;
     p->attached = p->receiving = true;
@@ -276,32 +345,106 @@ static void sim_deliver(struct sim_conn *p, const char *data, size_t len)
     p->out_len += len;
 }
 
-static int sim_send(struct backend *be, int fd, const char *buf, size_t len)
+/* Give the client the first `len` bytes of the segments. len, or -EIO: a file is too short. */
+static int sim_deliver_segments(struct sim_conn *p, const struct backend_segment *segments,
+                                size_t len)
+{
+    int total = (int)len;
+
+    for (; len > 0; segments++) {
+        size_t n = MIN(len, segments->len);
+        if (segments->data) {
+            sim_deliver(p, segments->data, n);
+        } else {
+            char *piece = malloc(n);
+            assert(piece);
+            bool whole = pread(segments->file, piece, n, segments->offset) == (ssize_t)n;
+            if (whole)
+                sim_deliver(p, piece, n);
+            free(piece);
+            if (!whole)
+                return -EIO;
+        }
+        len -= n;
+    }
+    return total;
+}
+
+/* Send the first `len` bytes of the segments, in one system call's worth. As backend_ops.send. */
+static int sim_send_real(struct backend *be, int fd, const struct backend_segment *segments,
+                         size_t len)
+{
+    struct backend_segment first[BACKEND_SEGMENTS_MAX];
+    unsigned count = 0;
+
+    for (; len > 0; len -= first[count++].len) {
+        first[count] = segments[count];
+        first[count].len = MIN(first[count].len, len);
+    }
+    return readiness_send(be, fd, first, count);
+}
+
+/* The same for either kind. */
+static int sim_take(struct backend *be, int fd, const struct backend_segment *segments, size_t len)
+{
+    struct sim_conn *p = &sim_of(be)->conn[fd];
+
+    return p->real ? sim_send_real(be, fd, segments, len) : sim_deliver_segments(p, segments, len);
+}
+
+/* The memory among the segments, one after the other. */
+static size_t sim_copy_memory(char *to, const struct backend_segment *segments, unsigned count)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        if (!segments[i].data)
+            continue;
+        if (to)
+            memcpy(to + len, segments[i].data, segments[i].len);
+        len += segments[i].len;
+    }
+    return len;
+}
+
+static int sim_send(struct backend *be, int fd, const struct backend_segment *segments,
+                    unsigned count)
 {
     struct sim_backend *b = sim_of(be);
     struct sim_conn *p = &b->conn[fd];
 
-    assert(p->attached && !p->detaching && !p->lent && len > 0);
-    int n = sim_choose(b, fd, SIM_SEND, len);
+    assert(p->attached && !p->detaching && !p->sending_count);
+    assert(count > 0 && count <= BACKEND_SEGMENTS_MAX);
+    for (unsigned i = 0; i < count; i++)
+        assert(segments[i].len > 0);
+    int n = sim_choose(b, fd, SIM_SEND, backend_segments_len(segments, count));
     if (n < 0)
         return n;
-    if (n > 0) {
-        sim_deliver(p, buf, (size_t)n);
+    if (n > 0 && (n = sim_take(be, fd, segments, (size_t)n)) != IO_PENDING)
         return n;
-    }
-    p->lent = buf;
-    p->lent_len = len;
-    p->lent_copy = malloc(len);
-    assert(p->lent_copy);
-    memcpy(p->lent_copy, buf, len);
+    memcpy(p->sending, segments, count * sizeof(*segments));
+    p->sending_count = count;
+    p->sending_copy = malloc(sim_copy_memory(NULL, segments, count) + 1);
+    assert(p->sending_copy);
+    sim_copy_memory(p->sending_copy, segments, count);
     return IO_PENDING;
 }
 
+/* The send in flight is over: what it was of has been frozen until now. */
 static void sim_give_back(struct sim_conn *p)
 {
-    assert(!memcmp(p->lent, p->lent_copy, p->lent_len)); /* frozen while lent */
-    free(p->lent_copy);
-    p->lent = p->lent_copy = NULL;
+    const char *copy = p->sending_copy;
+
+    for (unsigned i = 0; i < p->sending_count; i++) {
+        const struct backend_segment *segment = &p->sending[i];
+        if (!segment->data)
+            continue;
+        assert(!memcmp(segment->data, copy, segment->len));
+        copy += segment->len;
+    }
+    free(p->sending_copy);
+    p->sending_copy = NULL;
+    p->sending_count = 0;
 }
 
 static int sim_detach(struct backend *be, int fd)
@@ -309,16 +452,17 @@ static int sim_detach(struct backend *be, int fd)
     struct sim_backend *b = sim_of(be);
     struct sim_conn *p = &b->conn[fd];
 
-    assert(p->attached && !p->detaching);
-    p->receiving = false;
-    p->detach_turns = sim_choose(b, fd, SIM_DETACH, 1 << 20);
-    if (p->detach_turns == 0) {
-        if (p->lent)
+    assert((p->attached || p->connecting) && !p->detaching);
+    p->receiving = p->connecting = false;
+    p->detach_in = sim_choose(b, fd, SIM_DETACH, 1 << 20);
+    if (p->detach_in == 0) {
+        if (p->sending_count)
             sim_give_back(p);
         p->attached = false;
+        p->done = true;
         return 0;
     }
-    p->detaching = true;
+    p->attached = p->detaching = true;
     return IO_PENDING;
 }
 
@@ -329,87 +473,153 @@ static bool sim_read_shut(int fd)
     return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* At most one upcall for this fd. True if there was one. */
-static bool sim_step(struct sim_backend *b, int fd)
+/* The next client of listener `index` that the core has not been told of; -1: none. */
+static int sim_next_client(struct sim_backend *b, unsigned index)
+{
+    for (int fd = 0; fd < b->fd_top; fd++)
+        if (b->conn[fd].peer > 0 && !b->conn[fd].announced && b->conn[fd].listener == index)
+            return fd;
+    return -1;
+}
+
+static void sim_accept(struct sim_backend *b, unsigned index)
+{
+    struct sim_listener *l = &b->listener[index];
+
+    if (l->off_in > 0 && --l->off_in == 0) {
+        backend_on_listen_off(&b->base, index);
+        return;
+    }
+    for (uint32_t i = 0; i < l->burst && l->on && b->base.accept_room > 0; i++) {
+        int fd = sim_next_client(b, index);
+        if (l->err) {
+            backend_on_accept_failed(&b->base, index, l->err);
+            return;
+        }
+        if (fd < 0 && l->real) {
+            if (!readiness_accept(&b->base, index, l->fd))
+                return;
+            continue;
+        }
+        if (fd < 0)
+            return;
+        b->conn[fd].announced = true;
+        backend_on_accepted(&b->base, index, fd);
+    }
+}
+
+/* What has become of the send in flight. True: an upcall was made. */
+static bool sim_step_send(struct sim_backend *b, int fd, struct sim_conn *p)
+{
+    int n = sim_choose(b, fd, SIM_SENT, backend_segments_len(p->sending, p->sending_count));
+
+    if (n == 0)
+        return false;
+    if (n > 0 && (n = sim_take(&b->base, fd, p->sending, (size_t)n)) == IO_PENDING)
+        return false;
+    sim_give_back(p);
+    backend_on_sent(&b->base, fd, n == -EAGAIN ? 0 : n);
+    return true;
+}
+
+static void sim_step_input(struct sim_backend *b, int fd, struct sim_conn *p)
+{
+    size_t limit = MIN(p->in_len - p->in_off, b->base.cfg.recv_buffer_bytes);
+    int n = sim_choose(b, fd, SIM_INPUT, limit);
+
+    if (n <= 0)
+        return;
+    /* A copy of its own size, gone after the upcall: what is kept of it is found by the sanitizer.
+     */
+    char *piece = malloc((size_t)n);
+    assert(piece);
+    memcpy(piece, p->in + p->in_off, (size_t)n);
+    p->in_off += (size_t)n;
+    backend_on_input(&b->base, fd, piece, (size_t)n);
+    free(piece);
+}
+
+/* As sim_step_input(), from the kernel; the end and errors, too. */
+static void sim_step_real(struct sim_backend *b, int fd, struct sim_conn *p)
+{
+    int limit = sim_choose(b, fd, SIM_INPUT, b->base.cfg.recv_buffer_bytes);
+
+    if (limit <= 0 || p->eof_told)
+        return;
+    char *piece = malloc((size_t)limit);
+    assert(piece);
+    ssize_t n = recv(fd, piece, (size_t)limit, MSG_DONTWAIT);
+    if (n > 0) {
+        backend_on_input(&b->base, fd, piece, (size_t)n);
+    } else if (n == 0) {
+        p->eof_told = true;
+        p->receiving = false;
+        backend_on_eof(&b->base, fd);
+    } else if (errno != EAGAIN) {
+        p->receiving = false;
+        backend_on_failed(&b->base, fd, errno);
+    }
+    free(piece);
+}
+
+/* How a connect has ended, if it has. */
+static void sim_step_connect(struct sim_backend *b, int fd, struct sim_conn *p)
+{
+    struct pollfd f = {.fd = fd, .events = POLLOUT};
+    int n = sim_choose(b, fd, SIM_CONNECT, 1);
+
+    if (n > 0 || poll(&f, 1, 0) == 0)
+        return;
+    p->connecting = false;
+    backend_on_connected(&b->base, fd, n < 0 ? -n : readiness_connect_result(fd));
+}
+
+/* At most one upcall for this fd. */
+static void sim_step(struct sim_backend *b, int fd)
 {
     struct sim_conn *p = &b->conn[fd];
-    struct core *core = b->base.cfg.core;
 
-    if (p->peer <= 0)
-        return false;
-    if (!p->announced) {
-        if (!b->listening)
-            return false;
-        p->announced = true;
-        conn_on_open(core, 0, fd);
-        return true;
-    }
-    if (!p->attached)
-        return false;
-    if (p->detaching) {
-        if (--p->detach_turns > 0)
-            return false;
-        if (p->lent)
+    if (p->connecting) {
+        sim_step_connect(b, fd, p);
+    } else if (!p->attached) {
+        return;
+    } else if (p->detaching) {
+        if (--p->detach_in > 0)
+            return;
+        if (p->sending_count)
             sim_give_back(p);
         p->attached = p->detaching = false;
-        conn_on_detached(core, fd);
-        return true;
-    }
-    if (p->lent) {
-        int n = sim_choose(b, fd, SIM_SENT, p->lent_len);
-        if (n != 0) {
-            if (n > 0)
-                sim_deliver(p, p->lent, (size_t)n);
-            sim_give_back(p);
-            conn_on_sent(core, fd, n);
-            return true;
-        }
-    }
-    if (!p->receiving)
-        return false;
-    if (p->in_off < p->in_len) {
-        size_t limit = MIN(p->in_len - p->in_off, b->base.cfg.recv_buffer_bytes);
-        int n = sim_choose(b, fd, SIM_INPUT, limit);
-        if (n <= 0)
-            return false;
-        /*
-         * A copy of its own size, gone after the upcall: what is kept of it is found by the
-         * sanitizer.
-         */
-        char *piece = malloc((size_t)n);
-        assert(piece);
-        memcpy(piece, p->in + p->in_off, (size_t)n);
-        p->in_off += (size_t)n;
-        conn_on_input(core, fd, piece, (size_t)n);
-        free(piece);
-        return true;
-    }
-    if (p->err) {
+        p->done = true;
+        backend_on_detached(&b->base, fd);
+    } else if (p->sending_count && sim_step_send(b, fd, p)) {
+        return;
+    } else if (!p->receiving) {
+        return;
+    } else if (p->real) {
+        sim_step_real(b, fd, p);
+    } else if (p->in_off < p->in_len) {
+        sim_step_input(b, fd, p);
+    } else if (p->err) {
         int err = p->err;
         p->receiving = false;
         p->err = 0;
-        conn_on_error(core, fd, err);
-        return true;
-    }
-    if (!p->eof_told && (p->eof || sim_read_shut(fd))) {
+        backend_on_failed(&b->base, fd, err);
+    } else if (!p->eof_told && (p->eof || sim_read_shut(fd))) {
         p->eof_told = true;
         p->receiving = false;
-        conn_on_eof(core, fd);
-        return true;
+        backend_on_eof(&b->base, fd);
     }
-    return false;
 }
 
-static int sim_wait(struct backend *be, int64_t timeout_ms)
+static int sim_wait(struct backend *be, int64_t timeout_us)
 {
     struct sim_backend *b = sim_of(be);
 
-    (void)timeout_ms;
-    assert(!b->in_upcall);
-    b->in_upcall = true;
+    (void)timeout_us;
+    for (unsigned i = 0; i < BACKEND_LISTENERS_MAX; i++)
+        sim_accept(b, i);
     for (int fd = 0; fd < b->fd_top; fd++)
         sim_step(b, fd);
-    b->in_upcall = false;
     return 0;
 }
 
@@ -418,15 +628,31 @@ static void sim_wake(struct backend *be)
     (void)be;
 }
 
+static int sim_check_variant(const char *variant, char *error)
+{
+    (void)variant;
+    snprintf(error, BACKEND_TEXT_MAX, "sim has no variants");
+    return -EINVAL;
+}
+
+static const char *const sim_counters[] = {NULL};
+static const int sim_syscalls[] = {-1};
+
 const struct backend_ops sim_backend_ops = {
+    .contract = BACKEND_VERSION,
     .name = "sim",
     .slot_priv_size = 0,
+    .help = "sim: simulated, for tests",
+    .counters = sim_counters,
+    .syscalls = sim_syscalls,
+    .check_variant = sim_check_variant,
     .version = sim_version,
     .probe = sim_probe,
     .open = sim_open,
     .close = sim_close,
     .describe = sim_describe,
     .listen_ctl = sim_listen_ctl,
+    .connect = sim_connect_out,
     .attach = sim_attach,
     .recv_ctl = sim_recv_ctl,
     .send = sim_send,

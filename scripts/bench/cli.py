@@ -113,23 +113,23 @@ def build_parser():
     p = argparse.ArgumentParser(
         prog="bivalve-bench",
         description=(
-            "Compare HTTP servers, or bivalve's engines, on one "
+            "Compare HTTP servers, or bivalve's backends, on one "
             "machine, with intervals. See bivalve-bench(1)."
         ),
     )
     sub = p.add_subparsers(dest="command", required=True, metavar="{compare,run,report}")
     c = sub.add_parser(
         "compare",
-        help="two servers or engines against each other",
+        help="two servers or backends against each other",
         description="Measure servers in interleaved pairs and say what the difference is.",
     )
     c.add_argument(
-        "--engine",
+        "--backend",
         action="append",
         default=[],
         metavar="NAME",
         help=(
-            "an engine of bivalve (libev, io_uring, libev:poll); given twice. Default: libev and"
+            "a backend of bivalve (libev, io_uring, libev:poll); given twice. Default: libev and"
             " io_uring"
         ),
     )
@@ -178,7 +178,7 @@ def build_parser():
     c.add_argument(
         "--counts",
         action="store_true",
-        help="also count system calls, engine enters and SQEs, and user instructions per request",
+        help="also count system calls, backend enters and SQEs, and user instructions per request",
     )
     c.add_argument(
         "--idle",
@@ -205,11 +205,11 @@ def build_parser():
         description="Measure one server and show the change against saved results.",
     )
     r.add_argument(
-        "--engine",
+        "--backend",
         action="append",
         default=[],
         metavar="NAME",
-        help="the engine of bivalve; default: auto",
+        help="the backend of bivalve; default: auto",
     )
     r.add_argument(
         "--server",
@@ -285,7 +285,7 @@ def find_dataset(given):
 
 def contenders(options):
     """The servers that the options name, in order."""
-    names = list(options.engine)
+    names = list(options.backend)
     if not names and not options.server:
         names = ["auto"] if options.command == "run" else ["libev", "io_uring"]
     out = []
@@ -300,10 +300,10 @@ def contenders(options):
     out += [servers.from_command(s) for s in options.server]
     want = 1 if options.command == "run" else 2
     if options.command == "run" and len(out) != 1:
-        raise BenchError("run measures one server: one --engine or one --server")
+        raise BenchError("run measures one server: one --backend or one --server")
     if len(out) < want:
         raise BenchError(
-            "compare needs two sides: --engine and --server may each be given several times; the"
+            "compare needs two sides: --backend and --server may each be given several times; the"
             " same one twice compares it with itself"
         )
     return servers.distinct_names(out)

@@ -3,7 +3,7 @@
 server down.
 
 System calls by name: perf stat on the system-call tracepoints (counted in the kernel), else strace
--c -f. The engine's own counters (SIGUSR1): enters and SQEs. User instructions: callgrind, as the
+-c -f. The backend's own counters (SIGUSR1): enters and SQEs. User instructions: callgrind, as the
 difference between a short and a long run, so that starting up cancels out.
 """
 import os
@@ -21,7 +21,7 @@ SECONDS = 2
 CALLGRIND_CONNS = 16
 CALLGRIND_ROUNDS = (30, 150)  # requests on each connection, short and long run
 SHOW_MIN = 0.0005  # system calls rarer than this per request are summed as "others"
-ENGINE_KEYS = ("enters", "sqes", "cqes", "turns", "recv_calls", "send_calls")
+BACKEND_KEYS = ("enters", "sqes", "events", "iterations", "recv_calls", "send_calls")
 
 
 def parse_strace(text):
@@ -99,7 +99,7 @@ def tracers():
 
 
 def measure(lab, plan):
-    """[{profile, conns, server, syscalls, engine, instructions, notes}] for every profile, at the
+    """[{profile, conns, server, syscalls, backend, instructions, notes}] for every profile, at the
     fewest connections."""
     out = []
     for profile in plan.profiles:
@@ -110,7 +110,7 @@ def measure(lab, plan):
                 "server": contender.name,
                 "syscalls": None,
                 "syscalls_by": None,
-                "engine": None,
+                "backend": None,
                 "instructions": None,
                 "notes": [],
             }
@@ -160,12 +160,12 @@ def plain_load(lab, server, profile, conns):
 
 
 def count_syscalls(lab, contender, profile, row):
-    """System calls and the engine's counters over a whole run of the load, connecting too."""
+    """System calls and the backend's counters over a whole run of the load, connecting too."""
     server = servers.start(contender, lab, closes(lab, profile))
     try:
         servers.check(server, profile, bool(closes(lab, profile)))
-        if contender.engine:
-            count_engine(lab, server, profile, row)
+        if contender.backend:
+            count_backend(lab, server, profile, row)
         for name, argv, parser in tracers():
             out = os.path.join(lab.load_dir, f"counts-{lab.slices}.txt")
             tracer = lab.nursery.spawn(argv(procfs.tree(server.pid), out), out[:-4] + "-tracer")
@@ -193,18 +193,18 @@ def count_syscalls(lab, contender, profile, row):
         servers.stop(server, lab)
 
 
-def count_engine(lab, server, profile, row):
-    """The engine's own counters per request: enters, SQEs, CQEs."""
+def count_backend(lab, server, profile, row):
+    """The backend's own counters per request: enters, SQEs, CQEs."""
     before = server.counters(signal.SIGUSR1)
     plain_load(lab, server, profile, row["conns"])
     after = server.counters(signal.SIGUSR1)
     if not before or not after:
-        row["notes"].append("engine counters: the server logged no statistics on SIGUSR1")
+        row["notes"].append("backend counters: the server logged no statistics on SIGUSR1")
         return
     requests = after.get("requests", 0) - before.get("requests", 0)
     if requests > 0:
-        row["engine"] = {
-            k: (after.get(k, 0) - before.get(k, 0)) / requests for k in ENGINE_KEYS if k in after
+        row["backend"] = {
+            k: (after.get(k, 0) - before.get(k, 0)) / requests for k in BACKEND_KEYS if k in after
         }
 
 

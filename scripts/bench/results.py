@@ -50,7 +50,7 @@ def begin(command, lab, plan, argv):
             for p in plan.profiles
         ],
         "servers": [
-            {"name": c.name, "command": c.words, "engine": c.engine, "about": {}}
+            {"name": c.name, "command": c.words, "backend": c.backend, "about": {}}
             for c in plan.contenders
         ],
         "notes": list(lab.notes),

@@ -15,7 +15,7 @@ FOREIGN_LIMIT_S = 2.0  # how long a server may leave its port to another process
 FIRST_PORT = 18080
 START_LINE = re.compile(
     r"bivalve (?P<version>\S+) listening on (?P<addr>.*?)[,;] workers (?P<workers>[^,]+), "
-    r"engine (?P<engine>\S+)(?: \((?P<features>[^)]*)\))?(?:, kernel (?P<kernel>.*))?$",
+    r"backend (?P<backend>\S+)(?: \((?P<features>[^)]*)\))?(?:, kernel (?P<kernel>.*))?$",
     re.M,
 )
 STATS_LINE = re.compile(r"stats worker=all (.*)$", re.M)
@@ -24,10 +24,10 @@ STATS_LINE = re.compile(r"stats worker=all (.*)$", re.M)
 class Contender:
     """One side of a comparison: a name and how to build its command line."""
 
-    def __init__(self, name, words, engine=None):
+    def __init__(self, name, words, backend=None):
         self.name = name
         self.words = words  # with {port} and perhaps {max_requests}, {workers}
-        self.engine = engine  # the engine asked for with --engine, else None
+        self.backend = backend  # the backend asked for with --backend, else None
         self.about = {}  # what its start line said
 
     def command(self, port, per_connection, workers):
@@ -47,18 +47,18 @@ class Contender:
 
 
 class Bivalve:
-    """Where the server under test is and how an engine is started with it."""
+    """Where the server under test is and how a backend is started with it."""
 
     def __init__(self, path, dataset=None, extra=(), pin=True):
         self.path, self.dataset, self.extra, self.pin = path, dataset, list(extra), pin
 
-    def contender(self, engine, name):
+    def contender(self, backend, name):
         words = [
             self.path,
             "--listen",
             "127.0.0.1:{port}",
             "--backend",
-            engine,
+            backend,
             "--workers",
             "{workers}",
             "--pin" if self.pin else "--no-pin",
@@ -69,7 +69,7 @@ class Bivalve:
             words += ["--dataset", self.dataset]
         if os.geteuid() == 0:
             words.append("--allow-root")  # on loopback, for the length of a measurement
-        return Contender(name, words + self.extra, engine)
+        return Contender(name, words + self.extra, backend)
 
 
 def from_command(text):
@@ -251,7 +251,7 @@ def wait_port_free(port, limit_s=2.0):
 
 def note_start_line(server, limit_s=2.0):
     """Keep what bivalve says of itself at start. It may accept a moment before it has said so."""
-    end = time.monotonic() + (limit_s if server.contender.engine else 0)
+    end = time.monotonic() + (limit_s if server.contender.backend else 0)
     while True:
         m = START_LINE.search(server.child.stderr() or server.child.stdout())
         if m:

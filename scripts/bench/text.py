@@ -191,13 +191,13 @@ def server_lines(results):
     out = []
     for s in results["servers"]:
         about = s.get("about") or {}
-        engine = (
-            f"engine {about['engine']} ({about.get('features', 'no features told')})"
-            if about.get("engine")
+        backend = (
+            f"backend {about['backend']} ({about.get('features', 'no features told')})"
+            if about.get("backend")
             else "told nothing about itself at start"
         )
         version = f"bivalve {about['version']}, " if about.get("version") else ""
-        out.append(f"{s['name']}: {version}{engine}: {' '.join(s['command'])}")
+        out.append(f"{s['name']}: {version}{backend}: {' '.join(s['command'])}")
     return out
 
 
@@ -299,14 +299,14 @@ def counts_table(counts):
     ]
     rows = []
     for c in counts:
-        calls, engine = c["syscalls"] or {}, c["engine"] or {}
+        calls, backend = c["syscalls"] or {}, c["backend"] or {}
         rows.append(
             [
                 c["profile"],
                 c["server"],
                 f"{sum(calls.values()):.3f}" if calls else "-",
-                f"{engine['enters']:.3f}" if "enters" in engine else "-",
-                f"{engine['sqes']:.3f}" if "sqes" in engine else "-",
+                f"{backend['enters']:.3f}" if "enters" in backend else "-",
+                f"{backend['sqes']:.3f}" if "sqes" in backend else "-",
                 f"{c['instructions']:,.0f}" if c["instructions"] else "-",
                 ", ".join(f"{k} {v:.3f}" for k, v in calls.items()) or "; ".join(c["notes"]) or "-",
             ]

@@ -2,7 +2,7 @@
 /*
  * bufpool.c - see bufpool.h.
  *
- * A slab is one mapping: its head in the first cache line, then blocks. Block starts advance
+ * A slab is one mapping: its head in the first cache line, then blocks. Starts of large blocks advance
  * through their pages by a cache line each, so that the beginnings of blocks, which is what small
  * responses touch, do not compete for the same sets of the caches, and a small response still stays
  * within one page.
@@ -23,21 +23,21 @@
 
 static_assert(sizeof(struct buf_slab) <= CACHE_LINE, "a slab's head is one cache line");
 
-void bufpool_init(struct bufpool *p, size_t data_bytes, size_t max_blocks)
+void bufpool_init(struct bufpool *p, size_t data_bytes, struct bufpool_budget *budget)
 {
     size_t need = sizeof(struct buf) + data_bytes;
 
     assert(data_bytes > 0 && data_bytes < UINT32_MAX);
     memset(p, 0, sizeof(*p));
-    /* The smallest size above `need` that is a cache line more than whole pages. */
-    p->block_size = CACHE_LINE;
-    if (need > CACHE_LINE)
-        p->block_size += util_round_up(need - CACHE_LINE, BUFPOOL_PAGE);
+    if (need <= BUFPOOL_PAGE / 2)
+        p->block_size = util_round_up(need, CACHE_LINE);
+    else /* the smallest size above `need` that is a cache line more than whole pages */
+        p->block_size = CACHE_LINE + util_round_up(need - CACHE_LINE, BUFPOOL_PAGE);
     p->slab_blocks =
         MAX((BUFPOOL_SLAB_BYTES - CACHE_LINE) / p->block_size, (size_t)BUFPOOL_SLAB_BLOCKS_MIN);
     p->slab_bytes =
         util_round_up(CACHE_LINE + p->slab_blocks * p->block_size, (size_t)sysconf(_SC_PAGESIZE));
-    p->max_blocks = max_blocks;
+    p->budget = budget;
 }
 
 static void bufpool_unmap(struct bufpool *p, struct buf_slab *s)
@@ -76,7 +76,7 @@ static struct buf_slab *bufpool_map(struct bufpool *p)
     return s;
 }
 
-/* Take a block that has never been lent. */
+/* Take a block that has never been handed out. */
 static struct buf *bufpool_carve(struct bufpool *p, struct buf_slab *s)
 {
     struct buf *b = (struct buf *)((char *)s + CACHE_LINE + s->carved * p->block_size);
@@ -84,28 +84,54 @@ static struct buf *bufpool_carve(struct bufpool *p, struct buf_slab *s)
     s->carved++;
     s->used++;
     p->used++;
+    p->budget->used += p->block_size;
     b->next = NULL;
     b->slab = s;
     b->start = b->end = 0;
     return b;
 }
 
-struct buf *bufpool_get_slow(struct bufpool *p)
+static bool budget_is_used_up(const struct bufpool_budget *budget)
+{
+    return budget->used - MIN(budget->releasing, budget->used) >= budget->max;
+}
+
+/* A block from a slab that has one, or from a new slab. */
+static struct buf *bufpool_take(struct bufpool *p)
 {
     struct buf_slab *s;
 
-    if (p->max_blocks && p->used >= p->max_blocks)
-        return NULL;
     while ((s = p->open)) {
-        if (s->free)
-            return bufpool_get(p);
+        struct buf *b = s->free;
+        if (b) {
+            s->free = b->next;
+            s->used++;
+            s->idle = 0;
+            p->used++;
+            p->budget->used += p->block_size;
+            b->next = NULL;
+            b->start = b->end = 0;
+            b->is_file = false;
+            bufpool_unpoison(b->data, bufpool_capacity(p));
+            return b;
+        }
         if (s->carved < p->slab_blocks)
             return bufpool_carve(p, s);
-        p->open = s->next_open; /* all lent: back when a block of it comes back */
+        p->open = s->next_open; /* all handed out: back when a block of it comes back */
         s->open = false;
     }
     s = bufpool_map(p);
     return s ? bufpool_carve(p, s) : NULL;
+}
+
+struct buf *bufpool_get_slow(struct bufpool *p)
+{
+    struct bufpool_budget *budget = p->budget;
+
+    if (budget_is_used_up(budget) &&
+        (!budget->reclaim || !budget->reclaim(budget->arg) || budget_is_used_up(budget)))
+        return NULL;
+    return bufpool_take(p);
 }
 
 /* Count for every free slab the trims that it has seen. True: one of them has seen enough. */

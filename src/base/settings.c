@@ -30,6 +30,8 @@ void settings_init(struct settings *s)
     s->min_body_rate =
         100; /* slower than any modem; a body that trickles at a byte a second is not */
     s->max_output_bytes = 65536;
+    s->max_buffer_bytes = 64u << 20;
+    s->max_unsent_bytes = 128u << 10;
     s->max_linger_bytes = 65536;
     s->recv_buffer_bytes = 16384;
     s->burn_ns = 0;

@@ -25,11 +25,13 @@ struct settings {
     uint32_t max_chunk_ext_bytes; /* extensions of one chunk: 400 */
     uint32_t max_requests;        /* a connection is closed after so many; 0: no limit */
     uint32_t max_connections;     /* per worker, then accepts pause; 0: fd limit less a reserve */
-    uint32_t max_pipeline;        /* requests of a connection answered in one turn */
+    uint32_t max_pipeline;        /* requests of a connection answered in one iteration */
     uint32_t min_body_rate;       /* bytes that renew a second of body time; 0: any renews all */
     uint32_t max_output_bytes;    /* high-water mark: output pending before parsing stops */
+    uint64_t max_buffer_bytes;    /* blocks that all connections of a worker hold together */
+    uint32_t max_unsent_bytes;    /* that the kernel holds for a connection; 0: what it likes */
     uint32_t max_linger_bytes;    /* discarded on a half-closed connection before it is closed */
-    uint32_t recv_buffer_bytes;   /* the most that one conn_on_input() may carry */
+    uint32_t recv_buffer_bytes;   /* the most that one receive may carry */
 
     /* for the benchmark's self-test: spin so long for each request, nanoseconds; 0: not at all */
     uint32_t burn_ns;

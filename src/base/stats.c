@@ -22,7 +22,9 @@ static const struct {
 
 /* "name=" (the NUL counts for '='), 20 digits, a space; and a NUL at the end. */
 #define STATS_ROOM_(field) +sizeof(#field) + 20 + 1
-static_assert(STATS_COUNTERS(STATS_ROOM_) STATS_GAUGES(STATS_ROOM_) + 1 <= STATS_TEXT_MAX,
+static_assert(STATS_COUNTERS(STATS_ROOM_) STATS_GAUGES(STATS_ROOM_) +
+                      STATS_BACKEND_MAX * (STATS_NAME_MAX + 1 + 20 + 1) + 1 <=
+                  STATS_TEXT_MAX,
               "STATS_TEXT_MAX bytes hold every field");
 #undef STATS_ROOM_
 
@@ -54,22 +56,32 @@ void stats_add(struct stats *sum, const struct stats *s)
     STATS_COUNTERS(STATS_ADD_)
     STATS_GAUGES(STATS_ADD_)
 #undef STATS_ADD_
+    for (size_t i = 0; i < STATS_BACKEND_MAX; i++)
+        sum->backend[i] += s->backend[i];
 }
 
-size_t stats_format(char *out, size_t out_size, const struct stats *s, int zeros)
+/* Append "name=value" at *len, which goes on counting beyond the end. */
+static void stats_print(char *out, size_t out_size, size_t *len, const char *name, uint64_t v)
+{
+    size_t at = MIN(*len, out_size);
+
+    *len += (size_t)snprintf(out + at, out_size - at, "%s%s=%llu", *len ? " " : "", name,
+                             (unsigned long long)v);
+}
+
+size_t stats_format(char *out, size_t out_size, const struct stats *s, const char *const *names,
+                    int zeros)
 {
     size_t len = 0;
 
     if (out_size > 0)
         out[0] = '\0';
-    for (size_t i = 0; i < ARRAY_LEN(stats_fields); i++) {
-        uint64_t v = stats_value(s, i);
-        if (v == 0 && !zeros)
-            continue;
-        size_t at = MIN(len, out_size);
-        len += (size_t)snprintf(out + at, out_size - at, "%s%s=%llu", len ? " " : "",
-                                stats_fields[i].name, (unsigned long long)v);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(stats_fields); i++)
+        if (stats_value(s, i) || zeros)
+            stats_print(out, out_size, &len, stats_fields[i].name, stats_value(s, i));
+    for (size_t i = 0; names && names[i]; i++)
+        if (s->backend[i] || zeros)
+            stats_print(out, out_size, &len, names[i], s->backend[i]);
     return len;
 }
 

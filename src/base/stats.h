@@ -14,19 +14,26 @@
 
 #include "util.h"
 
+#define STATS_BACKEND_MAX 16 /* counters a backend may have of its own */
+#define STATS_NAME_MAX    24 /* bytes of the name of one */
+
 /* X(name): totals since the worker's block was created (they survive the worker's restart). */
 #define STATS_COUNTERS(X)                                                                 \
     /* connections */                                                                     \
-    X(accepted)        /* connections handed over by the engine */                        \
+    X(accepted)        /* connections handed over by the backend */                       \
     X(closed)          /* connections whose fd has been closed */                         \
+    X(accept_aborted)  /* accept failed for the client's sake: it was gone already */     \
     X(accept_errors)   /* accept failed: EMFILE, ENFILE, ENOMEM, ... */                   \
-    X(accept_pauses)   /* times accepting was suspended (fds, --max-connections) */       \
+    X(accept_pauses)   /* times accepting was suspended (errors, --max-connections) */    \
     X(rejected)        /* accepted but closed at once: no slot for the fd */              \
     X(resets)          /* connections ended by an error from the kernel */                \
     X(eof_mid_request) /* client closed inside a request */                               \
     /* requests */                                                                        \
-    X(requests) /* complete requests answered by a handler */                             \
+    X(requests)       /* complete requests answered by a handler */                       \
+    X(handler_errors) /* 500, or cut off: a handler failed */                             \
+    X(cancelled)      /* requests that ended before their answer was written */           \
     X(responses_2xx)                                                                      \
+    X(responses_3xx)                                                                      \
     X(responses_4xx)                                                                      \
     X(responses_5xx)                                                                      \
     X(continues) /* 100 Continue sent */                                                  \
@@ -45,6 +52,7 @@
     X(limit_trailer)   /* 431: trailers too long */                                       \
     X(limit_requests)  /* closed after --max-requests */                                  \
     X(limit_linger)    /* closed while a client kept sending after its last answer */     \
+    X(limit_buffers)   /* closed without progress: --max-buffer-bytes */                  \
     X(limit_drain)     /* listeners closed at the drain with clients left waiting */      \
     /* back-pressure and memory */                                                        \
     X(paused)         /* receiving suspended: output above the high-water mark */         \
@@ -54,37 +62,30 @@
     X(no_block)       /* no buffer to be had: connection closed */                        \
     X(lingers)        /* half-closed and drained before closing */                        \
     X(pages_returned) /* bytes of slot table given back to the kernel */                  \
-    /* engine */                                                                          \
-    X(turns)          /* returns from wait() */                                           \
+    /* backend: what all of them have; more are its own, stats.backend[] */               \
+    X(iterations)     /* returns from wait() */                                           \
     X(enters)         /* system calls that wait for or submit I/O */                      \
-    X(sqes)           /* io_uring submissions */                                          \
-    X(cqes)           /* io_uring completions, epoll events */                            \
+    X(events)         /* io_uring completions, epoll events */                            \
     X(recv_calls)     /* receives reported or issued */                                   \
     X(send_calls)     /* sends issued */                                                  \
     X(send_pending)   /* sends that had to wait */                                        \
-    X(recv_rearmed)   /* multishot receives started again */                              \
-    X(accept_rearmed) /* multishot accepts started again */                               \
-    X(enobufs)        /* receive found no provided buffer */                              \
-    X(input_held)     /* input kept by the engine while receiving is off */               \
-    X(sq_full)        /* submission queue full: flushed early */                          \
-    X(cq_overflow)    /* completions the kernel had to park */                            \
-    X(cancels)        /* requests cancelled */                                            \
-    X(stale)          /* completions whose generation did not match: a bug if not 0 */    \
-    X(engine_errors)  /* unexpected errors from the engine's system calls */
+    X(stale)          /* events whose generation did not match: a bug if not 0 */         \
+    X(backend_errors) /* unexpected errors from the backend's system calls */
 
 /* X(name): levels, set by the worker; summed over workers where that makes sense. */
-#define STATS_GAUGES(X)                                                      \
-    X(slots_used)      /* connections now open */                            \
-    X(blocks_used)     /* input and output blocks now lent to connections */ \
-    X(block_bytes)     /* bytes mapped for blocks */                         \
-    X(engine_inflight) /* operations the engine has in flight */             \
-    X(restarts)        /* times this worker has been restarted (set by the supervisor) */
+#define STATS_GAUGES(X)                                                \
+    X(slots_used)  /* connections now open */                          \
+    X(blocks_used) /* input and output blocks that connections hold */ \
+    X(block_bytes) /* bytes mapped for blocks */                       \
+    X(in_flight)   /* operations the backend has in flight */          \
+    X(restarts)    /* times this worker has been restarted (set by the supervisor) */
 
 struct stats {
 #define STATS_FIELD_(name) uint64_t name;
     STATS_COUNTERS(STATS_FIELD_)
     STATS_GAUGES(STATS_FIELD_)
 #undef STATS_FIELD_
+    uint64_t backend[STATS_BACKEND_MAX]; /* counters of the backend, named by its ops */
 } __attribute__((aligned(CACHE_LINE)));
 
 /*
@@ -99,11 +100,12 @@ void stats_add(struct stats *sum, const struct stats *s);
 
 /*
  * Write "name=value name=value ..." of every counter and gauge into `out`, NUL-terminated; those
- * that are 0 are left out unless `zeros`. Returns the length, as snprintf(3) would. STATS_TEXT_MAX
- * bytes always suffice.
+ * that are 0 are left out unless `zeros`. `names` are those of s->backend[], NULL-terminated, or
+ * NULL. Returns the length, as snprintf(3) would. STATS_TEXT_MAX bytes always suffice.
  */
 #define STATS_TEXT_MAX 4096
-size_t stats_format(char *out, size_t out_size, const struct stats *s, int zeros);
+size_t stats_format(char *out, size_t out_size, const struct stats *s, const char *const *names,
+                    int zeros);
 
 /* Value of the field called `name`, or 0 and *found = 0. For tests. */
 uint64_t stats_get(const struct stats *s, const char *name, int *found);

@@ -2,11 +2,10 @@
 /*
  * timer.c - see timer.h.
  *
- * Bucket `tick % TIMER_BUCKETS` lists the slots linked at that tick (timer_at), of this round or a
- * later one; a slot's true deadline is never before its timer_at. The lists are doubly linked by
- * fd, and the first of a list has its bucket in timer_prev, as -1 - bucket: so a slot can be
- * unlinked wherever it is, also from the extra list of those that are due, which is emptied from
- * its head. That is what lets the callback do to any slot whatever it likes.
+ * Bucket `tick % TIMER_BUCKETS` lists the nodes linked at that tick (node.at), of this round or a
+ * later one; a node's true deadline is never before its `at`. A node knows what points to it, so it
+ * can be unlinked wherever it is, also from the extra list of those that are due, which is emptied
+ * from its head. That is what lets the callback do to any node whatever it likes.
  */
 #include "config.h"
 
@@ -14,140 +13,77 @@
 
 #include <string.h>
 
-#include "util.h"
-
 #define TIMER_DUE  TIMER_BUCKETS /* the extra list */
 #define TIMER_MASK (TIMER_BUCKETS - 1)
 
 static_assert((TIMER_BUCKETS & TIMER_MASK) == 0 && TIMER_BUCKETS % 64 == 0,
               "whole words of `occupied`");
 
-void timer_init(struct timer_wheel *w, struct slot_table *slots, uint64_t now_ms)
+void timer_wheel_init(struct timer_wheel *w, uint32_t tick_shift, uint64_t now_ms)
 {
     memset(w, 0, sizeof(*w));
-    w->slots = slots;
+    w->tick_shift = tick_shift;
     w->base_ms = now_ms;
-    for (unsigned i = 0; i < ARRAY_LEN(w->bucket); i++)
-        w->bucket[i] = -1;
 }
 
-static void timer_link(struct timer_wheel *w, struct slot *s, uint32_t b)
+static void timer_link(struct timer_wheel *w, struct timer *t, uint32_t b)
 {
-    int fd = slot_fd(w->slots, s), first = w->bucket[b];
-
-    s->timer_next = first;
-    s->timer_prev = -1 - (int32_t)b;
-    if (first >= 0)
-        slot_get(w->slots, first)->timer_prev = fd;
-    w->bucket[b] = fd;
+    t->next = w->bucket[b];
+    t->link = &w->bucket[b];
+    if (t->next)
+        t->next->link = &t->next;
+    w->bucket[b] = t;
     if (b != TIMER_DUE)
         w->occupied[b / 64] |= UINT64_C(1) << b % 64;
 }
 
-static void timer_unlink(struct timer_wheel *w, struct slot *s)
+static void timer_unlink(struct timer_wheel *w, struct timer *t)
 {
-    if (s->timer_next >= 0)
-        slot_get(w->slots, s->timer_next)->timer_prev = s->timer_prev;
-    if (s->timer_prev >= 0) {
-        slot_get(w->slots, s->timer_prev)->timer_next = s->timer_next;
-        return;
-    }
-    uint32_t b = (uint32_t)(-1 - s->timer_prev);
-    w->bucket[b] = s->timer_next;
-    if (s->timer_next < 0 && b != TIMER_DUE)
+    /* Its bucket, if it is the first of a list; else a number that is none. */
+    uintptr_t b = ((uintptr_t)t->link - (uintptr_t)w->bucket) / sizeof(*w->bucket);
+
+    *t->link = t->next;
+    if (t->next)
+        t->next->link = t->link;
+    else if (b < TIMER_BUCKETS)
         w->occupied[b / 64] &= ~(UINT64_C(1) << b % 64);
+    t->link = NULL;
 }
 
 /* Link where its deadline is. */
-static void timer_link_deadline(struct timer_wheel *w, struct slot *s)
+static void timer_link_deadline(struct timer_wheel *w, struct timer *t)
 {
-    s->timer_at = s->deadline;
-    timer_link(w, s, s->deadline & TIMER_MASK);
+    t->at = t->deadline;
+    if ((int32_t)(t->at - w->soonest) < 0)
+        w->soonest = t->at;
+    timer_link(w, t, t->deadline & TIMER_MASK);
 }
 
-void timer_set_slow(struct timer_wheel *w, int fd, enum timer_kind kind, uint32_t at,
-                    uint32_t delay_ms)
+void timer_set_slow(struct timer_wheel *w, struct timer *t, uint32_t at, uint32_t delay_ms)
 {
-    struct slot *s = slot_get(w->slots, fd);
-
     if (delay_ms == 0) {
-        timer_stop(w, fd);
+        timer_stop(w, t);
         return;
     }
-    if (s->timer_kind != TIMER_NONE)
-        timer_unlink(w, s);
-    else
-        w->armed++;
+    if (timer_is_set(t))
+        timer_unlink(w, t);
+    else if (w->armed++ == 0)
+        w->soonest = w->now + INT32_MAX;
     if ((int32_t)(at - w->now) <= 0)
         at = w->now + 1; /* the wheel has been there */
-    s->timer_kind = (uint8_t)kind;
-    s->deadline = at;
-    timer_link_deadline(w, s);
+    t->deadline = at;
+    timer_link_deadline(w, t);
 }
 
-void timer_stop(struct timer_wheel *w, int fd)
+void timer_stop(struct timer_wheel *w, struct timer *t)
 {
-    struct slot *s = slot_get(w->slots, fd);
-
-    if (s->timer_kind == TIMER_NONE)
+    if (!timer_is_set(t))
         return;
-    timer_unlink(w, s);
-    s->timer_kind = TIMER_NONE;
+    timer_unlink(w, t);
     w->armed--;
 }
 
-/* Sort a bucket that the wheel has reached: due, of a later round, or moved to a later tick. */
-static void timer_visit(struct timer_wheel *w, uint32_t b)
-{
-    for (int fd = w->bucket[b], next; fd >= 0; fd = next) {
-        struct slot *s = slot_get(w->slots, fd);
-
-        next = s->timer_next;
-        if ((int32_t)(s->timer_at - w->now) > 0)
-            continue;
-        timer_unlink(w, s);
-        if ((int32_t)(s->deadline - w->now) <= 0)
-            timer_link(w, s, TIMER_DUE);
-        else
-            timer_link_deadline(w, s);
-    }
-}
-
-unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
-                      void (*expire)(void *arg, int fd, enum timer_kind kind), void *arg)
-{
-    uint32_t from = w->now, to = (uint32_t)((now_ms - w->base_ms) / TIMER_TICK_MS);
-    unsigned n = 0;
-    int fd;
-
-    if (likely((int32_t)(to - from) <= 0))
-        return 0;
-    assert(w->bucket[TIMER_DUE] < 0); /* not from within the callback */
-    w->now = to;                      /* what the callback sets is later than that */
-    if (w->armed == 0)
-        return 0;
-    uint32_t ticks = MIN(to - from, (uint32_t)TIMER_BUCKETS);
-    for (uint32_t i = 1; i <= ticks; i++)
-        timer_visit(w, (to - ticks + i) & TIMER_MASK);
-
-    while ((fd = w->bucket[TIMER_DUE]) >= 0) {
-        struct slot *s = slot_get(w->slots, fd);
-
-        timer_unlink(w, s);
-        if ((int32_t)(s->deadline - to) > 0) { /* moved by a callback before */
-            timer_link_deadline(w, s);
-            continue;
-        }
-        enum timer_kind kind = s->timer_kind;
-        s->timer_kind = TIMER_NONE;
-        w->armed--;
-        n++;
-        expire(arg, fd, kind);
-    }
-    return n;
-}
-
-/* Ticks from w->now to the first bucket in use: 1..TIMER_BUCKETS. Something is armed. */
+/* Ticks from w->now to the first bucket in use: 1..TIMER_BUCKETS. Something is set. */
 static uint32_t timer_distance(const struct timer_wheel *w)
 {
     const uint32_t words = TIMER_BUCKETS / 64;
@@ -164,14 +100,60 @@ static uint32_t timer_distance(const struct timer_wheel *w)
     return ((b - first) & TIMER_MASK) + 1;
 }
 
+/* Sort a bucket that the wheel has reached: due, of a later round, or moved to a later tick. */
+static void timer_visit(struct timer_wheel *w, uint32_t b)
+{
+    for (struct timer *t = w->bucket[b], *next; t; t = next) {
+        next = t->next;
+        if ((int32_t)(t->at - w->now) > 0)
+            continue;
+        timer_unlink(w, t);
+        if ((int32_t)(t->deadline - w->now) <= 0)
+            timer_link(w, t, TIMER_DUE);
+        else
+            timer_link_deadline(w, t);
+    }
+}
+
+unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
+                      void (*expire)(void *arg, struct timer *t), void *arg)
+{
+    uint32_t from = w->now, to = (uint32_t)((now_ms - w->base_ms) >> w->tick_shift);
+    unsigned n = 0;
+    struct timer *t;
+
+    if (likely((int32_t)(to - from) <= 0))
+        return 0;
+    assert(!w->bucket[TIMER_DUE]); /* not from within the callback */
+    w->now = to;                   /* what the callback sets is later than that */
+    if (w->armed == 0)
+        return 0;
+    uint32_t ticks = MIN(to - from, (uint32_t)TIMER_BUCKETS);
+    for (uint32_t i = 1; i <= ticks; i++)
+        timer_visit(w, (to - ticks + i) & TIMER_MASK);
+
+    while ((t = w->bucket[TIMER_DUE])) {
+        timer_unlink(w, t);
+        if ((int32_t)(t->deadline - to) > 0) { /* moved by a callback before */
+            timer_link_deadline(w, t);
+            continue;
+        }
+        w->armed--;
+        n++;
+        expire(arg, t);
+    }
+    if (w->armed > 0)
+        w->soonest = w->now + timer_distance(w);
+    return n;
+}
+
 int64_t timer_next_ms(const struct timer_wheel *w, uint64_t now_ms)
 {
     if (w->armed == 0)
         return -1;
-    uint64_t tick = (now_ms - w->base_ms) / TIMER_TICK_MS;
-    /* w->now in 64 bits: it is at most `tick`, and less only by what has passed since the last
-     * timer_expire(). */
-    uint64_t due = tick - (uint32_t)((uint32_t)tick - w->now) + timer_distance(w);
-    int64_t ms = (int64_t)(due * TIMER_TICK_MS - (now_ms - w->base_ms));
+    uint64_t passed_ms = now_ms - w->base_ms, tick = passed_ms >> w->tick_shift;
+    /* w->soonest in 64 bits, seen from the tick of now */
+    uint64_t due = tick + (uint64_t)(int64_t)(int32_t)(w->soonest - (uint32_t)tick);
+    int64_t ms = (int64_t)((due << w->tick_shift) - passed_ms);
     return MAX(ms, 0);
 }

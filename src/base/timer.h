@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * timer.h - a hashed timing wheel over the slot table: one deadline a connection, linked by fd,
- * nothing allocated.
+ * timer.h - hashed timing wheels: a deadline is a node that its owner embeds, nothing is allocated.
  *
- * Moving a deadline later (what nearly every request does) is one store: the slot stays where it is
+ * Moving a deadline later (what nearly every request does) is one store: the node stays where it is
  * linked and is linked anew when the wheel gets there. Only a deadline earlier than that place
  * moves it at once. Reference: Varghese and Lauck 1987, scheme 6.
  *
- * slot->timer_kind is the deadline that is set; the core may change it to another kind but
- * TIMER_NONE without the wheel's knowledge, and may move slot->deadline (in ticks) to later.
+ * A wheel has one owner: whoever made it knows what its nodes are embedded in.
  */
 #ifndef BIVALVE_TIMER_H
 #define BIVALVE_TIMER_H
@@ -17,61 +15,77 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "slot.h"
+#include "util.h"
 
-#define TIMER_TICK_MS 128 /* resolution: a timeout is up to one tick late, never early */
-#define TIMER_BUCKETS \
-    512 /* a power of two; deadlines further away than the wheel's 65 s just go round again */
+/* A power of two; deadlines further away than so many ticks just go round again. */
+#define TIMER_BUCKETS 512
 
-enum timer_kind { TIMER_NONE = 0, TIMER_HEADER, TIMER_BODY, TIMER_IDLE, TIMER_WRITE, TIMER_LINGER };
-
-struct timer_wheel {
-    struct slot_table *slots;
-    uint64_t base_ms; /* monotonic time of tick 0; ticks are 32 bits and may wrap */
-    uint32_t now;     /* ticks up to here have been expired */
-    uint32_t armed;   /* slots linked */
-    uint64_t occupied[TIMER_BUCKETS / 64]; /* buckets that have a slot, a bit each */
-    int32_t bucket[TIMER_BUCKETS + 1]; /* first fd, -1: none; the last is what is being expired */
+/* A deadline. All zero: not set. */
+struct timer {
+    struct timer *next;
+    struct timer **link; /* what points to it: a bucket, or the `next` before; NULL: not set */
+    uint32_t at;         /* tick it is linked at */
+    uint32_t deadline;   /* tick at which it expires: `at` or later */
 };
 
-void timer_init(struct timer_wheel *w, struct slot_table *slots, uint64_t now_ms);
+struct timer_wheel {
+    uint32_t tick_shift; /* a tick is 1 << tick_shift milliseconds */
+    uint32_t now;        /* ticks up to here have been expired */
+    uint64_t base_ms;    /* time of tick 0; ticks are 32 bits and may wrap */
+    uint32_t armed;      /* nodes linked */
+    uint32_t soonest;    /* no node is linked at a tick before this, while any is */
+    uint64_t occupied[TIMER_BUCKETS / 64];   /* buckets that have a node, a bit each */
+    struct timer *bucket[TIMER_BUCKETS + 1]; /* the last is what is being expired */
+};
 
-/* timer_set() where a slot is to be linked or unlinked. */
-void timer_set_slow(struct timer_wheel *w, int fd, enum timer_kind kind, uint32_t at,
-                    uint32_t delay_ms);
+/* A wheel with ticks of 1 << tick_shift milliseconds: a deadline is up to one late, never early. */
+void timer_wheel_init(struct timer_wheel *w, uint32_t tick_shift, uint64_t now_ms);
 
-/*
- * Set fd's deadline to `delay_ms` after now_ms, for `kind` (not TIMER_NONE); replaces the one it
- * had. delay_ms 0 means no deadline: as timer_stop(). now_ms may be older than the last
- * timer_expire()'s; what would be due by then is due at the next tick.
- */
-static inline void timer_set(struct timer_wheel *w, int fd, enum timer_kind kind, uint64_t now_ms,
-                             uint32_t delay_ms)
+static inline bool timer_is_set(const struct timer *t)
 {
-    struct slot *s = slot_get(w->slots, fd);
-    uint32_t at = (uint32_t)((now_ms - w->base_ms + delay_ms + TIMER_TICK_MS - 1) / TIMER_TICK_MS);
-
-    assert(kind != TIMER_NONE && s->gen != 0);
-    if (likely(s->timer_kind != TIMER_NONE && (int32_t)(at - s->timer_at) >= 0 && delay_ms != 0)) {
-        s->timer_kind = (uint8_t)kind;
-        s->deadline = at;
-        return;
-    }
-    timer_set_slow(w, fd, kind, at, delay_ms);
+    return t->link != NULL;
 }
 
-/* No deadline for fd: unlinks it. Must be called before the slot is released. */
-void timer_stop(struct timer_wheel *w, int fd);
+/* timer_set() where a node is to be linked or unlinked. */
+void timer_set_slow(struct timer_wheel *w, struct timer *t, uint32_t at, uint32_t delay_ms);
 
 /*
- * Expire everything due at now_ms: for each, the slot is unlinked and its kind TIMER_NONE, then
- * expire(arg, fd, kind) is called, which may set or stop any timer, and release any slot. What it
- * sets is not due before the next call. Returns how many were called.
+ * Set the deadline to `delay_ms` after now_ms; replaces the one it had. delay_ms 0 means no
+ * deadline: as timer_stop(). now_ms may be older than the last timer_expire()'s; what would be due
+ * by then is due at the next tick.
+ */
+static inline void timer_set(struct timer_wheel *w, struct timer *t, uint64_t now_ms,
+                             uint32_t delay_ms)
+{
+    uint64_t at_ms = now_ms - w->base_ms + delay_ms;
+    uint32_t at = (uint32_t)((at_ms + (1u << w->tick_shift) - 1) >> w->tick_shift);
+
+    if (likely(t->link && (int32_t)(at - t->at) >= 0 && delay_ms != 0)) {
+        t->deadline = at;
+        return;
+    }
+    timer_set_slow(w, t, at, delay_ms);
+}
+
+/* Move a deadline that is set `ticks` later. */
+static inline void timer_postpone(struct timer *t, uint32_t ticks)
+{
+    assert(timer_is_set(t));
+    t->deadline += ticks;
+}
+
+/* No deadline. Must be called before the node's memory goes. */
+void timer_stop(struct timer_wheel *w, struct timer *t);
+
+/*
+ * Expire everything due at now_ms: each node is unlinked, then expire(arg, t) is called, which may
+ * set, stop or free any node. What it sets is not due before the next call. Returns how many were
+ * called.
  */
 unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
-                      void (*expire)(void *arg, int fd, enum timer_kind kind), void *arg);
+                      void (*expire)(void *arg, struct timer *t), void *arg);
 
-/* Milliseconds from now_ms until timer_expire() may have work, -1 when nothing is armed. */
+/* Milliseconds from now_ms until timer_expire() may have work, -1 when nothing is set. */
 int64_t timer_next_ms(const struct timer_wheel *w, uint64_t now_ms);
 
 #endif

@@ -24,7 +24,7 @@
 #include <jansson.h>
 
 #include "integer.h"
-#include "json.h"
+#include "json_writer.h"
 #include "log.h"
 #include "util.h"
 

@@ -6,37 +6,7 @@
 #ifndef BIVALVE_DATASET_H
 #define BIVALVE_DATASET_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-/* An immutable string, already escaped for JSON, quotes included. */
-struct dataset_text {
-    const char *text;
-    uint32_t len;
-};
-
-struct dataset_record {
-    int64_t id, price, quantity;
-    int64_t value; /* price x quantity, exact: checked at load */
-    int64_t rating_score, rating_count;
-    struct dataset_text name, category;
-    const struct dataset_text *tags;
-    uint32_t tag_count;
-    bool active;
-};
-
-struct dataset {
-    struct dataset_record *records;
-    uint32_t count;
-    /*
-     * text_len[i], i = 0..count: bytes of the first i records' JSON without their totals' digits,
-     * commas between records included
-     */
-    uint64_t *text_len;
-    uint32_t record_max; /* no record's JSON, total included, is longer (bytes) */
-    void *memory;        /* backing of all the above, one piece */
-};
+#include "record.h"
 
 #define DATASET_RECORDS_MAX 1000000
 #define DATASET_FILE_MAX    (256u << 20) /* bytes */

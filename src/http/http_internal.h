@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_internal.h - what http_parser.c (heads), http_field.c (their fields) and http_body.c
+ * http_internal.h - what http_head.c (heads), http_field.c (their fields) and http_body.c
  * (bodies) share.
  */
 #ifndef BIVALVE_HTTP_INTERNAL_H
@@ -13,7 +13,7 @@
 
 #include "http_parser.h"
 
-/* Classes of bytes, see the table in http_parser.c. */
+/* Classes of bytes, see the table in http_head.c. */
 enum {
     HTTP_C_TOKEN = 1,
     HTTP_C_TARGET = 2,

@@ -14,8 +14,12 @@
 #ifndef BIVALVE_HTTP_PARSER_H
 #define BIVALVE_HTTP_PARSER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#define HTTP_LINE_REST 11 /* what follows the target on its line: SP, version, CRLF */
 
 struct settings;
 
@@ -89,6 +93,7 @@ enum {
     HTTP_F_HTTP10 = 1 << 8,
     HTTP_F_ABSOLUTE = 1 << 9, /* absolute-form target: its authority replaces Host */
     HTTP_F_BODY = 1 << 10,    /* a body follows: call http_parse_body() until HTTP_DONE */
+    HTTP_F_ESCAPED = 1 << 11, /* there are percent-encoded bytes in the target */
 };
 
 struct http_parser {
@@ -121,7 +126,23 @@ enum http_result {
 };
 
 /* Ready for a request's first byte. */
-void http_parser_init(struct http_parser *p);
+static inline void http_parser_init(struct http_parser *p)
+{
+    memset(p, 0, sizeof(*p));
+}
+
+/* Is it still so? Empty lines before a request line count as a byte of it. */
+static inline bool http_parser_is_fresh(const struct http_parser *p)
+{
+    return p->state == 0 && p->fields == 0;
+}
+
+/* The header section of a complete head, from the head's first byte; it ends 2 bytes before the
+ * head. */
+static inline size_t http_fields_offset(const struct http_parser *p)
+{
+    return (size_t)p->target_off + p->target_len + HTTP_LINE_REST;
+}
 
 /*
  * Go on with a head. `buf` is the request from its first byte; `len` >= what the previous call left
@@ -152,10 +173,10 @@ const char *http_method_name(enum http_method m);
  * Does the connection persist after this request (RFC 9112 section 9.3), as far as the request
  * says?
  */
-static inline int http_keeps_alive(const struct http_parser *p)
+static inline bool http_keeps_alive(const struct http_parser *p)
 {
     if (p->flags & HTTP_F_CLOSE)
-        return 0;
+        return false;
     return !(p->flags & HTTP_F_HTTP10) || (p->flags & HTTP_F_KEEP_ALIVE);
 }
 

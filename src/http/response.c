@@ -5,7 +5,8 @@
  * A head is written in one go into reserved room: status line and everything else constant by
  * memcpy of lengths known to the compiler, Date from the worker's cache, in the order
  *
- *   status line, Date, Content-Type, Content-Length, Allow, Connection, empty line.
+ *   status line, Date, Content-Type, Content-Length or Transfer-Encoding, Allow, Connection, the
+ *   handler's own, empty line.
  *
  * A Server field is left out: it is optional (RFC 9110 section 10.2.4), and every answer would
  * carry it.
@@ -16,6 +17,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "integer.h"
@@ -33,15 +36,20 @@ static const struct response_status response_statuses[] = {
     {100, "Continue"},
     {200, "OK"},
     {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
     {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
     {408, "Request Timeout"},
     {411, "Length Required"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
     {417, "Expectation Failed"},
     {421, "Misdirected Request"},
     {426, "Upgrade Required"},
@@ -105,6 +113,26 @@ static char *response_put_status(char *p, int status)
     return p;
 }
 
+static size_t response_fields_len(const struct response_head *h)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < h->field_count; i++)
+        len += strlen(h->fields[i].name) + strlen(h->fields[i].value) + 4;
+    return len;
+}
+
+/* CRLF, then a field without its own. */
+static char *response_put_field(char *p, const struct response_field *f)
+{
+    RESPONSE_PUT(p, "\r\n");
+    p = response_put_text(p, f->name, strlen(f->name));
+    RESPONSE_PUT(p, ": ");
+    for (const char *v = f->value; *v; v++)
+        *p++ = ((unsigned char)*v < 0x20 && *v != '\t') || *v == 0x7f ? ' ' : *v;
+    return p;
+}
+
 /* What few answers have; also the empty line that ends the section. */
 static char *response_put_rest(char *p, const struct response_head *h)
 {
@@ -118,14 +146,20 @@ static char *response_put_rest(char *p, const struct response_head *h)
         RESPONSE_PUT(p, "\r\nConnection: close");
     else if (h->keep_alive)
         RESPONSE_PUT(p, "\r\nConnection: keep-alive");
+    if (h->chunked)
+        RESPONSE_PUT(p, "\r\nTransfer-Encoding: chunked");
+    if (h->type == RESPONSE_BYTES)
+        RESPONSE_PUT(p, "\r\nContent-Type: application/octet-stream");
+    for (unsigned i = 0; i < h->field_count; i++)
+        p = response_put_field(p, &h->fields[i]);
     RESPONSE_PUT(p, "\r\n\r\n");
     return p;
 }
 
 /*
- * The whole head at p, which has RESPONSE_HEAD_MAX bytes of room; returns its end. The longest: a
- * status line of 45 bytes, Date 37, Content-Type 32, Content-Length 38, Allow 89, Connection 26 and
- * 2: below 320.
+ * The whole head at p, which has RESPONSE_HEAD_MAX bytes of room besides that of fields; returns
+ * its end. The longest: a status line of 45 bytes, Date 37, Content-Type 42, Content-Length 38 or
+ * Transfer-Encoding 28, Allow 89, Connection 26 and 2: below 320.
  */
 static inline __attribute__((always_inline)) char *
 response_put_head(char *p, const struct clock_cache *clock, const struct response_head *h)
@@ -145,7 +179,8 @@ response_put_head(char *p, const struct clock_cache *clock, const struct respons
         RESPONSE_PUT(p, "\r\nContent-Length: ");
         p = integer_put(p, (int64_t)h->length);
     }
-    if (unlikely(h->allow || h->close || h->keep_alive))
+    if (unlikely(h->allow || h->close || h->keep_alive || h->chunked || h->field_count ||
+                 h->type == RESPONSE_BYTES))
         return response_put_rest(p, h);
     RESPONSE_PUT(p, "\r\n\r\n");
     return p;
@@ -154,12 +189,19 @@ response_put_head(char *p, const struct clock_cache *clock, const struct respons
 int response_head(struct out *o, struct bufpool *pool, const struct clock_cache *clock,
                   const struct response_head *h)
 {
-    char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX);
+    size_t room = RESPONSE_HEAD_MAX;
 
+    if (unlikely(h->field_count)) {
+        size_t len = response_fields_len(h);
+        if (len > RESPONSE_FIELDS_MAX)
+            return -EMSGSIZE;
+        room += len;
+    }
+    char *start = out_reserve(o, pool, room);
     if (unlikely(!start))
         return -ENOMEM;
     char *p = response_put_head(start, clock, h);
-    assert(p - start <= RESPONSE_HEAD_MAX);
+    assert((size_t)(p - start) <= room);
     out_commit(o, (size_t)(p - start));
     return 0;
 }
@@ -167,7 +209,7 @@ int response_head(struct out *o, struct bufpool *pool, const struct clock_cache 
 int response_small(struct out *o, struct bufpool *pool, const struct clock_cache *clock,
                    const struct response_head *h, const char *body, size_t len, bool head_only)
 {
-    assert(len <= RESPONSE_BODY_MAX);
+    assert(len <= RESPONSE_BODY_MAX && !h->field_count);
     char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX + len);
 
     if (unlikely(!start))
@@ -180,9 +222,58 @@ int response_small(struct out *o, struct bufpool *pool, const struct clock_cache
     return 0;
 }
 
+static void response_ok_make(struct response_ok *ok, const struct clock_cache *clock)
+{
+    char *p = ok->text;
+
+    RESPONSE_PUT(p, "HTTP/1.1 200 OK\r\nDate: ");
+    p = response_put_text(p, clock->date, CLOCK_DATE_LEN);
+    RESPONSE_PUT(p, "\r\nContent-Type: text/plain\r\nContent-Length: ");
+    assert(p == ok->text + RESPONSE_OK_LEN);
+    ok->date_s = clock->date_s;
+}
+
+int response_ok(struct response_ok *ok, struct out *o, struct bufpool *pool,
+                const struct clock_cache *clock, const char *body, size_t len, bool head_only)
+{
+    assert(len <= RESPONSE_BODY_MAX);
+    char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX + len), *p = start;
+
+    if (unlikely(!start))
+        return -ENOMEM;
+    if (unlikely(ok->date_s != clock->date_s))
+        response_ok_make(ok, clock);
+    memcpy(p, ok->text, RESPONSE_OK_LEN);
+    p = integer_put(p + RESPONSE_OK_LEN, (int64_t)len);
+    RESPONSE_PUT(p, "\r\n\r\n");
+    if (likely(!head_only))
+        p = response_put_body(p, body, len);
+    out_commit(o, (size_t)(p - start));
+    return 0;
+}
+
 int response_continue(struct out *o, struct bufpool *pool)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n"; /* RFC 9110 section 15.2.1 */
 
     return out_append(o, pool, text, sizeof(text) - 1);
+}
+
+int response_chunk_begin(struct out *o, struct bufpool *pool, uint64_t len)
+{
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%" PRIx64 "\r\n", len);
+
+    assert(len > 0); /* a chunk of none is the last */
+    return out_append(o, pool, text, (size_t)n);
+}
+
+int response_chunk_end(struct out *o, struct bufpool *pool)
+{
+    return out_append(o, pool, "\r\n", 2);
+}
+
+int response_chunk_last(struct out *o, struct bufpool *pool)
+{
+    return out_append(o, pool, "0\r\n\r\n", 5);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * response.h - status lines and header sections, written into the connection's output.
+ * response.h - status lines and header sections, written into a connection's output.
  */
 #ifndef BIVALVE_RESPONSE_H
 #define BIVALVE_RESPONSE_H
@@ -13,37 +13,66 @@
 #include "clock.h"
 #include "out.h"
 
-enum response_type { RESPONSE_NONE, RESPONSE_TEXT, RESPONSE_JSON };
+enum response_type { RESPONSE_NONE, RESPONSE_TEXT, RESPONSE_JSON, RESPONSE_BYTES };
+
+/* A field of a handler's own. Controls in the value are sent as spaces: no value makes a line. */
+struct response_field {
+    const char *name; /* a token */
+    const char *value;
+};
 
 /* What a head says besides Date. */
 struct response_head {
     int status;
     enum response_type type; /* RESPONSE_NONE: no Content-Type */
     bool has_length; /* Content-Length is sent; false for 1xx and 204 (RFC 9110 section 8.6) */
+    bool chunked;    /* Transfer-Encoding: chunked */
+    bool close;      /* "Connection: close" */
+    bool keep_alive; /* "Connection: keep-alive": an HTTP/1.0 client asked for it */
     uint64_t length;
-    bool close;        /* "Connection: close" */
-    bool keep_alive;   /* "Connection: keep-alive": an HTTP/1.0 client asked for it */
     const char *allow; /* value of Allow, or NULL */
+    const struct response_field *fields;
+    unsigned field_count;
 };
 
-#define RESPONSE_HEAD_MAX 320 /* no head is longer */
+#define RESPONSE_HEAD_MAX   384  /* no head is longer, without a handler's fields */
+#define RESPONSE_FIELDS_MAX 8192 /* bytes of a handler's fields, each with 4 bytes besides */
 
-/* Append the head. 0, or -ENOMEM: close the connection. */
+/* Append the head. 0; -ENOMEM: close the connection; -EMSGSIZE: the fields are too long, and
+ * nothing is written. */
 int response_head(struct out *o, struct bufpool *p, const struct clock_cache *clock,
                   const struct response_head *h);
 
 /*
- * Append a whole response with a body of `len` bytes (`len` <= RESPONSE_BODY_MAX), in one piece;
- * `head_only`: without the body, for HEAD. The hot path of the small answers. 0 or -ENOMEM.
+ * Append a whole response with a body of `len` bytes (`len` <= RESPONSE_BODY_MAX) and no fields of
+ * a handler's, in one piece; `head_only`: without the body, for HEAD. The hot path of the small
+ * answers. 0 or -ENOMEM.
  */
 #define RESPONSE_BODY_MAX 1024
 int response_small(struct out *o, struct bufpool *p, const struct clock_cache *clock,
                    const struct response_head *h, const char *body, size_t len, bool head_only);
 
+/* The head of most answers, 200 with a text of some length, as far as that: made once a second. */
+#define RESPONSE_OK_LEN 96
+struct response_ok {
+    time_t date_s; /* the second it shows; 0: none yet */
+    char text[RESPONSE_OK_LEN];
+};
+
+/* response_small() for status 200, RESPONSE_TEXT and a connection of HTTP/1.1 that persists. */
+int response_ok(struct response_ok *ok, struct out *o, struct bufpool *p,
+                const struct clock_cache *clock, const char *body, size_t len, bool head_only);
+
 /* "HTTP/1.1 100 Continue" and an empty line. 0 or -ENOMEM. */
 int response_continue(struct out *o, struct bufpool *p);
 
-/* Reason phrase of a status that this server sends; "Unknown" otherwise. */
+/* The beginning of a chunk of `len` bytes, its end, and the last chunk (RFC 9112 section 7.1). 0 or
+ * -ENOMEM. */
+int response_chunk_begin(struct out *o, struct bufpool *p, uint64_t len);
+int response_chunk_end(struct out *o, struct bufpool *p);
+int response_chunk_last(struct out *o, struct bufpool *p);
+
+/* Reason phrase of a status (RFC 9110 section 15); "Unknown" otherwise. */
 const char *response_reason(int status);
 
 #endif

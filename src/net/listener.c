@@ -348,6 +348,18 @@ int listener_open(struct listener *l, const struct listener_addr *addr, unsigned
 
 /* ---- while it is open ---- */
 
+int listener_limit_unsent(const struct listener *l, uint32_t bytes)
+{
+    const int value = (int)MIN(bytes, (uint32_t)INT32_MAX);
+
+    if (l->addr.unix_socket || value == 0)
+        return 0;
+    for (unsigned i = 0; i < l->count; i++)
+        if (setsockopt(l->fds[i], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof(value)) < 0)
+            return -errno;
+    return 0;
+}
+
 int listener_fd(const struct listener *l, unsigned worker)
 {
     return l->fds[l->count == 1 ? 0 : worker];

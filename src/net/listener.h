@@ -9,6 +9,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -53,6 +54,13 @@ int listener_parse(const char *text, struct listener_addr *addr, char *error);
  */
 int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,
                   char *error);
+
+/*
+ * From now on the kernel takes no more than `bytes` of a connection's output that it has not sent
+ * (TCP_NOTSENT_LOWAT, tcp(7)); accepted sockets inherit it. 0: as much as it likes. TCP alone: a
+ * unix socket has its buffer. 0 or -errno.
+ */
+int listener_limit_unsent(const struct listener *l, uint32_t bytes);
 
 /* The socket that worker `worker` accepts from, -1 when it is closed. */
 int listener_fd(const struct listener *l, unsigned worker);

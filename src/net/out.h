@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * out.h - the output of one connection: a chain of blocks that never move, filled at the tail by
- * handlers and emptied at the head as the kernel accepts bytes. Empty output holds no block.
+ * out.h - the output of one connection: a chain of segments, blocks of memory that never move and
+ * ranges of files, filled at the tail and emptied at the head as the kernel takes them. Empty output
+ * holds no block.
  */
 #ifndef BIVALVE_OUT_H
 #define BIVALVE_OUT_H
@@ -11,13 +12,27 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "bufpool.h"
+#include "segment.h"
 
+/* A circular chain: tail->next is the head. */
 struct out {
-    struct buf *head;
-    struct buf *tail;
+    struct buf *tail; /* NULL: empty */
 };
+
+/* What a block holds instead of bytes when buf.is_file. */
+struct out_file {
+    int fd; /* owned: closed when the range has been sent, or is dropped */
+    off_t offset;
+    uint64_t len; /* > 0 */
+};
+
+static inline bool out_empty(const struct out *o)
+{
+    return !o->tail;
+}
 
 /* out_reserve() where the tail has no room. */
 char *out_reserve_block(struct out *o, struct bufpool *p);
@@ -32,7 +47,7 @@ static inline char *out_reserve(struct out *o, struct bufpool *p, size_t need)
     struct buf *b = o->tail;
 
     assert(need <= bufpool_capacity(p));
-    if (likely(b && bufpool_capacity(p) - b->end >= need))
+    if (likely(b && !b->is_file && bufpool_capacity(p) - b->end >= need))
         return b->data + b->end;
     return out_reserve_block(o, p);
 }
@@ -42,54 +57,69 @@ static inline void out_commit(struct out *o, size_t n)
     o->tail->end += (uint32_t)n;
 }
 
+/* Bytes that fit behind what out_reserve() gave. */
+static inline size_t out_room(const struct out *o, const struct bufpool *p)
+{
+    return bufpool_capacity(p) - o->tail->end;
+}
+
 /*
  * Append a copy of `len` bytes, over as many blocks as needed. 0, or -ENOMEM with nothing appended
  * undone: close.
  */
 int out_append(struct out *o, struct bufpool *p, const void *data, size_t len);
 
-/* First contiguous range to send: its length, 0 when there is none. It stays put until
- * out_consume(). */
-static inline size_t out_peek(const struct out *o, char **data)
+/*
+ * Append `len` (> 0) bytes of a regular file from `offset` on. The fd is owned from now on: it is
+ * closed when the range has been sent or dropped, and at once on failure. 0 or -ENOMEM.
+ */
+int out_append_file(struct out *o, struct bufpool *p, int fd, off_t offset, uint64_t len);
+
+/* out_segments() of several blocks, or a file; out_consume() in general. */
+unsigned out_segments_slow(const struct out *o, struct backend_segment *segments, unsigned max);
+void out_consume_slow(struct out *o, struct bufpool *p, size_t n);
+
+/* Is it one block of memory, as nearly always? */
+static inline bool out_is_simple(const struct out *o)
 {
-    if (!o->head)
-        return 0;
-    *data = o->head->data + o->head->start;
-    return o->head->end - o->head->start;
+    return o->tail->next == o->tail && !o->tail->is_file;
 }
 
-/* The kernel accepted `n` bytes of the range out_peek() gave. Blocks that are empty go back to the
- * pool. */
+/* Describe the head of the output in up to `max` segments; their number, 0: empty. */
+static inline unsigned out_segments(const struct out *o, struct backend_segment *segments,
+                                    unsigned max)
+{
+    const struct buf *b = o->tail;
+
+    if (!b)
+        return 0;
+    if (unlikely(!out_is_simple(o)))
+        return out_segments_slow(o, segments, max);
+    segments->data = b->data + b->start;
+    segments->len = b->end - b->start;
+    return 1;
+}
+
+/* The kernel took `n` bytes of what out_segments() gave. Blocks that are empty go back. */
 static inline void out_consume(struct out *o, struct bufpool *p, size_t n)
 {
-    struct buf *b = o->head;
+    struct buf *b = o->tail;
 
-    assert(b && n <= b->end - b->start);
-    b->start += (uint32_t)n;
-    if (likely(b->start == b->end)) {
-        o->head = b->next;
-        if (!o->head)
-            o->tail = NULL;
+    if (likely(b && out_is_simple(o) && n == b->end - b->start)) {
+        o->tail = NULL;
         bufpool_put(p, b);
+        return;
     }
+    out_consume_slow(o, p, n);
 }
 
-/* Bytes pending: walks the chain, which the high-water mark keeps short. */
-static inline size_t out_pending(const struct out *o)
-{
-    size_t n = 0;
+/* Bytes pending: walks the chain, which the high-water mark keeps short. Files count too. */
+uint64_t out_pending(const struct out *o);
 
-    for (const struct buf *b = o->head; b; b = b->next)
-        n += b->end - b->start;
-    return n;
-}
+/* Blocks that it holds. */
+size_t out_blocks(const struct out *o);
 
-/* Give everything back. Not while a range is lent to the engine. */
+/* Give everything back. Not while a range of it is in flight. */
 void out_clear(struct out *o, struct bufpool *p);
-
-static inline bool out_empty(const struct out *o)
-{
-    return !o->head;
-}
 
 #endif

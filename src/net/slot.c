@@ -20,7 +20,7 @@
 #define SLOT_IDLE_TRIMS 2
 
 static_assert(SLOT_GROUP * SLOT_SIZE % SLOT_PAGE == 0, "a group is whole pages of slots");
-static_assert(SLOT_GROUP * 16 % SLOT_PAGE == 0, "and of the engine's array");
+static_assert(SLOT_GROUP * 16 % SLOT_PAGE == 0, "and of the backend's array");
 static_assert(SLOT_GROUP <= UINT16_MAX, "slot_group.live counts to SLOT_GROUP");
 
 static void *slot_map(size_t bytes)
@@ -77,7 +77,7 @@ struct slot *slot_take(struct slot_table *t, int fd)
     struct slot *s = slot_get(t, fd);
     uint32_t g = (uint32_t)fd / SLOT_GROUP;
 
-    assert(s->state == SLOT_FREE && s->gen == 0);
+    assert(!slot_used(s));
     memset(s, 0, sizeof(*s));
     if (t->priv_size)
         memset(slot_priv(t, fd), 0, t->priv_size);
@@ -99,8 +99,7 @@ void slot_release(struct slot_table *t, int fd)
 {
     struct slot *s = slot_get(t, fd);
 
-    assert((uint32_t)fd < t->cap && s->gen != 0 && s->timer_kind == 0);
-    s->state = SLOT_FREE;
+    assert((uint32_t)fd < t->cap && slot_used(s) && !timer_is_set(&s->timer));
     s->gen = 0;
     t->group[(uint32_t)fd / SLOT_GROUP].live--;
     t->used--;

@@ -14,6 +14,7 @@
 #include "registry.h"
 #include "sandbox.h"
 #include "server.h"
+#include "util.h"
 
 static void main_print_version(void)
 {
@@ -22,7 +23,7 @@ static void main_print_version(void)
     sandbox_version(sandbox, sizeof(sandbox));
     printf("bivalve %s\n", PACKAGE_VERSION);
     registry_print_versions();
-    printf("engine by default: %s\nseccomp filter: %s\ndataset: %s\n", BIVALVE_DEFAULT_BACKEND,
+    printf("backend by default: %s\nseccomp filter: %s\ndataset: %s\n", BIVALVE_DEFAULT_BACKEND,
            sandbox, BIVALVE_DATADIR "/dataset.json");
 }
 
@@ -53,11 +54,15 @@ static int main_flush(int status)
 int main(int argc, char **argv)
 {
     static struct options o; /* workers live inside main(): off the stack, it costs them nothing */
-    char error[OPTIONS_ERROR_MAX];
+    char error[MAX(OPTIONS_ERROR_MAX, BACKEND_TEXT_MAX)];
 
     main_hold_standard_fds();
     signal(SIGCHLD,
            SIG_DFL); /* who starts us may have ignored it, and then there is no child to wait for */
+    if (registry_check(error) < 0) {
+        fprintf(stderr, "bivalve: %s\n", error);
+        return 1;
+    }
     if (options_parse(argc, argv, &o, error) < 0) {
         fprintf(stderr, "bivalve: %s\n", error);
         return 2;

@@ -64,8 +64,8 @@ static const struct option_spec option_table[] = {
      "IPV4:PORT, [IPV6]:PORT or unix:PATH; repeatable [127.0.0.1:8080]"},
     {"workers", 'w', OPTION_WORKERS, AT(workers), 0, OPTIONS_WORKERS_MAX, "N|auto",
      "worker processes; 0: serve in this process [auto: one per CPU]"},
-    {"backend", 'b', OPTION_BACKEND, AT(backend), 0, 0, "ENGINE",
-     "auto, io_uring, libev, libev:epoll|poll|select [" BIVALVE_DEFAULT_BACKEND "]"},
+    {"backend", 'b', OPTION_BACKEND, AT(backend), 0, 0, "NAME",
+     "auto: the best that runs here, or one of those below [" BIVALVE_DEFAULT_BACKEND "]"},
     {"dataset", 'd', OPTION_TEXT, AT(dataset), 0, 0, "FILE",
      "records that /json serves [the shipped ones]"},
     {"pin", 0, OPTION_TRUE, AT(pin), 0, 0, NULL, "pin each worker to a CPU [yes]"},
@@ -93,9 +93,13 @@ static const struct option_spec option_table[] = {
     COUNT("max-connections", max_connections, 0, SLOT_TABLE_MAX,
           "per worker; 0: the fd limit less 64"),
     COUNT("max-pipeline", max_pipeline, 1, 65535,
-          "requests of a connection answered before others' turn"),
+          "requests of a connection answered before others have their share"),
     SIZE("max-output-bytes", max_output_bytes, 1, GIB,
          "output pending on a connection before its input waits"),
+    {"max-buffer-bytes", 0, OPTION_SIZE64, AT(set.max_buffer_bytes), MIB, INT64_MAX, "N",
+     "what all connections of a worker hold; then those without progress are closed"},
+    SIZE("max-unsent-bytes", max_unsent_bytes, 0, GIB,
+         "unsent output of a connection that the kernel holds; 0: what it likes"),
     SIZE("max-linger-bytes", max_linger_bytes, 0, GIB, "input discarded after our last byte"),
     SIZE("recv-buffer", recv_buffer_bytes, 16, MIB, "bytes of one receive"),
 
@@ -110,8 +114,8 @@ static const struct option_spec option_table[] = {
     COUNT("burn-ns", burn_ns, 0, 1000000000, NULL),
 
     ACTION("test", 't', OPTIONS_TEST, "check options and dataset, and exit"),
-    ACTION("probe", 0, OPTIONS_PROBE, "say which engines work on this machine, and if not, why"),
-    ACTION("version", 'V', OPTIONS_VERSION, "version and engines compiled in"),
+    ACTION("probe", 0, OPTIONS_PROBE, "say which backends work on this machine, and if not, why"),
+    ACTION("version", 'V', OPTIONS_VERSION, "version and backends compiled in"),
     ACTION("help", 'h', OPTIONS_HELP, "this text"),
 };
 /* clang-format on */
@@ -181,26 +185,6 @@ static bool options_seconds(const char *text, uint32_t *ms)
     return *ms <= OPTIONS_SECONDS_MAX * 1000u;
 }
 
-/*
- * Is it `auto`, or an engine compiled in, perhaps with a variant that it has? Whether it runs here
- * is found out at start.
- */
-static bool options_backend_known(const char *spec)
-{
-    const char *colon = strchr(spec, ':');
-    const struct backend_ops *ops =
-        registry_find(spec, colon ? (size_t)(colon - spec) : strlen(spec));
-
-    if (!ops)
-        return !strcmp(spec, "auto");
-    if (!colon || !ops->variants)
-        return true;
-    for (const char *const *v = ops->variants; *v; v++)
-        if (!strcmp(colon + 1, *v))
-            return true;
-    return false;
-}
-
 /* ---- errors ---- */
 
 static int options_error(char *error, const struct option_spec *spec, const char *value,
@@ -238,15 +222,26 @@ static int options_error_range(char *error, const struct option_spec *spec, cons
     return options_error(error, spec, value, what);
 }
 
-static int options_error_backend(char *error, const struct option_spec *spec, const char *value)
+/*
+ * Is it `auto`, or a backend compiled in, perhaps with a variant that it has? Whether it runs here
+ * is found out at start.
+ */
+static int options_check_backend(char *error, const struct option_spec *spec, const char *value)
 {
-    char what[256] = "is no engine of this build; there are auto";
-    size_t len = strlen(what);
+    const char *colon = strchr(value, ':');
+    const struct backend_ops *ops =
+        registry_find(value, colon ? (size_t)(colon - value) : strlen(value));
+    char what[BACKEND_TEXT_MAX] = "is no backend of this build; there are auto";
 
-    for (const struct backend_ops *const *e = registry_list(); *e && len < sizeof(what); e++) {
-        len += (size_t)snprintf(what + len, sizeof(what) - len, ", %s", (*e)->name);
-        for (const char *const *v = (*e)->variants; v && *v && len < sizeof(what); v++)
-            len += (size_t)snprintf(what + len, sizeof(what) - len, ", %s:%s", (*e)->name, *v);
+    if (!ops && !strcmp(value, "auto"))
+        return 0;
+    if (ops)
+        return !colon || ops->check_variant(colon + 1, what) == 0
+                   ? 0
+                   : options_error(error, spec, value, what);
+    for (const struct backend_ops *const *b = registry_list(); *b; b++) {
+        size_t len = strlen(what);
+        snprintf(what + len, sizeof(what) - len, ", %s", (*b)->name);
     }
     return options_error(error, spec, value, what);
 }
@@ -299,10 +294,8 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
         *(const char **)at = value;
         return 0;
     case OPTION_BACKEND:
-        if (!options_backend_known(value))
-            return options_error_backend(error, spec, value);
         *(const char **)at = value;
-        return 0;
+        return options_check_backend(error, spec, value);
     case OPTION_LEVEL:
         *(int *)at = log_level_parse(value);
         return *(int *)at >= 0
@@ -474,7 +467,8 @@ void options_print_help(FILE *out)
 
     options_defaults(&o);
     fputs("usage: bivalve [OPTION]...\n\n"
-          "An HTTP/1.1 server with two I/O engines. S is seconds (0.5 is fine, 0 is no limit); "
+          "An HTTP/1.1 server over interchangeable I/O backends. S is seconds (0.5 is fine, 0 is "
+          "no limit); "
           "sizes take k and m.\n\n",
           out);
     for (size_t i = 0; i < ARRAY_LEN(option_table); i++) {
@@ -489,6 +483,9 @@ void options_print_help(FILE *out)
         options_print_default(out, &o, spec);
         fputc('\n', out);
     }
+    fputs("\nBackends, each as NAME or NAME:VARIANT:\n", out);
+    for (const struct backend_ops *const *b = registry_list(); *b; b++)
+        fprintf(out, "  %s\n", (*b)->help);
     fputs("\nSignals: TERM or INT drains and ends (a second one ends at once); USR1 logs the "
           "counters.\n"
           "Exit status: 0 fine, 1 the start failed, 2 wrong options. All of it: man 8 bivalve\n",

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "core.h"
+#include "backend.h"
 #include "listener.h"
 #include "settings.h"
 
@@ -24,7 +24,7 @@ enum options_sandbox { OPTIONS_SANDBOX_TRY, OPTIONS_SANDBOX_ON, OPTIONS_SANDBOX_
 struct options {
     enum options_action action;
     struct settings set;
-    struct listener_addr listen[CORE_LISTENERS_MAX];
+    struct listener_addr listen[BACKEND_LISTENERS_MAX];
     unsigned listen_count;
     int workers;         /* 0..OPTIONS_WORKERS_MAX or OPTIONS_AUTO */
     const char *backend; /* this and the other texts point into argv or are constants */

@@ -2,7 +2,7 @@
 /*
  * sandbox.c - the seccomp filter of a worker, seccomp(2), by libseccomp.
  *
- * A worker needs few system calls once its engine is open, and none of them opens a file, makes a
+ * A worker needs few system calls once its backend is open, and none of them opens a file, makes a
  * socket or starts a process. What is hot has no condition on its arguments, so that the kernel
  * (5.11 and later) answers it from a bitmap without running the filter. Requests inside an io_uring
  * are not seen by any filter: there the absence of privileges and the fd limit have to do.
@@ -27,7 +27,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* Whatever the engine. */
+/* Whatever the backend. */
 static const int sandbox_calls[] = {
     /* connections */
     SCMP_SYS(accept4),
@@ -78,13 +78,6 @@ static const int sandbox_calls[] = {
     SCMP_SYS(uname),
 };
 
-static const int sandbox_calls_libev[] = {
-    SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(epoll_wait),
-    SCMP_SYS(pselect6),  SCMP_SYS(select),      SCMP_SYS(_newselect),
-};
-
-static const int sandbox_calls_uring[] = {SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register)};
-
 /* Nobody but an intruder makes these. */
 static const int sandbox_calls_fatal[] = {
     SCMP_SYS(execve),
@@ -102,15 +95,6 @@ static const int sandbox_calls_fatal[] = {
     SCMP_SYS(bpf),
 };
 
-static const struct {
-    const char *engine;
-    const int *calls;
-    size_t count;
-} sandbox_engines[] = {
-    {"libev", sandbox_calls_libev, ARRAY_LEN(sandbox_calls_libev)},
-    {"io_uring", sandbox_calls_uring, ARRAY_LEN(sandbox_calls_uring)},
-};
-
 static int sandbox_add(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -121,15 +105,17 @@ static int sandbox_add(scmp_filter_ctx filter, uint32_t action, const int *calls
     return 0;
 }
 
-static int sandbox_rules(scmp_filter_ctx filter, const char *engine)
+static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls)
 {
     const int mappers[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
     int rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_calls, ARRAY_LEN(sandbox_calls));
 
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sandbox_engines); i++)
-        if (!strcmp(engine, sandbox_engines[i].engine))
-            rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_engines[i].calls,
-                             sandbox_engines[i].count);
+    size_t count = 0;
+
+    while (syscalls[count] >= 0)
+        count++;
+    if (rc == 0)
+        rc = sandbox_add(filter, SCMP_ACT_ALLOW, syscalls, count);
     if (rc == 0)
         rc = sandbox_add(filter, SCMP_ACT_KILL_PROCESS, sandbox_calls_fatal,
                          ARRAY_LEN(sandbox_calls_fatal));
@@ -160,7 +146,7 @@ void sandbox_version(char *out, size_t out_size)
     snprintf(out, out_size, "libseccomp %u.%u.%u", v->major, v->minor, v->micro);
 }
 
-int sandbox_enter(const char *engine, char *error)
+int sandbox_enter(const int *syscalls, char *error)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int rc;
@@ -174,7 +160,7 @@ int sandbox_enter(const char *engine, char *error)
      * bypass).
      */
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
-    rc = sandbox_rules(filter, engine);
+    rc = sandbox_rules(filter, syscalls);
     if (rc == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
@@ -198,9 +184,9 @@ void sandbox_version(char *out, size_t out_size)
     snprintf(out, out_size, "none");
 }
 
-int sandbox_enter(const char *engine, char *error)
+int sandbox_enter(const int *syscalls, char *error)
 {
-    (void)engine;
+    (void)syscalls;
     snprintf(error, SANDBOX_ERROR_MAX, "this bivalve was built without libseccomp");
     return -ENOTSUP;
 }

@@ -3,7 +3,7 @@
  * server.c - the start of a server, in this order, and each step says what is wrong and the way out
  * when it fails:
  *
- *      fd limit -> dataset -> may it serve as this user? -> engine, tried in a throw-away child
+ *      fd limit -> dataset -> may it serve as this user? -> backend, tried in a throw-away child
  *      -> listeners -> privileges given up -> workers (supervisor.c), or one in this process
  */
 #include "config.h"
@@ -26,6 +26,7 @@
 
 #include "clock.h"
 #include "dataset.h"
+#include "http1.h"
 #include "log.h"
 #include "notify.h"
 #include "privdrop.h"
@@ -53,8 +54,8 @@ struct server {
     const struct options *o;
     struct dataset data;
     struct privdrop priv;
-    struct registry_choice engine;
-    struct listener listeners[CORE_LISTENERS_MAX];
+    struct registry_choice backend;
+    struct listener listeners[BACKEND_LISTENERS_MAX];
     unsigned listener_count;
     struct stats *stats;
     unsigned workers; /* processes; 0: none but this one */
@@ -115,7 +116,7 @@ static void server_count_workers(struct server *s)
         s->workers = known ? MIN(s->cpu_count, OPTIONS_WORKERS_MAX) : 1;
 }
 
-/* ---- the engine ---- */
+/* ---- the backend ---- */
 
 struct server_verdict {
     int rc;
@@ -143,7 +144,7 @@ static void server_choose_child(const struct server *s, int fd)
     _exit(write(fd, &v, sizeof(v)) == (ssize_t)sizeof(v) ? 0 : 1);
 }
 
-/* Ask a throw-away child which engine it is to be. */
+/* Ask a throw-away child which backend it is to be. */
 static void server_ask(const struct server *s, struct server_verdict *v)
 {
     int fds[2];
@@ -167,27 +168,27 @@ static void server_ask(const struct server *s, struct server_verdict *v)
         return;
     memset(v, 0, sizeof(*v));
     v->rc = -ENOTSUP;
-    snprintf(v->why, sizeof(v->why), "the process that chooses an engine %s: %s",
+    snprintf(v->why, sizeof(v->why), "the process that chooses a backend %s: %s",
              pid < 0 ? "cannot be started" : "died", pid < 0 ? strerror(err) : "out of memory?");
 }
 
 /* 0, or the exit status. */
-static int server_choose_engine(struct server *s)
+static int server_choose_backend(struct server *s)
 {
     const char *spec = s->o->backend, *colon = strchr(spec, ':');
     struct server_verdict v;
 
     server_ask(s, &v);
-    s->engine.ops = v.name[0] ? registry_find(v.name, strlen(v.name)) : NULL;
-    s->engine.variant = colon ? colon + 1 : NULL;
-    s->engine.automatic = v.automatic;
-    if (v.rc == 0 && s->engine.ops) {
+    s->backend.ops = v.name[0] ? registry_find(v.name, strlen(v.name)) : NULL;
+    s->backend.variant = colon ? colon + 1 : NULL;
+    s->backend.automatic = v.automatic;
+    if (v.rc == 0 && s->backend.ops) {
         if (v.automatic)
             log_notice("--backend %s: %s", spec, v.why);
         return 0;
     }
     log_error("--backend %s: %s%s", spec, v.why,
-              strcmp(spec, "auto") ? "; --backend auto takes an engine that runs" : "");
+              strcmp(spec, "auto") ? "; --backend auto takes a backend that runs" : "");
     return v.rc == -EINVAL ? 2 : 1;
 }
 
@@ -205,7 +206,7 @@ static void server_start_line(const struct server *s, const struct backend_ops *
                                 s->listeners[i].addr.text);
     if (uname(&kernel) < 0)
         snprintf(kernel.release, sizeof(kernel.release), "unknown");
-    log_notice("bivalve %s listening on %s; workers %u (%s), engine %s (%s), kernel %s",
+    log_notice("bivalve %s listening on %s; workers %u (%s), backend %s (%s), kernel %s",
                PACKAGE_VERSION, where, s->workers,
                s->workers == 0        ? "in this process"
                : s->o->pin && s->cpus ? "pinned"
@@ -223,7 +224,7 @@ static void server_ready_alone(void *arg, const char *features)
 {
     const struct server *s = arg;
 
-    server_start_line(s, s->engine.ops, features);
+    server_start_line(s, s->backend.ops, features);
 }
 
 static void server_report(void *arg)
@@ -233,11 +234,11 @@ static void server_report(void *arg)
     char text[STATS_TEXT_MAX];
 
     for (unsigned k = 0; k < MAX(s->workers, 1); k++) {
-        stats_format(text, sizeof(text), &s->stats[k], 0);
+        stats_format(text, sizeof(text), &s->stats[k], s->backend.ops->counters, 0);
         log_notice("stats worker=%u %s", k, text);
         stats_add(&all, &s->stats[k]);
     }
-    stats_format(text, sizeof(text), &all, 0);
+    stats_format(text, sizeof(text), &all, s->backend.ops->counters, 0);
     log_notice("stats worker=all %s", text);
 }
 
@@ -257,12 +258,14 @@ static bool server_wants_sandbox(const struct server *s)
 /* --workers 0. The exit status. */
 static int server_run_alone(struct server *s, const sigset_t *mask)
 {
-    struct core_listener listeners[CORE_LISTENERS_MAX] = {{.fd = -1}};
+    struct accept_listener listeners[BACKEND_LISTENERS_MAX] = {{.fd = -1}};
     char error[WORKER_ERROR_MAX];
 
     for (unsigned i = 0; i < s->listener_count; i++)
-        listeners[i] = (struct core_listener){
+        listeners[i] = (struct accept_listener){
             .fd = listener_fd(&s->listeners[i], 0),
+            .text = s->listeners[i].addr.text,
+            .protocol = &http1_protocol,
             .unix_socket = s->listeners[i].addr.unix_socket,
         };
     for (;;) {
@@ -270,8 +273,8 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .set = &s->o->set,
             .data = &s->data,
             .stats = s->stats,
-            .ops = s->engine.ops,
-            .variant = s->engine.variant,
+            .ops = s->backend.ops,
+            .variant = s->backend.variant,
             .listeners = listeners,
             .listener_count = s->listener_count,
             .alone = true,
@@ -287,15 +290,17 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             s->listeners[i].fds[0] = listeners[i].fd; /* the drain closes them */
         if (rc == 0)
             return 0;
-        const struct backend_ops *next =
-            s->engine.automatic && !s->stats->turns ? registry_fallback(s->engine.ops) : NULL;
+        const struct backend_ops *next = s->backend.automatic && !s->stats->iterations
+                                             ? registry_fallback(s->backend.ops)
+                                             : NULL;
         if (!next) {
             log_error("%s", error);
             return 1;
         }
-        log_warn("%s fails to start: %s; using %s instead", s->engine.ops->name, error, next->name);
-        s->engine.ops = next;
-        s->engine.variant = NULL;
+        log_warn("%s fails to start: %s; using %s instead", s->backend.ops->name, error,
+                 next->name);
+        s->backend.ops = next;
+        s->backend.variant = NULL;
     }
 }
 
@@ -329,9 +334,9 @@ static int server_serve(struct server *s)
         .cpu_count = s->cpu_count,
         .sandbox = server_wants_sandbox(s),
         .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
-        .ops = s->engine.ops,
-        .variant = s->engine.variant,
-        .automatic = s->engine.automatic,
+        .ops = s->backend.ops,
+        .variant = s->backend.variant,
+        .automatic = s->backend.automatic,
         .ready = server_ready,
         .report = server_report,
         .arg = s,
@@ -349,6 +354,10 @@ static int server_listen(struct server *s)
             log_error("%s", error);
             return 1;
         }
+        int rc = listener_limit_unsent(&s->listeners[i], s->o->set.max_unsent_bytes);
+        if (rc < 0)
+            log_warn("cannot limit what the kernel holds unsent (--max-unsent-bytes): %s",
+                     strerror(-rc));
     }
     return 0;
 }
@@ -366,7 +375,7 @@ static int server_start(struct server *s)
         log_error("%s", error);
         return 1;
     }
-    int status = server_choose_engine(s);
+    int status = server_choose_backend(s);
     if (status == 0)
         status = server_listen(s);
     if (status != 0)

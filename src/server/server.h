@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * server.h - from options to a serving server: limits, dataset, engine, listeners, privileges,
+ * server.h - from options to a serving server: limits, dataset, backend, listeners, privileges,
  * workers.
  */
 #ifndef BIVALVE_SERVER_H

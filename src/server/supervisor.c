@@ -3,7 +3,7 @@
  * supervisor.c - one process that does nothing but look after the others.
  *
  *      starting  every worker reports that it serves        -> serving
- *                one reports that its engine does not open  -> all take the next engine (auto),
+ *                one reports that its backend does not open  -> all take the next backend (auto),
  *                                                              or the start has failed
  *      serving   a worker dies: restarted after a delay that doubles while it dies young
  *      draining  listeners closed, workers told; when all have ended, or time is up -> done
@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "http1.h"
 #include "log.h"
 #include "notify.h"
 #include "registry.h"
@@ -47,7 +48,7 @@ enum supervisor_state { SUPERVISOR_STARTING, SUPERVISOR_SERVING, SUPERVISOR_DRAI
 
 struct supervisor_report {
     int error;                   /* 0: it serves; -errno: it does not, and ends */
-    char text[BACKEND_TEXT_MAX]; /* the engine's features, or what is wrong */
+    char text[BACKEND_TEXT_MAX]; /* the backend's features, or what is wrong */
 };
 
 static_assert(sizeof(struct supervisor_report) <= PIPE_BUF, "a report is one atomic write");
@@ -124,7 +125,7 @@ static void supervisor_close_others(struct supervisor *s, unsigned k)
 static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, int report_fd)
 {
     const struct supervisor_config *cfg = s->cfg;
-    struct core_listener listeners[CORE_LISTENERS_MAX];
+    struct accept_listener listeners[BACKEND_LISTENERS_MAX];
     struct supervisor_report report = {0};
 
     supervisor_close_others(s, k);
@@ -134,9 +135,11 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
         return 1;
     supervisor_pin(cfg, k);
     for (unsigned i = 0; i < cfg->listener_count; i++)
-        listeners[i] = (struct core_listener){
+        listeners[i] = (struct accept_listener){
             .fd = listener_fd(&cfg->listeners[i], k),
             .shared = cfg->listeners[i].shared,
+            .text = cfg->listeners[i].addr.text,
+            .protocol = &http1_protocol,
             .unix_socket = cfg->listeners[i].addr.unix_socket,
         };
     const struct worker_config worker = {
@@ -225,7 +228,7 @@ static void supervisor_close_report(struct supervisor_worker *w)
     w->report_fd = -1;
 }
 
-/* Kill what runs and wait for it: before another engine is tried, and at a hurried end. */
+/* Kill what runs and wait for it: before another backend is tried, and at a hurried end. */
 static void supervisor_kill_and_reap(struct supervisor *s)
 {
     supervisor_kill_all(s, SIGKILL);
@@ -238,8 +241,8 @@ static void supervisor_kill_and_reap(struct supervisor *s)
     }
 }
 
-/* An engine did not open at the start: all workers take the next, or the start has failed. */
-static void supervisor_engine_failed(struct supervisor *s, const char *why)
+/* A backend did not open at the start: all workers take the next, or the start has failed. */
+static void supervisor_backend_failed(struct supervisor *s, const char *why)
 {
     const struct backend_ops *next = s->cfg->automatic ? registry_fallback(s->ops) : NULL;
 
@@ -280,7 +283,7 @@ static void supervisor_on_report(struct supervisor *s, unsigned k)
     report.text[sizeof(report.text) - 1] = '\0';
     if (report.error) {
         if (s->state == SUPERVISOR_STARTING)
-            supervisor_engine_failed(s, report.text);
+            supervisor_backend_failed(s, report.text);
         else
             log_error("worker %u: %s", k, report.text);
         return;
@@ -367,13 +370,13 @@ static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
         w->pid = 0;
         supervisor_on_report(s, k);
         if (s->state == SUPERVISOR_STARTING && (w->pid || s->trouble[0]))
-            return; /* another engine is being tried, or there is none */
+            return; /* another backend is being tried, or there is none */
     }
     w->pid = 0;
     supervisor_close_report(w);
     supervisor_ending(how, sizeof(how), status);
     /* Levels of a process that is no more. */
-    stats->slots_used = stats->blocks_used = stats->block_bytes = stats->engine_inflight = 0;
+    stats->slots_used = stats->blocks_used = stats->block_bytes = stats->in_flight = 0;
     switch (s->state) {
     case SUPERVISOR_STARTING:
         snprintf(s->trouble, sizeof(s->trouble), "worker %u [%d] %s before it served", k, (int)pid,

@@ -25,14 +25,14 @@ struct supervisor_config {
     bool sandbox, sandbox_must;
 
     /*
-     * The engine; with `automatic`, all workers take the next one that runs if it fails to open in
+     * The backend; with `automatic`, all workers take the next one that runs if it fails to open in
      * any of them at the start.
      */
     const struct backend_ops *ops;
     const char *variant;
     bool automatic;
 
-    /* All workers serve, with this engine of these features. */
+    /* All workers serve, with this backend of these features. */
     void (*ready)(void *arg, const struct backend_ops *ops, const char *features);
     /* SIGUSR1. */
     void (*report)(void *arg);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * worker.c - the loop around a core.
+ * worker.c - the loop of a worker, from its start to its end.
  *
- * Signals only set a flag and wake the engine; everything else happens between two turns. They stay
- * blocked while the core is put together, so a SIGTERM that comes early is seen when there is
+ * Signals only set a flag and wake the backend; everything else happens between two iterations. They
+ * stay blocked while the loop is put together, so a SIGTERM that comes early is seen when there is
  * something to end.
  */
 #include "config.h"
@@ -16,37 +16,34 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "accept.h"
 #include "clock.h"
-#include "conn.h"
+#include "handlers.h"
+#include "http_process.h"
 #include "log.h"
+#include "loop.h"
 #include "notify.h"
 #include "sandbox.h"
 
-#define WORKER_ABORT_MS 2000 /* how long an engine may take to let go of what was aborted */
+#define WORKER_ABORT_MS 2000 /* how long a backend may take to let go of what was aborted */
 
 /* What the signal handlers touch. */
-static struct core *volatile worker_core;
+static struct backend *volatile worker_backend;
 static volatile sig_atomic_t worker_stop;
 static volatile sig_atomic_t worker_report;
 
-/*
- * To end, in order. From here on every answer says `Connection: close`, also those of the turn that
- * the signal came into: a client that has been told does not lose its next request to the close.
- */
+/* To end, in order. */
 static void worker_on_drain(int number)
 {
-    struct core *c = worker_core;
-
     (void)number;
     worker_stop = 1;
-    *(volatile bool *)&c->draining = true;
-    c->be->ops->wake(c->be);
+    worker_backend->ops->wake(worker_backend);
 }
 
 /*
  * The same when alone, where a second signal means at once, and a third does not even wait for the
- * end of the turn. Under a supervisor a second one says nothing new: it comes from whoever signals
- * the whole group.
+ * end of the iteration. Under a supervisor a second one says nothing new: it comes from whoever
+ * signals the whole group.
  */
 static void worker_on_stop(int number)
 {
@@ -60,11 +57,9 @@ static void worker_on_stop(int number)
 
 static void worker_on_report(int number)
 {
-    struct core *c = worker_core;
-
     (void)number;
     worker_report = 1;
-    c->be->ops->wake(c->be);
+    worker_backend->ops->wake(worker_backend);
 }
 
 static void worker_handle(int number, void (*handler)(int))
@@ -75,9 +70,9 @@ static void worker_handle(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
-static void worker_signals(const struct worker_config *cfg, struct core *c)
+static void worker_signals(const struct worker_config *cfg, struct backend *be)
 {
-    worker_core = c;
+    worker_backend = be;
     worker_stop = worker_report = 0;
     worker_handle(SIGTERM, cfg->alone ? worker_on_stop : worker_on_drain);
     /* Ctrl-C reaches the whole group: the supervisor decides what it means. */
@@ -94,7 +89,7 @@ static int worker_sandbox(const struct worker_config *cfg, char *error)
 
     if (!cfg->sandbox)
         return 0;
-    int rc = sandbox_enter(cfg->ops->name, why);
+    int rc = sandbox_enter(cfg->ops->syscalls, why);
     if (rc == 0)
         return 0;
     if (cfg->sandbox_must) {
@@ -105,28 +100,22 @@ static int worker_sandbox(const struct worker_config *cfg, char *error)
     return 0;
 }
 
-/* Is everything closed that can be: connections, and listeners that the engine still held? */
-static bool worker_drained(const struct core *c)
+static bool worker_drained(const struct loop *l)
 {
-    if (c->slots.used > 0)
-        return false;
-    for (unsigned i = 0; i < c->listener_count; i++)
-        if (c->listeners[i].fd >= 0)
-            return false;
-    return true;
+    return l->slots.used == 0 && acceptor_closed(l);
 }
 
 /*
- * Turns until drained, until `until_ms` (0: no limit), or a second signal. 0, or -errno when the
- * engine is broken.
+ * Iterate until drained, until `until_ms` (0: no limit), or a second signal. 0, or -errno when the
+ * backend is broken.
  */
-static int worker_turns(struct core *c, uint64_t until_ms)
+static int worker_iterate(struct loop *l, uint64_t until_ms)
 {
-    while (!worker_drained(c) && worker_stop < 2) {
+    while (!worker_drained(l) && worker_stop < 2) {
         uint64_t now_ms = until_ms ? clock_monotonic_ms() : 0;
         if (until_ms && now_ms >= until_ms)
             break;
-        int rc = core_turn(c, until_ms ? (int64_t)(until_ms - now_ms) : -1);
+        int rc = loop_iterate(l, until_ms ? (int64_t)(until_ms - now_ms) * 1000 : -1);
         if (rc < 0)
             return rc;
     }
@@ -134,36 +123,37 @@ static int worker_turns(struct core *c, uint64_t until_ms)
 }
 
 /*
- * The graceful end, and what the counters say at it. 0, or -errno when the engine is broken or does
- * not let go.
+ * The graceful end, and what the counters say at it. 0, or -errno when the backend is broken or
+ * does not let go.
  */
-static int worker_drain(const struct worker_config *cfg, struct core *c, char *error)
+static int worker_drain(const struct worker_config *cfg, struct http *h, char *error)
 {
+    struct loop *l = &h->loop;
     const struct stats *stats = cfg->stats;
     uint64_t limit_ms = cfg->set->drain_timeout_ms;
     uint32_t forced = 0;
 
     if (cfg->alone)
         notify_send("STOPPING=1");
-    conn_drain(c);
-    int rc = worker_turns(c, limit_ms ? clock_monotonic_ms() + limit_ms : 0);
+    loop_drain(l);
+    int rc = worker_iterate(l, limit_ms ? clock_monotonic_ms() + limit_ms : 0);
     if (worker_stop >= 2) {
-        log_warn("a second signal: leaving at once, %u connections are cut off", c->slots.used);
+        log_warn("a second signal: leaving at once, %u connections are cut off", l->slots.used);
         return 0;
     }
-    if (rc == 0 && !worker_drained(c)) {
-        forced = c->slots.used;
-        conn_abort_all(c);
-        rc = worker_turns(c, clock_monotonic_ms() + WORKER_ABORT_MS);
-        if (rc == 0 && !worker_drained(c))
+    if (rc == 0 && !worker_drained(l)) {
+        forced = l->slots.used;
+        loop_abort(l);
+        rc = worker_iterate(l, clock_monotonic_ms() + WORKER_ABORT_MS);
+        if (rc == 0 && !worker_drained(l))
             rc = -ETIMEDOUT;
     }
     if (rc < 0) {
-        snprintf(error, WORKER_ERROR_MAX, "the %s engine does not let go of %u connections: %s",
-                 cfg->ops->name, c->slots.used, strerror(-rc));
+        snprintf(error, WORKER_ERROR_MAX, "the %s backend does not let go of %u connections: %s",
+                 cfg->ops->name, l->slots.used, strerror(-rc));
         return rc;
     }
-    conn_tick(c); /* the gauges */
+    http_update(h);
     log_notice("worker %u drained: slots_used=%" PRIu64 " blocks_used=%" PRIu64 " accepted=%" PRIu64
                " closed=%" PRIu64 " requests=%" PRIu64 " forced=%" PRIu32,
                cfg->index, stats->slots_used, stats->blocks_used, stats->accepted, stats->closed,
@@ -171,22 +161,23 @@ static int worker_drain(const struct worker_config *cfg, struct core *c, char *e
     return 0;
 }
 
-static int worker_serve(const struct worker_config *cfg, struct core *c, char *error)
+static int worker_serve(const struct worker_config *cfg, struct http *h, char *error)
 {
     int rc = 0;
 
     while (!worker_stop && rc == 0) {
-        rc = core_turn(c, -1);
+        rc = loop_iterate(&h->loop, -1);
         if (worker_report) {
             worker_report = 0;
             cfg->report(cfg->arg);
         }
     }
     if (rc < 0) {
-        snprintf(error, WORKER_ERROR_MAX, "the %s engine broke: %s", cfg->ops->name, strerror(-rc));
+        snprintf(error, WORKER_ERROR_MAX, "the %s backend broke: %s", cfg->ops->name,
+                 strerror(-rc));
         return rc;
     }
-    return worker_drain(cfg, c, error);
+    return worker_drain(cfg, h, error);
 }
 
 /* Before a start: levels that a worker which died has left behind. */
@@ -195,41 +186,44 @@ static void worker_clear_gauges(struct stats *s)
     s->slots_used = 0;
     s->blocks_used = 0;
     s->block_bytes = 0;
-    s->engine_inflight = 0;
+    s->in_flight = 0;
 }
 
 int worker_run(const struct worker_config *cfg, char *error)
 {
+    const struct handlers_context context = {.data = cfg->data};
     char features[BACKEND_TEXT_MAX];
-    struct core core;
+    struct http h;
 
     worker_clear_gauges(cfg->stats);
-    int rc = core_init(&core, cfg->set, cfg->data, cfg->stats, cfg->ops, cfg->variant,
+    int rc = http_init(&h, cfg->set, &handlers_routes, &context, cfg->stats, cfg->ops, cfg->variant,
                        (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX), error);
     if (rc < 0)
         return rc;
-    core.listener_count = cfg->listener_count;
-    memcpy(core.listeners, cfg->listeners, cfg->listener_count * sizeof(*cfg->listeners));
-    rc = conn_accept_start(&core);
+    struct backend *be = h.loop.be;
+    for (unsigned i = 0; i < cfg->listener_count; i++)
+        acceptor_add(&h.loop, &cfg->listeners[i]);
+    rc = acceptor_start(&h.loop);
     if (rc < 0)
-        snprintf(error, WORKER_ERROR_MAX, "the %s engine cannot accept: %s", cfg->ops->name,
+        snprintf(error, WORKER_ERROR_MAX, "the %s backend cannot accept: %s", cfg->ops->name,
                  strerror(-rc));
     else
         rc = worker_sandbox(cfg, error);
     if (rc == 0) {
-        core.be->ops->describe(core.be, features, sizeof(features));
-        worker_signals(cfg, &core);
+        be->ops->describe(be, features, sizeof(features));
+        worker_signals(cfg, be);
         cfg->ready(cfg->arg, features);
-        rc = worker_serve(cfg, &core, error);
+        rc = worker_serve(cfg, &h, error);
     }
     /*
-     * A handler must not find an engine that is gone: from here on a signal ends the process at
+     * A handler must not find a backend that is gone: from here on a signal ends the process at
      * once or does nothing.
      */
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
-    memcpy(cfg->listeners, core.listeners, cfg->listener_count * sizeof(*cfg->listeners));
-    core_destroy(&core);
+    for (unsigned i = 0; i < cfg->listener_count; i++)
+        cfg->listeners[i].fd = h.loop.acceptor.listener[i].fd;
+    http_destroy(&h);
     return rc;
 }

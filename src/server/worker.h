@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * worker.h - one worker: its core, its loop, its end. Runs in a process of its own, or in the only
+ * worker.h - one worker: its loop, its end. Runs in a process of its own, or in the only
  * one (--workers 0).
  */
 #ifndef BIVALVE_WORKER_H
@@ -9,8 +9,10 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "loop_types.h"
 #include "backend.h"
-#include "core.h"
+#include "dataset.h"
+#include "settings.h"
 
 #define WORKER_ERROR_MAX BACKEND_TEXT_MAX
 
@@ -22,15 +24,15 @@ struct worker_config {
     const struct backend_ops *ops;
     const char *variant;
     /* their fds become the worker's; -1 afterwards: it has closed it */
-    struct core_listener *listeners;
+    struct accept_listener *listeners;
     unsigned listener_count;
     bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
-    bool sandbox; /* enter the seccomp filter once the engine is open */
+    bool sandbox; /* enter the seccomp filter once the backend is open */
     bool sandbox_must; /* ... or fail */
     const sigset_t
         *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */
 
-    /* Accepting has begun; `features` is the engine's own description. Called once. */
+    /* Accepting has begun; `features` is the backend's own description. Called once. */
     void (*ready)(void *arg, const char *features);
     /* SIGUSR1, when alone. */
     void (*report)(void *arg);
@@ -40,7 +42,7 @@ struct worker_config {
 /*
  * Serve until SIGTERM (or, alone, SIGINT) and the end of the drain that follows. Returns 0 after an
  * orderly end; -errno with one line in `error` (WORKER_ERROR_MAX bytes) when the start failed
- * (ready() has not been called) or the engine broke.
+ * (ready() has not been called) or the backend broke.
  */
 int worker_run(const struct worker_config *cfg, char *error);
 

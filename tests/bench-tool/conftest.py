@@ -64,9 +64,9 @@ def bivalve():
 
 
 @pytest.fixture(scope="session")
-def engines(bivalve):
-    """Engines compiled in that this machine runs."""
-    compiled = (os.environ.get("BIVALVE_ENGINES") or "libev io_uring").split()
+def backends(bivalve):
+    """Backends compiled in that this machine runs."""
+    compiled = (os.environ.get("BIVALVE_BACKENDS") or "epoll libev io_uring").split()
     probe = subprocess.run(
         [bivalve, "--probe"],
         stdout=subprocess.PIPE,

@@ -156,7 +156,7 @@ def made_up_results():
                 "requests": ["get"],
             }
         ],
-        "servers": [{"name": n, "command": ["x"], "engine": n, "about": {}} for n in names],
+        "servers": [{"name": n, "command": ["x"], "backend": n, "about": {}} for n in names],
         "notes": [],
         "idle": None,
         "cells": cells,
@@ -169,7 +169,7 @@ def made_up_results():
                 "server": n,
                 "syscalls": {"read": 1.0},
                 "syscalls_by": "strace",
-                "engine": None,
+                "backend": None,
                 "instructions": None,
                 "notes": ["no valgrind"],
             }

@@ -70,11 +70,11 @@ def check_structure(done, names, profiles, conns, pairs):
                     assert said == (r["low"] > 1 or r["high"] < 1)
 
 
-def test_both_engines(wrk, bivalve, engines, dataset, tmp_path):
+def test_both_backends(wrk, bivalve, backends, dataset, tmp_path):
     """compare, all profiles, with counts of nothing but structure."""
-    sides = engines if len(engines) > 1 else engines * 2
-    names = engines if len(engines) > 1 else [engines[0], engines[0] + "#2"]
-    argv = [w for e in sides for w in ("--engine", e)]
+    sides = backends if len(backends) > 1 else backends * 2
+    names = backends if len(backends) > 1 else [backends[0], backends[0] + "#2"]
+    argv = [w for e in sides for w in ("--backend", e)]
     done = bench(
         "compare",
         *argv,
@@ -99,13 +99,13 @@ def test_both_engines(wrk, bivalve, engines, dataset, tmp_path):
     assert done.returncode == 0, done.stderr + done.stdout
     got = results(tmp_path / "out")
     check_structure(got, names, ["baseline", "pipelined", "limited-conn", "json"], [8], 4)
-    for server, engine in zip(got["servers"], sides):
-        assert server["about"]["engine"].startswith(engine.split(":")[0])
+    for server, backend in zip(got["servers"], sides):
+        assert server["about"]["backend"].startswith(backend.split(":")[0])
         assert server["about"]["version"] and server["about"]["features"]
     for cell in got["cells"]:
         if cell["profile"] == "limited-conn":
             assert all(s["reconnects"] > 0 for s in cell["slices"])
-    assert len(got["idle"]["rounds"]) == 2 * 5 and got["idle"]["failed"] is None
+    assert len(got["idle"]["rounds"]) == len(sides) * 5 and got["idle"]["failed"] is None
     for word in ("[", "server CPU µs/request", "kernel", "generator", names[1]):
         assert word in done.stdout
     assert os.path.getsize(tmp_path / "out" / "report.html") > 10000
@@ -118,16 +118,16 @@ def test_both_engines(wrk, bivalve, engines, dataset, tmp_path):
     assert again.returncode == 0 and (tmp_path / "out" / "table.md").read_text() == table
 
 
-def test_engine_counters(wrk, bivalve, engines, dataset, tmp_path):
-    """--counts: system calls by name, the engine's own counters, user instructions."""
+def test_backend_counters(wrk, bivalve, backends, dataset, tmp_path):
+    """--counts: system calls by name, the backend's own counters, user instructions."""
     if not any(map(__import__("shutil").which, ("strace", "perf"))):
         pytest.skip("neither strace nor perf is on the PATH (Debian: apt install strace)")
     done = bench(
         "compare",
-        "--engine",
-        engines[0],
-        "--engine",
-        engines[-1],
+        "--backend",
+        backends[0],
+        "--backend",
+        backends[-1],
         "--bivalve",
         bivalve,
         "--dataset",
@@ -153,8 +153,8 @@ def test_engine_counters(wrk, bivalve, engines, dataset, tmp_path):
     assert done.returncode == 0, done.stderr
     for row in results(tmp_path / "out")["counts"]:
         notes = " ".join(row["notes"])
-        assert row["engine"] is None or row["engine"]["enters"] > 0, notes
-        assert row["engine"], notes
+        assert row["backend"] is None or row["backend"]["enters"] > 0, notes
+        assert row["backend"], notes
         if row["syscalls"] is None:
             pytest.skip(f"system calls cannot be counted here: {notes}")
         assert 0.01 < sum(row["syscalls"].values()) < 50
@@ -389,7 +389,7 @@ def test_a_port_that_another_process_answers_is_not_measured(wrk, tmp_path):
             "SERVER:LOAD",
         ),
         (
-            ["compare", "--engine", "libev", "--engine", "libev", "--bivalve", "/no/such"],
+            ["compare", "--backend", "libev", "--backend", "libev", "--bivalve", "/no/such"],
             "not an executable",
         ),
         (

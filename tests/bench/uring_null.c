@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * uring_null.c - the least an io_uring server can do: multishot accept, multishot receive into
- * provided buffers, one queued send an answered batch. The engine is measured against it. `direct`
+ * provided buffers, one queued send an answered batch. The backend is measured against it. `direct`
  * as third argument: accepted sockets go into a fixed-file table instead of the process's, to see
  * what that would be worth.
  */

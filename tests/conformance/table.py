@@ -20,7 +20,7 @@ An entry is a stream of bytes for one connection and what must come of it:
   interim          the 1xx that may precede: () none, (100,) at most one
 
 Every case runs whole, byte by byte, and (where it ends in a close) followed by a valid request in
-the same segment, on every engine.
+the same segment, on every backend.
 """
 
 KEEP, CLOSE, ANY = "keep", "close", "any"

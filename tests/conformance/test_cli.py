@@ -12,11 +12,11 @@ import subprocess
 import pytest
 
 import wire
-from wire_fixtures import engine_list
+from wire_fixtures import backend_list
 from test_endpoints import records_to_try
 from wire import request
 
-ENGINE = (engine_list()[0] or [None])[0] if os.environ.get("BIVALVE") else None
+BACKEND = (backend_list()[0] or [None])[0] if os.environ.get("BIVALVE") else None
 
 
 def one_line(text):
@@ -63,8 +63,8 @@ def test_version(args):
     done = wire.run(*args)
     assert done.returncode == 0 and done.stderr == ""
     assert re.search(r"bivalve \S*\d+\.\d+", done.stdout)
-    if ENGINE:
-        assert re.search(r"\b%s\b.*\d+\.\d+" % ENGINE.split(":")[0], done.stdout), done.stdout
+    if BACKEND:
+        assert re.search(r"\b%s\b.*\d+\.\d+" % BACKEND.split(":")[0], done.stdout), done.stdout
 
 
 @pytest.mark.parametrize("args", [["--help"], ["-h"]])
@@ -198,7 +198,7 @@ def test_empty_array_is_a_dataset(tmp_path):
     path.write_text("[]")
     done = wire.run("--dataset", path, "--test")
     if done.returncode == 0:
-        with wire.Server(ENGINE, "--dataset", str(path)) as s:
+        with wire.Server(BACKEND, "--dataset", str(path)) as s:
             assert s.exchange(request("GET /json/0 HTTP/1.1")).finals[0].status == 200
             assert s.exchange(request("GET /json/1 HTTP/1.1")).finals[0].status == 400
     else:
@@ -210,14 +210,14 @@ def test_empty_array_is_a_dataset(tmp_path):
 def refuse(*args):
     """A start that must fail: exit status 1, what it said."""
     with pytest.raises(wire.StartError) as e:
-        s = wire.Server(ENGINE, *args[1:], listen=(args[0],))
+        s = wire.Server(BACKEND, *args[1:], listen=(args[0],))
         s.kill()
     assert e.value.status == 1, e.value
     return e.value.said
 
 
-def test_port_0(engine):
-    with wire.Server(engine, listen=("127.0.0.1:0",), workers=3) as s:
+def test_port_0(backend):
+    with wire.Server(backend, listen=("127.0.0.1:0",), workers=3) as s:
         family, (host, port) = s.addr
         assert port != 0
         for _ in range(30):
@@ -225,8 +225,8 @@ def test_port_0(engine):
                 assert c.get("/pipeline").body == b"ok"
 
 
-def test_a_second_server_on_the_address_is_refused(engine):
-    with wire.Server(engine) as s:
+def test_a_second_server_on_the_address_is_refused(backend):
+    with wire.Server(backend) as s:
         port = s.addr[1][1]
         said = refuse("127.0.0.1:%d" % port)
         assert str(port) in said and re.search(r"(?i)in use", said), said
@@ -244,14 +244,14 @@ def test_an_address_that_others_hold_is_refused():
         assert re.search(r"(?i)in use", said), said
 
 
-def test_starts_again_at_once_on_the_same_port(engine):
+def test_starts_again_at_once_on_the_same_port(backend):
     """TIME_WAIT of its own closes does not keep it from the address."""
-    with wire.Server(engine) as s:
+    with wire.Server(backend) as s:
         port = s.addr[1][1]
         clients = [s.connect() for _ in range(10)]
         for c in clients:
             c.get("/pipeline", "Connection: close")
-    with wire.Server(engine, listen=("127.0.0.1:%d" % port,)) as s:
+    with wire.Server(backend, listen=("127.0.0.1:%d" % port,)) as s:
         with s.connect() as c:
             assert c.get("/pipeline").body == b"ok"
 
@@ -261,21 +261,21 @@ def test_an_address_that_is_not_ours():
     assert "192.0.2.1" in said
 
 
-def test_ipv6(engine):
+def test_ipv6(backend):
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
     except OSError as e:
         pytest.skip("no IPv6 on this machine: %s" % e)
-    with wire.Server(engine, listen=("[::1]:0",)) as s:
+    with wire.Server(backend, listen=("[::1]:0",)) as s:
         assert s.addr[0] == socket.AF_INET6
         with s.connect() as c:
             assert c.get("/pipeline").body == b"ok"
 
 
-def test_several_listeners(engine, tmp_path):
+def test_several_listeners(backend, tmp_path):
     path = str(tmp_path / "s")
-    with wire.Server(engine, listen=("127.0.0.1:0", "127.0.0.1:0", "unix:" + path)) as s:
+    with wire.Server(backend, listen=("127.0.0.1:0", "127.0.0.1:0", "unix:" + path)) as s:
         assert len(s.addresses) == 3, s.start_line
         for addr in s.addresses:
             for _ in range(10):
@@ -288,13 +288,13 @@ def test_the_same_address_twice_is_refused():
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     with pytest.raises(wire.StartError) as e:
-        wire.Server(ENGINE, listen=("127.0.0.1:%d" % port,) * 2).kill()
+        wire.Server(BACKEND, listen=("127.0.0.1:%d" % port,) * 2).kill()
     assert e.value.status in (1, 2)
 
 
-def test_unix_socket(engine, tmp_path):
+def test_unix_socket(backend, tmp_path):
     path = str(tmp_path / "s")
-    with wire.Server(engine, listen=("unix:" + path,), workers=3) as s:
+    with wire.Server(backend, listen=("unix:" + path,), workers=3) as s:
         assert stat.S_ISSOCK(os.stat(path).st_mode)
         clients = [s.connect() for _ in range(60)]
         for i, c in enumerate(clients):
@@ -307,29 +307,29 @@ def test_unix_socket(engine, tmp_path):
         assert [r.status for r in e.finals] == [400] and not e.reset
 
 
-def test_unix_socket_again_after_the_end(engine, tmp_path):
+def test_unix_socket_again_after_the_end(backend, tmp_path):
     path = str(tmp_path / "s")
     for _ in range(2):
-        with wire.Server(engine, listen=("unix:" + path,)) as s:
+        with wire.Server(backend, listen=("unix:" + path,)) as s:
             with s.connect() as c:
                 assert c.get("/pipeline").body == b"ok"
 
 
-def test_unix_socket_stale(engine, tmp_path):
+def test_unix_socket_stale(backend, tmp_path):
     """A path left by a server that was killed is removed, once connect() is refused there."""
     path = str(tmp_path / "s")
     dead = socket.socket(socket.AF_UNIX)
     dead.bind(path)
     dead.close()
     assert os.path.exists(path)
-    with wire.Server(engine, listen=("unix:" + path,)) as s:
+    with wire.Server(backend, listen=("unix:" + path,)) as s:
         with s.connect() as c:
             assert c.get("/pipeline").body == b"ok"
 
 
-def test_unix_socket_in_use_is_left_alone(engine, tmp_path):
+def test_unix_socket_in_use_is_left_alone(backend, tmp_path):
     path = str(tmp_path / "s")
-    with wire.Server(engine, listen=("unix:" + path,)) as s:
+    with wire.Server(backend, listen=("unix:" + path,)) as s:
         said = refuse("unix:" + path)
         assert path in said
         with s.connect() as c:
@@ -349,27 +349,27 @@ def test_unix_path_in_no_directory(tmp_path):
     assert "nosuch" in said
 
 
-# -- engines ------------------------------------------------------------------------------------
+# -- backends ------------------------------------------------------------------------------------
 
-def test_an_engine_that_is_not_compiled_in():
+def test_an_backend_that_is_not_compiled_in():
     version = wire.run("--version").stdout
-    missing = [e for e in ("libev", "io_uring") if not re.search(r"\b%s\b" % e, version)]
+    missing = [e for e in ("epoll", "libev", "io_uring") if not re.search(r"\b%s\b" % e, version)]
     if not missing:
-        pytest.skip("every engine is compiled in")
-    for engine in missing:
-        done = wire.run("--backend", engine, "--listen", "127.0.0.1:0")
-        assert done.returncode in (1, 2) and engine in done.stderr, (done.returncode, done.stderr)
+        pytest.skip("every backend is compiled in")
+    for backend in missing:
+        done = wire.run("--backend", backend, "--listen", "127.0.0.1:0")
+        assert done.returncode in (1, 2) and backend in done.stderr, (done.returncode, done.stderr)
 
 
 def test_auto_says_which(tmp_path):
     with wire.Server("auto") as s:
-        assert re.search(r"engine[ =](libev|io_uring)", s.start_line), s.start_line
+        assert re.search(r"backend[ =](epoll|libev|io_uring)", s.start_line), s.start_line
         with s.connect() as c:
             assert c.get("/pipeline").body == b"ok"
 
 
-def test_log_goes_to_stderr(engine):
-    p = subprocess.Popen([wire.binary(), "--backend", engine, "--listen", "127.0.0.1:0"] + wire.ALWAYS,
+def test_log_goes_to_stderr(backend):
+    p = subprocess.Popen([wire.binary(), "--backend", backend, "--listen", "127.0.0.1:0"] + wire.ALWAYS,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         line = p.stderr.readline()
@@ -384,16 +384,16 @@ def test_log_goes_to_stderr(engine):
             p.kill()
 
 
-def test_user_data_is_not_logged_raw(engine):
-    with wire.Server(engine, "--log-level", "debug") as s:
+def test_user_data_is_not_logged_raw(backend):
+    with wire.Server(backend, "--log-level", "debug") as s:
         s.exchange(b"GET /\x1b[31mEVIL\x07 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         s.exchange(b"GET /pipeline HTTP/1.1\r\nHost: \x1b[31mEVIL\r\n\r\n")
         s.exchange(b"\x1b[31mEVIL\r\n\r\n")
         assert "\x1b" not in s.log() and "\x07" not in s.log()
 
 
-def test_a_flood_of_bad_requests_does_not_flood_the_log(engine):
-    with wire.Server(engine, "--log-level", "info") as s:
+def test_a_flood_of_bad_requests_does_not_flood_the_log(backend):
+    with wire.Server(backend, "--log-level", "info") as s:
         exchanges = [wire.Exchange(request("GET /%d#\x7f HTTP/1.1" % i)) for i in range(2000)]
         wire.drive(s.addr, exchanges)
         assert set(tuple(r.status for r in e.finals) for e in exchanges) == {(400,)}

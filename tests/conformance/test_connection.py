@@ -296,9 +296,9 @@ def test_connect_and_close(server):
 
 # -- slow readers -------------------------------------------------------------------------------
 
-def test_slow_reader_gets_all_of_a_json(servers, engine):
+def test_slow_reader_gets_all_of_a_json(servers, backend):
     """4 KiB of receive buffer, 1 KiB each 100 ms, and a write timeout shorter than all of it."""
-    server = servers.get(engine, "--write-timeout", 1)
+    server = servers.get(backend, "--write-timeout", 1)
     with server.connect() as ref:
         whole = ref.get("/json/50?m=5").body
     c = server.connect(rcvbuf=4096)
@@ -315,8 +315,8 @@ def test_slow_reader_gets_all_of_a_json(servers, engine):
     c.close()
 
 
-def test_many_slow_readers(servers, engine):
-    server = servers.get(engine, "--write-timeout", 5)
+def test_many_slow_readers(servers, backend):
+    server = servers.get(backend, "--write-timeout", 5)
     with server.connect() as ref:
         whole = ref.get("/json/50?m=5").body
     clients = [server.connect(rcvbuf=4096) for _ in range(50)]
@@ -361,9 +361,9 @@ def test_a_client_that_does_not_read_is_not_read(start):
     c.reset()
 
 
-def test_write_timeout_counts_from_the_last_byte_taken(servers, engine):
+def test_write_timeout_counts_from_the_last_byte_taken(servers, backend):
     """A client that takes a little now and then for several times the limit is not cut off."""
-    server = servers.get(engine, "--write-timeout", 1)
+    server = servers.get(backend, "--write-timeout", 1)
     n = 3000
     c = server.connect(timeout=30)
     c.sock.setblocking(False)
@@ -388,8 +388,8 @@ def test_write_timeout_counts_from_the_last_byte_taken(servers, engine):
     c.reset()
 
 
-def test_write_timeout_ends_a_stalled_reader(servers, engine):
-    server = servers.get(engine, "--write-timeout", 1)
+def test_write_timeout_ends_a_stalled_reader(servers, backend):
+    server = servers.get(backend, "--write-timeout", 1)
     c = server.connect(rcvbuf=4096)
     c.sock.setblocking(False)
     data = request("GET /json/50 HTTP/1.1") * 4000

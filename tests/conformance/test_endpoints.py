@@ -55,9 +55,9 @@ def expected(records, count, m):
 
 @pytest.mark.parametrize("m", [None, 0, 1, 3, -2, 1000])
 @pytest.mark.parametrize("count", [0, 1, 5, 14, 50, 60])
-def test_json_against_oracle(servers, engine, dataset, count, m):
+def test_json_against_oracle(servers, backend, dataset, count, m):
     path, records = dataset
-    server = servers.get(engine, "--dataset", path)
+    server = servers.get(backend, "--dataset", path)
     target = "/json/%d" % count + ("" if m is None else "?m=%d" % m)
     r = fetch(server, target)
     assert r.status == 200
@@ -80,13 +80,13 @@ def test_json_against_oracle(servers, engine, dataset, count, m):
             assert c not in " \t\r\n", "white space in what should be compact"
 
 
-def test_json_overflow_of_a_total(servers, engine, tmp_path):
+def test_json_overflow_of_a_total(servers, backend, tmp_path):
     path = tmp_path / "big.json"
     r = records_to_try()[0]
     r.update(price=2 ** 31, quantity=2 ** 31)
     small = dict(records_to_try()[1], price=0, quantity=0)
     path.write_text(json.dumps([small, r]))
-    with wire.Server(engine, "--dataset", str(path)) as s:
+    with wire.Server(backend, "--dataset", str(path)) as s:
         good = fetch(s, "/json/2?m=1")
         assert good.status == 200
         assert json.loads(good.body)["items"][1]["total"] == 2 ** 62

@@ -130,13 +130,13 @@ def test_workers_are_not_filtered_when_told(start):
     assert all(status(pid)["Seccomp"] == mine for pid in s.processes())
 
 
-def test_the_service_manager_is_told(engine, tmp_path):
+def test_the_service_manager_is_told(backend, tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
         manager.settimeout(wire.HANG_S)
         for workers in (2, 0):
-            with wire.Server(engine, workers=workers, env=dict(os.environ, NOTIFY_SOCKET=path)) as s:
+            with wire.Server(backend, workers=workers, env=dict(os.environ, NOTIFY_SOCKET=path)) as s:
                 assert manager.recv(100) == b"READY=1"
                 for pid in s.workers():
                     held = [os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)]
@@ -153,8 +153,8 @@ def test_hangup_ends_nothing(start):
 
 
 @pytest.mark.parametrize("workers", [2, 0])
-def test_status_after_a_second_signal(engine, workers):
-    with wire.Server(engine, "--drain-timeout", 300, "--header-timeout", 300, workers=workers) as s:
+def test_status_after_a_second_signal(backend, workers):
+    with wire.Server(backend, "--drain-timeout", 300, "--header-timeout", 300, workers=workers) as s:
         with s.connect() as stuck:
             stuck.send(b"GET /")
             wire.wait_until("the connection", lambda: s.stats().get("slots_used") == 1)

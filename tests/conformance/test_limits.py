@@ -15,8 +15,8 @@ def statuses(server, data, **kw):
     return [r.status for r in e.finals]
 
 
-def test_max_body_bytes(servers, engine):
-    s = servers.get(engine, "--max-body-bytes", 10)
+def test_max_body_bytes(servers, backend):
+    s = servers.get(backend, "--max-body-bytes", 10)
     post = "POST /baseline11?a=1 HTTP/1.1"
     assert statuses(s, request(post, "Content-Length: 10", body=" " * 9 + "5")) == [200]
     assert statuses(s, request(post, "Content-Length: 11")) == [413]
@@ -31,18 +31,18 @@ def test_max_body_bytes(servers, engine):
     assert s.stats().get("limit_body", 0) >= 5
 
 
-def test_413_comes_before_the_body(servers, engine):
+def test_413_comes_before_the_body(servers, backend):
     """At once: not when the body has arrived."""
-    s = servers.get(engine, "--max-body-bytes", 10)
+    s = servers.get(backend, "--max-body-bytes", 10)
     with s.connect() as c:
         r = c.request(request("POST /baseline11 HTTP/1.1", "Content-Length: 1000000"))
         assert r.status == 413 and r.closes
         c.expect_eof()
 
 
-def test_413_survives_a_body_that_comes_all_the_same(servers, engine):
+def test_413_survives_a_body_that_comes_all_the_same(servers, backend):
     """The answer is not lost to a reset while the client goes on sending, 60 KiB of it."""
-    s = servers.get(engine, "--max-body-bytes", 10)
+    s = servers.get(backend, "--max-body-bytes", 10)
     for size in (11, 1000, 20000, 60000):
         for _ in range(5):
             e = s.exchange(request("POST /baseline11 HTTP/1.1", "Content-Length: %d" % size,
@@ -50,8 +50,8 @@ def test_413_survives_a_body_that_comes_all_the_same(servers, engine):
             assert [r.status for r in e.finals] == [413] and not e.reset, e.story()
 
 
-def test_max_header_bytes(servers, engine):
-    s = servers.get(engine, "--max-header-bytes", 1024)
+def test_max_header_bytes(servers, backend):
+    s = servers.get(backend, "--max-header-bytes", 1024)
     get = "GET /pipeline HTTP/1.1"
     assert statuses(s, request(get, "X: " + "y" * 900)) == [200]
     assert statuses(s, request(get, "X: " + "y" * 1100)) == [431]
@@ -69,8 +69,8 @@ def test_counters_of_head_limits(server):
     assert after.get("limit_header", 0) == before.get("limit_header", 0) + 1
 
 
-def test_max_requests(servers, engine):
-    s = servers.get(engine, "--max-requests", 3)
+def test_max_requests(servers, backend):
+    s = servers.get(backend, "--max-requests", 3)
     get = request("GET /pipeline HTTP/1.1")
     with s.connect() as c:
         for i in range(3):
@@ -141,8 +141,8 @@ def test_chunk_extension_counter(server):
 
 
 @pytest.mark.parametrize("size", [256, 4096, 65536])
-def test_recv_buffer_of_any_size(servers, engine, size):
-    s = servers.get(engine, "--recv-buffer", size)
+def test_recv_buffer_of_any_size(servers, backend, size):
+    s = servers.get(backend, "--recv-buffer", size)
     n = 200
     data = b"".join(request("POST /baseline11?a=%d HTTP/1.1" % i, "Content-Length: 3", body=" 1 ")
                     for i in range(n))

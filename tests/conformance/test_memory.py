@@ -68,10 +68,10 @@ def close_all(server, clients):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_memory_comes_back(engine, workers):
+def test_memory_comes_back(backend, workers):
     n = room_for(10000)
     assert n >= 5000, "the fd limit leaves room for %d connections only" % n
-    with wire.Server(engine, workers=workers) as s:
+    with wire.Server(backend, workers=workers) as s:
         close_all(s, open_idle(s, 100))
         before = s.pss()
         clients = open_idle(s, n)
@@ -83,16 +83,16 @@ def test_memory_comes_back(engine, workers):
                                                                s.pss() // 1024),
             lambda: s.pss() - before <= 512 * 1024 and s.pss(), timeout=5, step=0.2)
         print("%s, %d workers, %d connections: %d KiB, peak %d, then %d" %
-              (engine, workers, n, before // 1024, peak // 1024, after // 1024))
+              (backend, workers, n, before // 1024, peak // 1024, after // 1024))
         assert fds - s.fds() >= n, "file descriptors were not given back"
         assert s.stats()["accepted"] >= n + 100
 
 
-def test_memory_per_idle_connection(engine):
+def test_memory_per_idle_connection(backend):
     """Between 1000 and n connections open and idle, so that what a process costs alone cancels."""
     n = room_for(9000)
-    bound = 160 if engine.startswith("io_uring") else 264
-    with wire.Server(engine, workers=1) as s:
+    bound = 160 if backend.startswith("io_uring") else 264
+    with wire.Server(backend, workers=1) as s:
         clients = open_idle(s, 1000)
         for _ in range(30):       # the buffers that all connections share are in use from now on
             for c in clients:
@@ -103,7 +103,7 @@ def test_memory_per_idle_connection(engine):
         clients += open_idle(s, n - 1000)
         high = settled_pss(s)
         each = (high - low) / (n - 1000.0)
-        print("%s: %.1f bytes of user memory per idle connection (%d of them)" % (engine, each, n))
+        print("%s: %.1f bytes of user memory per idle connection (%d of them)" % (backend, each, n))
         assert each <= bound, "%.1f bytes per idle connection, promised %d" % (each, bound)
         stats = s.stats()
         assert stats["slots_used"] == n
@@ -111,16 +111,16 @@ def test_memory_per_idle_connection(engine):
         close_all(s, clients)
 
 
-def test_connections_that_never_asked_hold_no_buffer(engine):
-    with wire.Server(engine, workers=1) as s:
+def test_connections_that_never_asked_hold_no_buffer(backend):
+    with wire.Server(backend, workers=1) as s:
         clients = open_idle(s, 500, ask=False)
         wire.wait_until("500 accepted", lambda: s.stats().get("slots_used", 0) == 500)
         wire.wait_until("no block in use", lambda: s.stats()["blocks_used"] == 0)
         close_all(s, clients)
 
 
-def test_a_tail_is_given_back_once_consumed(engine):
-    with wire.Server(engine, workers=1) as s:
+def test_a_tail_is_given_back_once_consumed(backend):
+    with wire.Server(backend, workers=1) as s:
         clients = [s.connect() for _ in range(100)]
         for c in clients:
             c.send(GET[:20])
@@ -132,9 +132,9 @@ def test_a_tail_is_given_back_once_consumed(engine):
             c.close()
 
 
-def test_churn_leaves_nothing(engine):
+def test_churn_leaves_nothing(backend):
     """Many short connections one after the other, each kind of end."""
-    with wire.Server(engine, workers=1) as s:
+    with wire.Server(backend, workers=1) as s:
         def churn(n):
             for i in range(n):
                 c = s.connect()

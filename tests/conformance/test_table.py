@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Every entry of table.py, on every engine: whole, byte by byte, and (where the connection is to be
+"""Every entry of table.py, on every backend: whole, byte by byte, and (where the connection is to be
 closed) followed by a valid request in the same segment, which must not be answered.
 
-All cases of one engine and mode run over parallel connections in one go, the first time one of them
+All cases of one backend and mode run over parallel connections in one go, the first time one of them
 is asked for; each test then looks at its own result.
 """
 
@@ -23,10 +23,10 @@ def cases_of(mode):
     return CASES
 
 
-def results(servers, engine, mode):
-    key = (engine, mode)
+def results(servers, backend, mode):
+    key = (backend, mode)
     if key not in _results:
-        server = servers.get(engine)
+        server = servers.get(backend)
         workers = server.workers()
         exchanges = []
         for c in cases_of(mode):
@@ -40,8 +40,8 @@ def results(servers, engine, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_worker_died(servers, engine, mode):
-    before, after = results(servers, engine, mode)["workers"]
+def test_no_worker_died(servers, backend, mode):
+    before, after = results(servers, backend, mode)["workers"]
     assert before == after, "workers died while the cases ran: %s, then %s" % (before, after)
 
 
@@ -98,9 +98,9 @@ def verdict(c, e, mode):
 
 @pytest.mark.parametrize("mode,case", [pytest.param(m, c, id="%s-%s" % (m, c.id))
                                        for m in MODES for c in cases_of(m)])
-def test_case(servers, engine, mode, case, record_property):
-    record_property("conformance", (engine, case.level, case.id))
-    e = results(servers, engine, mode)[case.id]
+def test_case(servers, backend, mode, case, record_property):
+    record_property("conformance", (backend, case.level, case.id))
+    e = results(servers, backend, mode)[case.id]
     problems = verdict(case, e, mode)
     assert not problems, "\n%s %s (%s, %s)\n%s\n%s" % (
         case.section, case.name, case.level, mode, "\n".join("- " + p for p in problems), e.story())

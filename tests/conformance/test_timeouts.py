@@ -23,8 +23,8 @@ def ending(c, began):
 
 
 @pytest.fixture
-def quick(servers, engine):
-    return servers.get(engine, "--header-timeout", 1, "--body-timeout", 1, "--idle-timeout", 2)
+def quick(servers, backend):
+    return servers.get(backend, "--header-timeout", 1, "--body-timeout", 1, "--idle-timeout", 2)
 
 
 def all_408(server, streams):
@@ -144,9 +144,9 @@ def test_timeouts_are_counted(quick):
         assert stats.get(key, 0) >= 1, (key, stats)
 
 
-def test_lingering_ends(servers, engine):
+def test_lingering_ends(servers, backend):
     """A client that neither reads nor closes after an error does not keep its connection."""
-    s = servers.get(engine, "--idle-timeout", 60, workers=1)
+    s = servers.get(backend, "--idle-timeout", 60, workers=1)
     base = s.stats().get("slots_used", 0)
     clients = []
     for _ in range(10):

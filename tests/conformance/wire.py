@@ -280,12 +280,12 @@ class StartError(Exception):
 class Server:
     """A running server.  `addr` is (family, address) of its first listener."""
 
-    def __init__(self, engine, *options, listen=("127.0.0.1:0",), workers=2, rlimit_nofile=None,
+    def __init__(self, backend, *options, listen=("127.0.0.1:0",), workers=2, rlimit_nofile=None,
                  env=None, before_exec=None):
-        self.engine = engine
+        self.backend = backend
         argv = [binary()]
-        if engine:
-            argv += ["--backend", engine]
+        if backend:
+            argv += ["--backend", backend]
         for where in listen:
             argv += ["--listen", where]
         if workers is not None:
@@ -791,16 +791,16 @@ def drive(addr, exchanges, parallel=64):
 
 
 # ---------------------------------------------------------------------------------------------
-# Which engines
+# Which backends
 # ---------------------------------------------------------------------------------------------
 
-def engines():
-    """(engines to test, {engine: reason why not}).  ENGINES in the environment decides; without it
+def backends():
+    """(backends to test, {backend: reason why not}).  BACKENDS in the environment decides; without it
     those that the binary was built with and that its own --probe says run here."""
-    asked = os.environ.get("ENGINES", "").replace(",", " ").split()
+    asked = os.environ.get("BACKENDS", "").replace(",", " ").split()
     if asked:
         return asked, {}
-    known = ["libev", "io_uring"]
+    known = ["epoll", "io_uring", "libev"]
     version = run("--version").stdout
     out, skipped = [], {}
     probe = run("--probe").stdout

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Differential test: the same byte streams to two engines, each split at random in its own way; the
-bytes that come back (Date aside) and the way the connection ends must be the same.
+"""Differential test: the same byte streams to every pair of backends, each split at random in its own
+way; the bytes that come back (Date aside) and the way the connection ends must be the same.
 
 Streams are generated from a seed and a number, so a report names all that is needed to see it again:
     differ.py --seed 7 --only 1234
-Where only one engine runs here it is compared with itself, which still says that no split matters.
+Where only one backend runs here it is compared with itself, which still says that no split matters.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
@@ -25,6 +26,8 @@ import wire  # noqa: E402
 DATE = re.compile(rb"\r\n[Dd]ate: [^\r\n]*")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PARALLEL = 48
+STREAMS = int(os.environ.get("BIVALVE_STREAMS", "3000"))
+SEED = int(os.environ.get("BIVALVE_SEED", "1"))
 
 # Valid beginnings, whole requests of the conformance table (short ones), and pieces to build from.
 CORPUS = sorted({c.data for c in table.CASES if len(c.data) < 1500})
@@ -105,7 +108,7 @@ def mutate(rng, data):
 
 
 def stream(seed, number):
-    """Stream `number`: its bytes, and for each engine the places where it is cut."""
+    """Stream `number`: its bytes, and for each backend the places where it is cut."""
     rng = random.Random("%d/%d" % (seed, number))
     kind = rng.random()
     if kind < 0.03:
@@ -129,7 +132,7 @@ def stream(seed, number):
 
 
 class Run:
-    """One stream on its way to one engine."""
+    """One stream on its way to one backend."""
 
     __slots__ = ("number", "side", "pieces", "next", "sock", "got", "end", "deadline")
 
@@ -258,33 +261,20 @@ def show(number, seed, first, second, names):
         print("  %s, cut at %s: %s, %d bytes: %r" % (name, cut, end, len(got), got[:1500]))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--streams", type=int, default=int(os.environ.get("BIVALVE_STREAMS", "3000")))
-    parser.add_argument("--seed", type=int, default=int(os.environ.get("BIVALVE_SEED", "1")))
-    parser.add_argument("--only", type=int, help="run this one stream and show it")
-    args = parser.parse_args()
-    engines, skipped = wire.engines()
-    for name, reason in skipped.items():
-        print("engine left out: %s (%s)" % (name, reason))
-    if not engines:
-        print("SKIP: differential: no engine runs here")
-        return 77
-    names = (engines * 2)[:2]
-    if len(engines) == 1:
-        print("only %s runs here: it is compared with itself, split in two ways" % engines[0])
+def run_pair(names, streams, seed=1, only=None):
+    """Compare two backends (by name; twice the same one says that no split matters). True: they differ."""
     servers = [wire.Server(name) for name in names]
     try:
         addrs = [s.addr for s in servers]
-        if args.only is not None:
-            different, _, _ = compare(args.seed, [args.only], addrs)
+        if only is not None:
+            different, _, _ = compare(seed, [only], addrs)
             if different:
-                show(args.only, args.seed, different[0][1], different[0][2], names)
+                show(only, seed, different[0][1], different[0][2], names)
             else:
-                print("stream %d: no difference: %r" % (args.only, stream(args.seed, args.only)[0]))
+                print("stream %d: no difference: %r" % (only, stream(seed, only)[0]))
             bad = bool(different)
         else:
-            bad = run_all(args, names, addrs)
+            bad = run_all(streams, seed, names, addrs)
         for s in servers:
             assert len(s.workers()) == 2, "a worker died"
             s.stop()
@@ -292,17 +282,33 @@ def main():
         for s in servers:
             s.kill()
         raise
-    return 1 if bad else 0
+    return bad
 
 
-def run_all(args, names, addrs):
+def pairs():
+    """Every pair of backends that run here; one alone is compared with itself."""
+    backends, _ = wire.backends()
+    return list(itertools.combinations(backends, 2)) or [(b, b) for b in backends]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--streams", type=int, default=STREAMS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--only", type=int, help="run this one stream and show it")
+    args = parser.parse_args()
+    bad = [names for names in pairs() if run_pair(names, args.streams, args.seed, args.only)]
+    return 1 if bad or not pairs() else 0
+
+
+def run_all(streams, seed, names, addrs):
     began = time.monotonic()
     jobs = min(4, len(os.sched_getaffinity(0)))
     processes = []
     for j in range(jobs):
         mine, theirs = multiprocessing.Pipe(False)
         p = multiprocessing.Process(target=worker, args=(
-            args.seed, range(j, args.streams, jobs), addrs, theirs))
+            seed, range(j, streams, jobs), addrs, theirs))
         p.start()
         theirs.close()
         processes.append((p, mine))
@@ -317,16 +323,16 @@ def run_all(args, names, addrs):
         for key, n in out[2].items():
             answers[key] = answers.get(key, 0) + n
     for number, first, second in sorted(different)[:10]:
-        show(number, args.seed, first, second, names)
+        show(number, seed, first, second, names)
     kinds = {}
     for key, n in answers.items():
         label = key[0].decode() if key else "none"
         kinds[label] = kinds.get(label, 0) + n
     print("differential: %s against %s, %d streams (seed %d), %d differ; first answers: %s; %.1f s" % (
-        names[0], names[1], count, args.seed, len(different),
+        names[0], names[1], count, seed, len(different),
         ", ".join("%s x %d" % k for k in sorted(kinds.items())), time.monotonic() - began))
-    if not different and count != args.streams:
-        raise RuntimeError("ran %d streams of %d" % (count, args.streams))
+    if not different and count != streams:
+        raise RuntimeError("ran %d streams of %d" % (count, streams))
     if not different and len(kinds) < 4 and count > 500:
         raise RuntimeError("the streams provoke too little: %s" % kinds)
     return bool(different)

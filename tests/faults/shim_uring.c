@@ -10,7 +10,7 @@
  *   uring_probe_ring, uring_sync_cancel
  *
  * An operation is caught when it is submitted: its entry is made a NOP that completes with the
- * result wanted (IORING_NOP_INJECT_RESULT, Linux 6.10), so what the engine reaps comes from the
+ * result wanted (IORING_NOP_INJECT_RESULT, Linux 6.10), so what the backend reaps comes from the
  * kernel, in the kernel's order, and never both from the operation and from its fault. "Short" and
  * "once" let the operation run, for one byte, or no longer multishot.
  *
@@ -65,11 +65,15 @@ static void entry_pick(struct io_uring_sqe *sqe)
         if (what == FAULT_SHORT)
             sqe->len = 1;
         break;
+    case IORING_OP_SENDMSG:
+        what = fault_pick("uring_send", WAYS(ENOMEM, ENOBUFS, ECONNRESET, EPIPE, EINTR, EAGAIN));
+        break;
     case IORING_OP_ASYNC_CANCEL:
         /* Nothing is found, or something too far gone. What was to be cancelled runs on, as what
-         * the kernel finds so may do for a moment: the engine has to see to it that it ends. */
+         * the kernel finds so may do for a moment: the backend has to see to it that it ends. */
         what = fault_pick("uring_cancel", WAYS(ENOENT, EALREADY));
         break;
+    case IORING_OP_POLL_ADD: what = fault_pick("uring_poll", WAYS(EINTR, EAGAIN, ENOMEM)); break;
     case IORING_OP_READ: what = fault_pick("uring_wake", WAYS(EINTR, EAGAIN, ENOMEM)); break;
     default: break;
     }

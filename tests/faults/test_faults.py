@@ -84,8 +84,8 @@ def environment(preload, log, **faults):
     return env
 
 
-def reference(engine):
-    with wire.Server(engine, workers=0) as s:
+def reference(backend):
+    with wire.Server(backend, workers=0) as s:
         return [talk(s.addr, data) for data in SCRIPT]
 
 
@@ -97,10 +97,10 @@ def fired(log):
         return []
 
 
-def run_one(engine, env, want, rounds=1):
+def run_one(backend, env, want, rounds=1):
     """One server with faults.  Returns what the log of the server says, for failures' sake."""
     try:
-        s = wire.Server(engine, "--drain-timeout", 5, "--linger-timeout", 1, workers=0, env=env)
+        s = wire.Server(backend, "--drain-timeout", 5, "--linger-timeout", 1, workers=0, env=env)
     except wire.StartError as e:
         assert e.status == 1, "neither started nor failed in order: %s" % e
         assert re.search(r"\berror\b", e.said), "failed to start without a word: %r" % e.said
@@ -120,14 +120,14 @@ def run_one(engine, env, want, rounds=1):
         s.kill()
 
 
-def test_each_call_fails_once(engine, preload, tmp_path):
-    want = reference(engine)
+def test_each_call_fails_once(backend, preload, tmp_path):
+    want = reference(backend)
     step = int(os.environ.get("BIVALVE_FAULT_STEP", "1"))
 
     def attempt(n):
         log = str(tmp_path / ("fault-%d" % n))
         try:
-            run_one(engine, environment(preload, log, at=n, kind=n), want)
+            run_one(backend, environment(preload, log, at=n, kind=n), want)
         except Exception as e:  # with the fault, which is what one wants to know
             return n, fired(log), "%s: %s" % (type(e).__name__, e)
         return n, fired(log), None
@@ -146,8 +146,8 @@ def test_each_call_fails_once(engine, preload, tmp_path):
                                    for n, f, why in problems[:10])
 
 
-def test_calls_fail_at_random(engine, preload, tmp_path):
-    want = reference(engine)
+def test_calls_fail_at_random(backend, preload, tmp_path):
+    want = reference(backend)
     seeds = int(os.environ.get("BIVALVE_FAULT_SEEDS", "8"))
 
     def attempt(seed):
@@ -156,7 +156,7 @@ def test_calls_fail_at_random(engine, preload, tmp_path):
                           calls="accept4,recv,send,close,shutdown,epoll_ctl,epoll_wait,mmap,"
                                 "madvise")
         try:
-            run_one(engine, env, want, rounds=10)
+            run_one(backend, env, want, rounds=10)
         except Exception as e:
             return seed, fired(log)[-20:], "%s: %s" % (type(e).__name__, e)
         return seed, fired(log), None

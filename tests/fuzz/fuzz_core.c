@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_core.c - the whole core over the simulated engine. The input is a schedule: first the
- * settings, then what the clients do, and between that every choice the engine is asked for: how
+ * fuzz_core.c - the whole core over the simulated backend. The input is a schedule: first the
+ * settings, then what the clients do, and between that every choice the backend is asked for: how
  * much to deliver, to take, to complete, when to fail.
  *
  * Found are crashes, failed assertions of either side of the contract, and anything that has not
@@ -9,11 +9,13 @@
  */
 #include "config.h"
 
+#include "fuzz/fuzz.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "json.h"
+#include "json_writer.h"
 #include "log.h"
 #include "sim/sim_fixture.h"
 
@@ -38,6 +40,8 @@ static int schedule_choose(void *arg, int fd, enum sim_choice what, int limit)
 
     (void)fd;
     switch (what) {
+    case SIM_LISTEN_OFF: return b < 128 ? 0 : (int)(b - 127) / 16;
+    case SIM_CONNECT: return 0;
     case SIM_ATTACH: return b == 255 ? -ENOMEM : 0;
     case SIM_DETACH: return b < 128 ? 0 : (int)(b - 127) / 16;
     case SIM_SEND:
@@ -98,26 +102,26 @@ static void fuzz_step(struct sim_fixture *f, struct schedule *s, int *fds)
     unsigned who = schedule_next(s) % FUZZ_CLIENTS, what = schedule_next(s);
     int fd = fds[who];
 
-    if (fd < 0 || !sim_is_open(f->core.be, fd) || what >= 250) {
-        if (fd >= 0 && sim_is_open(f->core.be, fd))
-            sim_eof(f->core.be, fd);
+    if (fd < 0 || !sim_is_open(f->http.loop.be, fd) || what >= 250) {
+        if (fd >= 0 && sim_is_open(f->http.loop.be, fd))
+            sim_eof(f->http.loop.be, fd);
         else
-            fds[who] = sim_connect(f->core.be);
+            fds[who] = sim_connect(f->http.loop.be);
     } else if (what < 128) {
         const char *text = fuzz_texts[what % ARRAY_LEN(fuzz_texts)];
-        sim_input(f->core.be, fd, text, strlen(text));
+        sim_input(f->http.loop.be, fd, text, strlen(text));
     } else if (what < 200) {
         char raw[32];
         size_t n = what % sizeof(raw);
         for (size_t i = 0; i < n; i++)
             raw[i] = (char)schedule_next(s);
-        sim_input(f->core.be, fd, raw, n);
+        sim_input(f->http.loop.be, fd, raw, n);
     } else if (what < 210) {
-        sim_error(f->core.be, fd, ECONNRESET);
+        sim_error(f->http.loop.be, fd, ECONNRESET);
     } else if (what < 220) {
-        f->core.timers.base_ms -= schedule_next(s) * 300u; /* time passes */
+        f->http.loop.timers.base_ms -= schedule_next(s) * 300u; /* time passes */
     }
-    sim_fixture_turns(f, 1 + (int)(what & 3));
+    sim_fixture_iterate(f, 1 + (int)(what & 3));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -143,15 +147,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.set.max_linger_bytes = 512;
     fuzz_dataset_init(&f.data);
     sim_fixture_open(&f);
-    f.core.out_pool.max_blocks = 2 + schedule_next(&s) % 64;
-    sim_set_script(f.core.be, &script);
+    f.http.loop.budget.max = 40000u + schedule_next(&s) * 8192u;
+    sim_set_script(f.http.loop.be, &script);
 
     for (int i = 0; i < FUZZ_STEPS && s.pos < s.len; i++)
         fuzz_step(&f, &s, fds);
     if (size & 1) {
-        f.core.listeners[0].fd = -1;
-        conn_drain(&f.core);
-        sim_fixture_turns(&f, 16);
+        f.http.loop.acceptor.listener[0].fd = -1;
+        loop_drain(&f.http.loop);
+        sim_fixture_iterate(&f, 16);
     }
     if (sim_fixture_close(&f))
         abort();

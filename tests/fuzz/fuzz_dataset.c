@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include "fuzz/fuzz.h"
+
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,7 +18,7 @@
 #include <unistd.h>
 
 #include "dataset.h"
-#include "json.h"
+#include "json_writer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,12 +54,13 @@ static char *write_body(const struct dataset *d, int64_t m, size_t *len)
     struct out o = {0};
     uint32_t next = 0, bad;
     int64_t length = json_body_length(d, d->count, m, &bad);
-    size_t n = 0, part;
-    char *from;
+    struct bufpool_budget budget = {.max = SIZE_MAX};
+    struct backend_segment from;
+    size_t n = 0;
 
     if (length < 0)
         return NULL;
-    bufpool_init(&p, DATASET_RECORD_MAX + 64, 0);
+    bufpool_init(&p, DATASET_RECORD_MAX + 64, &budget);
     char *text = malloc((size_t)length + 1);
     require(json_write_open(&o, &p) == 0);
     do
@@ -65,10 +68,10 @@ static char *write_body(const struct dataset *d, int64_t m, size_t *len)
     while (next < d->count);
     require(json_write_close(&o, &p, d->count) == 0);
     require(out_pending(&o) == (size_t)length);
-    while ((part = out_peek(&o, &from))) {
-        memcpy(text + n, from, part);
-        n += part;
-        out_consume(&o, &p, part);
+    while (out_segments(&o, &from, 1)) {
+        memcpy(text + n, from.data, from.len);
+        n += from.len;
+        out_consume(&o, &p, from.len);
     }
     require(p.used == 0);
     bufpool_destroy(&p);

@@ -9,6 +9,8 @@
  */
 #include "config.h"
 
+#include "fuzz/fuzz.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include "fuzz/fuzz.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -32,7 +34,7 @@ static void check_options(const struct options *o)
     size_t len = colon ? (size_t)(colon - o->backend) : strlen(o->backend);
 
     require(o->workers >= OPTIONS_AUTO && o->workers <= OPTIONS_WORKERS_MAX);
-    require(o->listen_count >= 1 && o->listen_count <= CORE_LISTENERS_MAX);
+    require(o->listen_count >= 1 && o->listen_count <= BACKEND_LISTENERS_MAX);
     require(!strcmp(o->backend, "auto") || registry_find(o->backend, len));
     require(o->dataset[0] && (!o->user || o->user[0]) && (!o->group || o->group[0]));
     require(o->log_level >= LOG_LEVEL_ERROR && o->log_level <= LOG_LEVEL_DEBUG);

@@ -10,6 +10,8 @@
  */
 #include "config.h"
 
+#include "fuzz/fuzz.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include "fuzz/fuzz.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -4,6 +4,8 @@
  * over every file named, and over every file in the directories named. Options (-runs=0) are
  * ignored, so that it is called like libFuzzer.
  */
+
+#include "fuzz/fuzz.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>

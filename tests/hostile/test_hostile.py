@@ -19,8 +19,8 @@ LIMITS = ["--header-timeout", "2", "--body-timeout", "2", "--idle-timeout", "3",
 
 
 @pytest.fixture
-def victim(servers, engine):
-    return servers.get(engine, *LIMITS)
+def victim(servers, backend):
+    return servers.get(backend, *LIMITS)
 
 
 def ordinary(server, attack):
@@ -102,9 +102,9 @@ def test_everything_at_once(victim):
     assert victim.workers() == workers, "a worker died"
 
 
-def test_the_drain_in_the_middle_of_it(engine):
+def test_the_drain_in_the_middle_of_it(backend):
     """SIGTERM while attackers hold on: within the drain timeout, status 0, everything returned."""
-    s = wire.Server(engine, "--header-timeout", "60", "--body-timeout", "60", "--idle-timeout", "60",
+    s = wire.Server(backend, "--header-timeout", "60", "--body-timeout", "60", "--idle-timeout", "60",
                     "--write-timeout", "60", "--drain-timeout", "2")
     with Attack(attackers.misbehave, "slow-head", s.addr, 100) as a, \
             Attack(attackers.misbehave, "stalled-body", s.addr, 100) as b, \

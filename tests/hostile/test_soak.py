@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The soak: mixed traffic over very many connections; memory and descriptors stay flat, counters
-balance.  BIVALVE_SOAK_CONNECTIONS (default 15000) for each engine; 1000000 is the run before a
+balance.  BIVALVE_SOAK_CONNECTIONS (default 15000) for each backend; 1000000 is the run before a
 release:  BIVALVE_SOAK_CONNECTIONS=1000000 tests/hostile/run -s test_soak.py"""
 
 import multiprocessing
@@ -106,8 +106,8 @@ def wave(server, n, seed, on_progress=None):
     time.sleep(0.3)
 
 
-def test_soak(engine):
-    with wire.Server(engine, "--idle-timeout", "10", "--header-timeout", "5") as s:
+def test_soak(backend):
+    with wire.Server(backend, "--idle-timeout", "10", "--header-timeout", "5") as s:
         workers = s.workers()
         wave(s, max(2000, CONNECTIONS // 20), 1)
         before, fds = s.pss(), s.fds()
@@ -117,13 +117,13 @@ def test_soak(engine):
             if time.monotonic() - last[0] > 20:
                 last[0] = time.monotonic()
                 print("%s: %d connections, PSS %d KiB, %d descriptors" % (
-                    engine, made, s.pss() // 1024, s.fds()), flush=True)
+                    backend, made, s.pss() // 1024, s.fds()), flush=True)
 
         wave(s, CONNECTIONS, 2, progress)
         after = s.pss()
         stats = s.stats()
         print("%s: %d connections; PSS %d KiB, then %d; descriptors %d, then %d; %s" % (
-            engine, CONNECTIONS, before // 1024, after // 1024, fds, s.fds(),
+            backend, CONNECTIONS, before // 1024, after // 1024, fds, s.fds(),
             " ".join("%s=%s" % kv for kv in stats.items())), flush=True)
         assert s.workers() == workers, "a worker died"
         assert s.fds() == fds

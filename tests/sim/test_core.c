@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_core.c - the connection state machine over the simulated engine: splits, short and late
+ * test_core.c - the connection state machine over the simulated backend: splits, short and late
  * sends, back-pressure, closing in every state. Deadlines, limits and the drain are
  * test_limits.c's.
  */
@@ -22,12 +22,12 @@ static void test_idle_holds_nothing(void **state)
     open_world(w);
     int fd = connect_one(w);
     say(w, fd, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(got(w, fd, "HTTP/1.1 200 OK\r\n"), 1);
     assert_true(ends_with(w, fd, "\r\n\r\nok"));
-    assert_true(sim_is_open(w->f.core.be, fd));
-    assert_int_equal(w->f.core.in_pool.used + w->f.core.out_pool.used, 0);
-    assert_null(slot_get(&w->f.core.slots, fd)->in);
+    assert_true(sim_is_open(w->f.http.loop.be, fd));
+    assert_int_equal(w->f.http.in_pool.used + w->f.http.loop.out_pool.used, 0);
+    assert_null(slot_get(&w->f.http.loop.slots, fd)->exchange);
     assert_int_equal(w->f.stats.tails_stored, 0);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
@@ -41,14 +41,14 @@ static void test_batch_is_one_send(void **state)
         say(w, fd, GET_PIPELINE);
     w->knobs.send_max = -1;
     w->knobs.sent_max = -1;
-    sim_fixture_turns(&w->f, 3);
-    char *data;
-    size_t len = out_peek(&slot_get(&w->f.core.slots, fd)->out, &data);
-    /* all of them in the one range that is lent */
-    assert_int_equal(count(data, len, "\r\n\r\nok"), 16);
-    assert_int_equal(len, out_pending(&slot_get(&w->f.core.slots, fd)->out));
+    sim_fixture_iterate(&w->f, 3);
+    struct backend_segment segments[BACKEND_SEGMENTS_MAX];
+    /* all of them in the one range that is in flight */
+    assert_int_equal(
+        out_segments(&slot_get(&w->f.http.loop.slots, fd)->out, segments, BACKEND_SEGMENTS_MAX), 1);
+    assert_int_equal(count(segments->data, segments->len, "\r\n\r\nok"), 16);
     w->knobs.sent_max = 0;
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(got(w, fd, "\r\n\r\nok"), 16);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
@@ -74,9 +74,9 @@ static void test_splits_and_sends(void **state)
             open_world(w);
             int fd = connect_one(w);
             say(w, fd, batch);
-            sim_fixture_turns(&w->f, 3000);
+            sim_fixture_iterate(&w->f, 3000);
             size_t len;
-            const char *out = sim_output(w->f.core.be, fd, &len);
+            const char *out = sim_output(w->f.http.loop.be, fd, &len);
             assert_int_equal(got(w, fd, "HTTP/1.1 200 OK\r\n"), 5);
             assert_int_equal(got(w, fd, "\r\n\r\n75"), 2);
             if (!want) {
@@ -106,25 +106,25 @@ static void test_backpressure_stops_reading(void **state)
         say(w, fd, "GET /json/50?m=3 HTTP/1.1\r\nHost: x\r\n\r\n");
     w->knobs.send_max = -1;
     w->knobs.sent_max = -1;
-    sim_fixture_turns(&w->f, 500);
-    struct slot *s = slot_get(&w->f.core.slots, fd);
-    assert_false(sim_is_receiving(w->f.core.be, fd));
+    sim_fixture_iterate(&w->f, 500);
+    struct slot *s = slot_get(&w->f.http.loop.slots, fd);
+    assert_false(sim_is_receiving(w->f.http.loop.be, fd));
     assert_true(out_pending(&s->out) < w->f.set.max_output_bytes + 2 * 65536);
     size_t pending = out_pending(&s->out);
-    sim_fixture_turns(&w->f, 500);
+    sim_fixture_iterate(&w->f, 500);
     /* a client that does not read costs no more than this */
     assert_int_equal(out_pending(&s->out), pending);
     assert_true(w->f.stats.paused >= 1);
 
     w->knobs.sent_max = 1000;
-    sim_fixture_turns(&w->f, 200000);
+    sim_fixture_iterate(&w->f, 200000);
     assert_int_equal(got(w, fd, "HTTP/1.1 200 OK\r\n"), requests);
     assert_int_equal(got(w, fd, "\"count\":50}"), requests);
-    assert_true(sim_is_receiving(w->f.core.be, fd));
+    assert_true(sim_is_receiving(w->f.http.loop.be, fd));
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-static void test_turn_is_shared(void **state)
+static void test_iteration_is_shared(void **state)
 {
     struct world *w = *state;
     w->f.set.max_pipeline = 8;
@@ -133,11 +133,11 @@ static void test_turn_is_shared(void **state)
     for (int i = 0; i < 100; i++)
         say(w, greedy, GET_PIPELINE);
     say(w, modest, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(got(w, modest, "\r\n\r\nok"), 1);
     assert_true(got(w, greedy, "\r\n\r\nok") <= 16);
     assert_true(w->f.stats.yields >= 1);
-    sim_fixture_turns(&w->f, 20);
+    sim_fixture_iterate(&w->f, 20);
     assert_int_equal(got(w, greedy, "\r\n\r\nok"), 100);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
@@ -150,31 +150,34 @@ static void test_close_while_queued(void **state)
     int fd = connect_one(w);
     for (int i = 0; i < 100; i++)
         say(w, fd, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 1);
-    assert_true(slot_get(&w->f.core.slots, fd)->flags & SLOT_QUEUED);
-    conn_abort_all(&w->f.core);
-    assert_int_equal(w->f.core.slots.used, 1); /* the queue still names it */
-    conn_run(&w->f.core);
-    assert_int_equal(w->f.core.slots.used, 0);
-    assert_false(sim_is_open(w->f.core.be, fd));
+    sim_fixture_iterate(&w->f, 1);
+    const struct exchange *x = slot_get(&w->f.http.loop.slots, fd)->exchange;
+    assert_non_null(x);
+    assert_true(x->queued);
+    loop_abort(&w->f.http.loop);
+    assert_int_equal(w->f.http.loop.slots.used, 0);
+    assert_true(x->queued); /* the queue lets go of it in the next iteration */
+    sim_fixture_iterate(&w->f, 1);
+    assert_null(w->f.http.run);
+    assert_false(sim_is_open(w->f.http.loop.be, fd));
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
 static void test_close_with_send_in_flight(void **state)
 {
     struct world *w = *state;
-    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1, .detach_turns = 5};
+    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1, .detach_in = 5};
     open_world(w);
     int fd = connect_one(w);
     say(w, fd, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
-    sim_error(w->f.core.be, fd, ECONNRESET);
-    sim_fixture_turns(&w->f, 2);
-    assert_int_equal(w->f.core.out_pool.used, 1); /* lent until the engine says otherwise */
-    assert_true(sim_is_open(w->f.core.be, fd));
-    sim_fixture_turns(&w->f, 6);
-    assert_int_equal(w->f.core.out_pool.used, 0);
-    assert_false(sim_is_open(w->f.core.be, fd));
+    sim_fixture_iterate(&w->f, 2);
+    sim_error(w->f.http.loop.be, fd, ECONNRESET);
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(w->f.http.loop.out_pool.used, 1); /* lent until the backend says otherwise */
+    assert_true(sim_is_open(w->f.http.loop.be, fd));
+    sim_fixture_iterate(&w->f, 6);
+    assert_int_equal(w->f.http.loop.out_pool.used, 0);
+    assert_false(sim_is_open(w->f.http.loop.be, fd));
     assert_int_equal(w->f.stats.resets, 1);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
@@ -187,13 +190,13 @@ static void test_half_close_is_answered(void **state)
     open_world(w);
     int fd = connect_one(w);
     say(w, fd, GET_PIPELINE GET_PIPELINE);
-    sim_eof(w->f.core.be, fd);
-    sim_fixture_turns(&w->f, 4);
-    assert_true(sim_is_open(w->f.core.be, fd));
+    sim_eof(w->f.http.loop.be, fd);
+    sim_fixture_iterate(&w->f, 4);
+    assert_true(sim_is_open(w->f.http.loop.be, fd));
     w->knobs.sent_max = 10;
-    sim_fixture_turns(&w->f, 100);
+    sim_fixture_iterate(&w->f, 100);
     assert_int_equal(got(w, fd, "\r\n\r\nok"), 2);
-    assert_false(sim_is_open(w->f.core.be, fd));
+    assert_false(sim_is_open(w->f.http.loop.be, fd));
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
@@ -206,9 +209,9 @@ static void test_eof_inside_request(void **state)
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         int fd = connect_one(w);
         say(w, fd, parts[i]);
-        sim_eof(w->f.core.be, fd);
-        sim_fixture_turns(&w->f, 4);
-        assert_false(sim_is_open(w->f.core.be, fd));
+        sim_eof(w->f.http.loop.be, fd);
+        sim_fixture_iterate(&w->f, 4);
+        assert_false(sim_is_open(w->f.http.loop.be, fd));
         assert_int_equal(w->f.stats.eof_mid_request, i + 1);
     }
     assert_int_equal(sim_fixture_close(&w->f), 0);
@@ -220,19 +223,19 @@ static void test_error_lingers(void **state)
     open_world(w);
     int fd = connect_one(w);
     say(w, fd, GET_PIPELINE "GET / HTTP/1.1\r\nHost : x\r\n\r\n" GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(got(w, fd, "HTTP/1.1 200"), 1); /* the answer before the bad request */
     assert_int_equal(got(w, fd, "HTTP/1.1 400"), 1);
     assert_int_equal(got(w, fd, "Connection: close\r\n"), 1);
-    assert_true(sim_is_half_closed(w->f.core.be, fd));
-    assert_true(sim_is_open(w->f.core.be, fd) ||
-                slot_get(&w->f.core.slots, fd)->state == SLOT_LINGER);
+    assert_true(sim_is_half_closed(w->f.http.loop.be, fd));
+    assert_true(sim_is_open(w->f.http.loop.be, fd) ||
+                slot_get(&w->f.http.loop.slots, fd)->state == STREAM_LINGER);
     say(w, fd, "whatever else it has to say");
-    sim_fixture_turns(&w->f, 2);
-    assert_int_equal(slot_get(&w->f.core.slots, fd)->state, SLOT_LINGER);
-    sim_eof(w->f.core.be, fd);
-    sim_fixture_turns(&w->f, 2);
-    assert_int_equal(w->f.core.slots.used, 0);
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(slot_get(&w->f.http.loop.slots, fd)->state, STREAM_LINGER);
+    sim_eof(w->f.http.loop.be, fd);
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(w->f.http.loop.slots.used, 0);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
@@ -242,9 +245,9 @@ static void test_client_close_needs_no_linger(void **state)
     open_world(w);
     int fd = connect_one(w);
     say(w, fd, "GET /pipeline HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(got(w, fd, "Connection: close\r\n"), 1);
-    assert_int_equal(w->f.core.slots.used, 0);
+    assert_int_equal(w->f.http.loop.slots.used, 0);
     assert_int_equal(w->f.stats.lingers, 0);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
@@ -256,8 +259,8 @@ static void test_failing_send(void **state)
     int fd = connect_one(w);
     w->knobs.send_error = EPIPE;
     say(w, fd, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
-    assert_false(sim_is_open(w->f.core.be, fd));
+    sim_fixture_iterate(&w->f, 2);
+    assert_false(sim_is_open(w->f.http.loop.be, fd));
     assert_int_equal(w->f.stats.resets, 1);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
@@ -268,8 +271,8 @@ static void test_attach_fails(void **state)
     open_world(w);
     w->knobs.attach_error = ENOMEM;
     int fd = connect_one(w);
-    assert_false(sim_is_open(w->f.core.be, fd));
-    assert_int_equal(w->f.stats.engine_errors, 1);
+    assert_false(sim_is_open(w->f.http.loop.be, fd));
+    assert_int_equal(w->f.stats.backend_errors, 1);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
@@ -281,18 +284,18 @@ static void test_early_answer_discards_body(void **state)
     say(w, fd,
         "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 38\r\n\r\n" GET_PIPELINE
         "..." GET_PIPELINE);
-    sim_fixture_turns(&w->f, 3);
+    sim_fixture_iterate(&w->f, 3);
     assert_int_equal(got(w, fd, "HTTP/1.1 404"), 1);
     /* the body, though it looks like a request, is none */
     assert_int_equal(got(w, fd, "HTTP/1.1 200"), 1);
-    assert_true(sim_is_open(w->f.core.be, fd));
+    assert_true(sim_is_open(w->f.http.loop.be, fd));
 
     fd = connect_one(w);
     say(w, fd, "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n");
-    sim_fixture_turns(&w->f, 3);
+    sim_fixture_iterate(&w->f, 3);
     assert_int_equal(got(w, fd, "HTTP/1.1 404"), 1);
     assert_int_equal(got(w, fd, "Connection: close"), 1); /* too much to read for nothing */
-    assert_int_equal(slot_get(&w->f.core.slots, fd)->state, SLOT_LINGER);
+    assert_int_equal(slot_get(&w->f.http.loop.slots, fd)->state, STREAM_LINGER);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
@@ -304,35 +307,84 @@ static void test_expect(void **state)
     open_world(w);
     int fd = connect_one(w);
     say(w, fd, head);
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(got(w, fd, "HTTP/1.1 100 Continue\r\n\r\n"), 1);
     say(w, fd, "4");
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_true(ends_with(w, fd, "\r\n\r\n5"));
     say(w, fd, head);
     say(w, fd, "6");
     w->knobs.input_max = 0;
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_true(ends_with(w, fd, "\r\n\r\n7"));
     assert_int_equal(w->f.stats.continues, 1); /* the body was there already */
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
+/* Blocks are used up: who has made no progress for longest makes room. */
+static void test_buffers_are_bounded(void **state)
+{
+    struct world *w = *state;
+    open_world(w);
+    struct loop *l = &w->f.http.loop;
+    int stalled = connect_one(w), other = connect_one(w), idle = connect_one(w);
+    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1};
+    say(w, stalled, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 2);
+    l->budget.max = l->budget.used;
+    pass(w, 5 * LOOP_TICK_MS);
+    say(w, other, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(w->f.stats.limit_buffers, 1);
+    assert_int_equal(w->f.stats.no_block, 0);
+    assert_false(sim_is_open(l->be, stalled));
+    assert_true(sim_is_open(l->be, other));
+    assert_true(sim_is_open(l->be, idle));
+    w->knobs = (struct knobs){0};
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(got(w, other, "200 OK"), 1);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+/* The same where the backend takes its time to let go: what is certain to come back counts. */
+static void test_buffers_that_come_back(void **state)
+{
+    struct world *w = *state;
+    open_world(w);
+    struct loop *l = &w->f.http.loop;
+    int stalled = connect_one(w), other = connect_one(w);
+    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1, .detach_in = 3};
+    say(w, stalled, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 2);
+    l->budget.max = l->budget.used;
+    say(w, other, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 1);
+    assert_true(l->budget.releasing > 0);
+    w->knobs.sent_max = 0;
+    sim_fixture_iterate(&w->f, 5);
+    assert_int_equal(l->budget.releasing, 0);
+    assert_int_equal(got(w, other, "200 OK"), 1);
+    assert_false(sim_is_open(l->be, stalled));
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+/* Nobody can make room: who needs a block is closed, nobody else. */
 static void test_no_blocks(void **state)
 {
     struct world *w = *state;
     open_world(w);
     int fd = connect_one(w), other = connect_one(w);
-    w->f.core.out_pool.max_blocks = 1;
+    w->f.http.loop.budget.reclaim = NULL;
     w->knobs = (struct knobs){.send_max = -1, .sent_max = -1};
     say(w, fd, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
+    w->f.http.loop.budget.max = w->f.http.loop.budget.used;
     say(w, other, GET_PIPELINE);
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(w->f.stats.no_block, 1);
-    assert_false(sim_is_open(w->f.core.be, other));
+    assert_false(sim_is_open(w->f.http.loop.be, other));
     w->knobs = (struct knobs){0};
-    sim_fixture_turns(&w->f, 2);
+    sim_fixture_iterate(&w->f, 2);
     assert_int_equal(got(w, fd, "200 OK"), 1);
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
@@ -356,6 +408,8 @@ static int dice_choose(void *arg, int fd, enum sim_choice what, int limit)
     struct dice *d = arg;
     (void)fd;
     switch (what) {
+    case SIM_LISTEN_OFF: return roll(d, 2) ? 0 : (int)roll(d, 4);
+    case SIM_CONNECT: return 0;
     case SIM_ATTACH: return roll(d, 50) ? 0 : -ENOMEM;
     case SIM_DETACH: return roll(d, 2) ? 0 : (int)roll(d, 4);
     case SIM_SEND:
@@ -388,29 +442,29 @@ static void test_random(void **state)
         w->f.set.max_output_bytes = 1000 + roll(&d, 60000);
         w->f.set.max_connections = 20 + roll(&d, 40);
         open_world(w);
-        sim_set_script(w->f.core.be, &script);
+        sim_set_script(w->f.http.loop.be, &script);
         for (int i = 0; i < 1500; i++) {
             if (n < 400 && roll(&d, 8) == 0)
-                fds[n++] = sim_connect(w->f.core.be);
+                fds[n++] = sim_connect(w->f.http.loop.be);
             if (n) {
                 int fd = fds[roll(&d, (uint32_t)n)];
                 uint32_t what = roll(&d, 64);
                 if (what < 60)
                     say(w, fd, texts[roll(&d, ARRAY_LEN(texts))]);
                 else if (what < 62)
-                    sim_eof(w->f.core.be, fd);
+                    sim_eof(w->f.http.loop.be, fd);
                 else
-                    sim_error(w->f.core.be, fd, ECONNRESET);
+                    sim_error(w->f.http.loop.be, fd, ECONNRESET);
             }
-            sim_fixture_turns(&w->f, 1);
+            sim_fixture_iterate(&w->f, 1);
             if (roll(&d, 100) == 0)
                 pass(w, roll(&d, 20000));
         }
         assert_true(w->f.stats.requests > 0);
         if (seed % 2) {
-            w->f.core.listeners[0].fd = -1;
-            conn_drain(&w->f.core);
-            sim_fixture_turns(&w->f, 200);
+            w->f.http.loop.acceptor.listener[0].fd = -1;
+            loop_drain(&w->f.http.loop);
+            sim_fixture_iterate(&w->f, 200);
         }
         assert_int_equal(sim_fixture_close(&w->f), 0);
     }
@@ -424,7 +478,7 @@ int main(void)
         TEST(test_batch_is_one_send),
         TEST(test_splits_and_sends),
         TEST(test_backpressure_stops_reading),
-        TEST(test_turn_is_shared),
+        TEST(test_iteration_is_shared),
         TEST(test_close_while_queued),
         TEST(test_close_with_send_in_flight),
         TEST(test_half_close_is_answered),
@@ -435,6 +489,8 @@ int main(void)
         TEST(test_attach_fails),
         TEST(test_early_answer_discards_body),
         TEST(test_expect),
+        TEST(test_buffers_are_bounded),
+        TEST(test_buffers_that_come_back),
         TEST(test_no_blocks),
         TEST(test_random),
     };

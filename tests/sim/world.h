@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * world.h - what the tests of the core share: the core over the simulated engine, with a script
+ * world.h - what the tests of the core share: the core over the simulated backend, with a script
  * whose every answer is a knob, and the words to be a client of it. For cmocka programs of one
  * file.
  */
@@ -25,7 +25,8 @@ struct knobs {
     int send_max;   /* bytes taken at once; 0: all; -1: pend */
     int sent_max;   /* bytes completed; 0: all; -1: never */
     int send_error; /* errno of the next send */
-    int detach_turns;
+    int detach_in;
+    int listen_off_in;
     int attach_error;
 };
 
@@ -41,8 +42,10 @@ static inline int knobs_choose(void *arg, int fd, enum sim_choice what, int limi
             return -k->send_error;
         return k->send_max < 0 ? 0 : k->send_max ? MIN(k->send_max, limit) : limit;
     case SIM_SENT: return k->sent_max < 0 ? 0 : k->sent_max ? MIN(k->sent_max, limit) : limit;
-    case SIM_DETACH: return k->detach_turns;
+    case SIM_DETACH: return k->detach_in;
     case SIM_ATTACH: return -k->attach_error;
+    case SIM_LISTEN_OFF: return k->listen_off_in;
+    case SIM_CONNECT: return 0;
     }
     return 0;
 }
@@ -95,20 +98,20 @@ static inline int teardown(void **state)
 static inline void open_world(struct world *w)
 {
     sim_fixture_open(&w->f);
-    sim_set_script(w->f.core.be, &w->script);
+    sim_set_script(w->f.http.loop.be, &w->script);
 }
 
 static inline int connect_one(struct world *w)
 {
-    int fd = sim_connect(w->f.core.be);
+    int fd = sim_connect(w->f.http.loop.be);
     assert_true(fd >= 0);
-    sim_fixture_turns(&w->f, 1);
+    sim_fixture_iterate(&w->f, 1);
     return fd;
 }
 
 static inline void say(struct world *w, int fd, const char *text)
 {
-    sim_input(w->f.core.be, fd, text, strlen(text));
+    sim_input(w->f.http.loop.be, fd, text, strlen(text));
 }
 
 static inline size_t count(const char *hay, size_t len, const char *needle)
@@ -123,22 +126,22 @@ static inline size_t count(const char *hay, size_t len, const char *needle)
 static inline size_t got(struct world *w, int fd, const char *needle)
 {
     size_t len;
-    const char *out = sim_output(w->f.core.be, fd, &len);
+    const char *out = sim_output(w->f.http.loop.be, fd, &len);
     return count(out, len, needle);
 }
 
 static inline bool ends_with(struct world *w, int fd, const char *tail)
 {
     size_t len, tl = strlen(tail);
-    const char *out = sim_output(w->f.core.be, fd, &len);
+    const char *out = sim_output(w->f.http.loop.be, fd, &len);
     return len >= tl && !memcmp(out + len - tl, tail, tl);
 }
 
 /* Let `ms` pass for the timers without waiting for it. */
 static inline void pass(struct world *w, uint32_t ms)
 {
-    w->f.core.timers.base_ms -= ms;
-    sim_fixture_turns(&w->f, 2);
+    w->f.http.loop.timers.base_ms -= ms;
+    sim_fixture_iterate(&w->f, 2);
 }
 
 #endif

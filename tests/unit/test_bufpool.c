@@ -23,6 +23,8 @@
 
 #include "bufpool.h"
 
+static struct bufpool_budget unlimited = {.max = SIZE_MAX};
+
 #define DATA  16256
 #define BURST 5000
 
@@ -91,7 +93,7 @@ static void test_blocks(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         struct bufpool p;
-        bufpool_init(&p, sizes[i], 0);
+        bufpool_init(&p, sizes[i], &unlimited);
         assert_int_equal(p.mapped, 0); /* nothing before it is needed */
         assert_null(p.slabs);
         size_t room = bufpool_capacity(&p);
@@ -120,7 +122,7 @@ static void test_pages_follow_use(void **state)
     size_t n;
 
     (void)state;
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     for (n = 0; n < 60; n++)
         memset(get(&p)->data, 'x', 2000);
     size_t slabs = p.mapped / p.slab_bytes;
@@ -137,7 +139,7 @@ static void test_last_in_first_out(void **state)
     struct bufpool p;
 
     (void)state;
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     size_t n = p.slab_blocks;
     assert_true(n >= 4 && n <= ARRAY_LEN(b));
     b[0] = get(&p);
@@ -162,7 +164,9 @@ static void test_limit(void **state)
     struct buf *b[3];
 
     (void)state;
-    bufpool_init(&p, 100, 3);
+    struct bufpool_budget budget = {.max = 3 * (size_t)192};
+    bufpool_init(&p, 100, &budget);
+    assert_int_equal(p.block_size, 192);
     for (int i = 0; i < 3; i++)
         b[i] = get(&p);
     assert_null(bufpool_get(&p));
@@ -171,7 +175,7 @@ static void test_limit(void **state)
     put(&p, b[1]);
     assert_ptr_equal(get(&p), b[1]);
     assert_null(bufpool_get(&p));
-    p.max_blocks = 1; /* lowered below what is lent */
+    budget.max = p.block_size; /* lowered below what is handed out */
     put(&p, b[1]);
     assert_null(bufpool_get(&p));
     put(&p, b[0]);
@@ -179,6 +183,56 @@ static void test_limit(void **state)
     assert_non_null(bufpool_get(&p));
     assert_null(bufpool_get(&p));
     bufpool_destroy(&p);
+}
+
+/* Two pools share what there is, and whoever can make room is asked to. */
+struct owner {
+    struct bufpool *p;
+    struct buf *spare;
+    unsigned asked;
+};
+
+static bool give_back(void *arg)
+{
+    struct owner *o = arg;
+
+    o->asked++;
+    if (!o->spare)
+        return false;
+    bufpool_put(o->p, o->spare);
+    o->spare = NULL;
+    return true;
+}
+
+static void test_shared_budget(void **state)
+{
+    struct owner owner = {0};
+    struct bufpool_budget budget = {.reclaim = give_back, .arg = &owner};
+    struct bufpool a, b;
+
+    (void)state;
+    bufpool_init(&a, 100, &budget);
+    bufpool_init(&b, 5000, &budget);
+    budget.max = a.block_size + b.block_size;
+    owner.p = &a;
+    owner.spare = get(&a);
+    struct buf *one = get(&b);
+    assert_int_equal(owner.asked, 0);
+    assert_int_equal(budget.used, budget.max);
+    struct buf *two = get(&b); /* a block of the other pool makes room */
+    assert_int_equal(owner.asked, 1);
+    assert_int_equal(a.used, 0);
+    assert_null(bufpool_get(&b));
+    assert_int_equal(owner.asked, 2);
+    budget.releasing = b.block_size * 2; /* one is as good as back */
+    struct buf *three = get(&b);
+    budget.releasing = 0;
+    put(&b, one);
+    put(&b, two);
+    put(&b, three);
+    assert_int_equal(budget.used, 0);
+    bufpool_destroy(&a);
+    bufpool_destroy(&b);
 }
 
 static size_t address_space(void)
@@ -204,7 +258,7 @@ static void run_out_of_memory(void)
 
     if (setrlimit(RLIMIT_AS, &limit) < 0)
         _exit(10);
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     while ((b = bufpool_get(&p)))
         last = b;
     if (!last || p.used < 100 || p.mapped > more)
@@ -237,7 +291,7 @@ static void test_burst_is_returned(void **state)
     struct bufpool p;
 
     (void)state;
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < BURST; i++) {
             b[i] = get(&p);
@@ -274,7 +328,7 @@ static void test_burst_is_returned_under_load(void **state)
     struct bufpool p;
 
     (void)state;
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     for (int i = 0; i < BURST; i++)
         b[i] = get(&p);
     for (int i = 0; i < BURST; i++)
@@ -298,7 +352,7 @@ static void test_lent_blocks_stay(void **state)
     size_t kept = 0;
 
     (void)state;
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     for (int i = 0; i < BURST; i++) {
         b[i] = get(&p);
         memset(b[i]->data, i, DATA);
@@ -328,7 +382,7 @@ static void test_hysteresis(void **state)
     struct bufpool p;
 
     (void)state;
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     put(&p, get(&p));
     for (int i = 0; i < 10; i++) {
         assert_int_equal(bufpool_trim(&p), 0);
@@ -352,7 +406,9 @@ static void test_random(void **state)
     size_t used = 0;
 
     (void)state;
-    bufpool_init(&p, 5000, 300);
+    struct bufpool_budget budget = {.max = 300 * (size_t)8256};
+    bufpool_init(&p, 5000, &budget);
+    assert_int_equal(p.block_size, 8256);
     for (int turn = 0; turn < 200000; turn++) {
         seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         uint32_t r = (uint32_t)(seed >> 33);
@@ -397,7 +453,7 @@ static void test_poison(void **state)
     struct bufpool p;
 
     (void)state;
-    bufpool_init(&p, DATA, 0);
+    bufpool_init(&p, DATA, &unlimited);
     struct buf *b = get(&p);
     assert_null(__asan_region_is_poisoned(b, sizeof(*b) + DATA));
     put(&p, b);
@@ -416,6 +472,7 @@ static void test_poison(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared_budget),
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_pages_follow_use),
         cmocka_unit_test(test_last_in_first_out),

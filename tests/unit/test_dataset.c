@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "dataset.h"
-#include "json.h"
+#include "json_writer.h"
 #include "util.h"
 
 static char path[] = "/tmp/bivalve-dataset-XXXXXX";

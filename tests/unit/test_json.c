@@ -20,8 +20,11 @@
 
 #include <jansson.h>
 
-#include "json.h"
+#include "dataset.h"
+#include "json_writer.h"
 #include "util.h"
+
+static struct bufpool_budget unlimited = {.max = SIZE_MAX};
 
 static uint64_t seed = 3;
 
@@ -138,10 +141,12 @@ static char *oracle(const json_t *tree, uint32_t count, int64_t m, uint32_t *bad
 static char *collect(struct out *o, struct bufpool *p, size_t *len)
 {
     size_t n = 0, part;
-    char *text = malloc(out_pending(o) + 1), *from;
+    char *text = malloc(out_pending(o) + 1);
+    struct backend_segment from;
 
-    while ((part = out_peek(o, &from))) {
-        memcpy(text + n, from, part);
+    while (out_segments(o, &from, 1)) {
+        part = from.len;
+        memcpy(text + n, from.data, part);
         n += part;
         out_consume(o, p, part);
     }
@@ -212,7 +217,7 @@ static void test_oracle(void **state)
     struct bufpool p;
 
     (void)state;
-    bufpool_init(&p, 16384, 0);
+    bufpool_init(&p, 16384, &unlimited);
     for (int round = 0; round < 30; round++) {
         unsigned records = round < 3 ? (unsigned)round : 1 + (unsigned)(random_next() % 60);
         struct dataset d;
@@ -240,7 +245,7 @@ static void test_resume(void **state)
     (void)state;
     for (int small = 0; small < 2; small++) {
         struct bufpool p;
-        bufpool_init(&p, small ? d.record_max + 1 : 16384, 0);
+        bufpool_init(&p, small ? d.record_max + 1 : 16384, &unlimited);
         for (size_t high_water = 0; high_water <= whole + 1; high_water++)
             check_body(&p, &d, tree, 12, 1, high_water);
         struct out o = {0};
@@ -265,7 +270,7 @@ static void test_behind_other_output(void **state)
     char *expected = oracle(tree, 8, 5, &bad);
 
     (void)state;
-    bufpool_init(&p, 4096, 0);
+    bufpool_init(&p, 4096, &unlimited);
     for (size_t before = 0; before < 4200; before += 7) {
         char *filler = malloc(before + 1);
         struct out o = {0};
@@ -320,7 +325,9 @@ static void test_no_memory(void **state)
     uint32_t next = 0;
 
     (void)state;
-    bufpool_init(&p, d.record_max + 1, 2);
+    struct bufpool_budget two = {.max = 1};
+    bufpool_init(&p, d.record_max + 1, &two);
+    two.max = 2 * p.block_size;
     assert_int_equal(json_write_records(&o, &p, &d, &next, 50, 1, SIZE_MAX), -ENOMEM);
     assert_int_equal(json_write_open(&other, &p), -ENOMEM);
     assert_int_equal(json_write_close(&other, &p, 50), -ENOMEM);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -278,9 +279,31 @@ static void test_unix_path_that_is_something_else(void **state)
     address[strlen(address) - 2] = '\0';
 }
 
+/* Accepted sockets inherit the limit on what the kernel holds unsent. */
+static void test_limit_unsent(void **state)
+{
+    int value = 0;
+    socklen_t value_len = sizeof(value);
+
+    (void)state;
+    assert_int_equal(open_at("127.0.0.1:0", 2), 0);
+    assert_int_equal(listener_limit_unsent(&l, 54321), 0);
+    int peer = client(&l.addr), fd = -1;
+    assert_true(peer >= 0);
+    for (unsigned i = 0; fd < 0 && i < 100000; i++)
+        fd = accept(listener_fd(&l, i % 2), NULL, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, &value_len), 0);
+    assert_int_equal(value, 54321);
+    close(fd);
+    close(peer);
+    listener_destroy(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limit_unsent),
         cmocka_unit_test(test_port_0_is_shared),
         cmocka_unit_test(test_a_second_server_is_refused),
         cmocka_unit_test(test_suspend_and_resume),

@@ -203,7 +203,7 @@ static void test_long_lines(void **state)
     struct stats s;
     char counters[STATS_TEXT_MAX];
     memset(&s, 0xff, sizeof(s));
-    assert_true(stats_format(counters, sizeof(counters), &s, 1) < sizeof(counters));
+    assert_true(stats_format(counters, sizeof(counters), &s, NULL, 1) < sizeof(counters));
     log_notice("%s", counters);
     assert_non_null(strstr(captured_text(), counters));
 }
@@ -468,25 +468,32 @@ static void test_stats_format(void **state)
 
     (void)state;
     memset(&s, 0, sizeof(s));
-    assert_int_equal(stats_format(whole, sizeof(whole), &s, 0), 0);
+    assert_int_equal(stats_format(whole, sizeof(whole), &s, NULL, 0), 0);
     assert_string_equal(whole, "");
     s.accepted = 3;
     s.bytes_out = UINT64_MAX;
     s.restarts = 1;
-    size_t len = stats_format(whole, sizeof(whole), &s, 0);
+    size_t len = stats_format(whole, sizeof(whole), &s, NULL, 0);
     assert_int_equal(len, strlen(whole));
     assert_string_equal(whole, "accepted=3 bytes_out=18446744073709551615 restarts=1");
-    len = stats_format(whole, sizeof(whole), &s, 1);
+    len = stats_format(whole, sizeof(whole), &s, NULL, 1);
     assert_int_equal(len, strlen(whole));
     assert_non_null(strstr(whole, "accepted=3 closed=0 "));
     assert_non_null(strstr(whole, " stale=0 "));
 
+    /* A backend's own have its names, and only as many as it has. */
+    s.backend[0] = 7;
+    s.backend[2] = 9;
+    len = stats_format(whole, sizeof(whole), &s, (const char *const[]){"sqes", "cancels", NULL}, 0);
+    assert_int_equal(len, strlen(whole));
+    assert_string_equal(whole, "accepted=3 bytes_out=18446744073709551615 restarts=1 sqes=7");
+
     memset(&s, 0xff, sizeof(s)); /* the longest there is, into every size of buffer */
-    len = stats_format(whole, sizeof(whole), &s, 0);
+    len = stats_format(whole, sizeof(whole), &s, NULL, 0);
     assert_int_equal(len, strlen(whole));
     for (size_t size = 0; size <= len + 1; size++) {
         memset(part, '#', sizeof(part));
-        assert_int_equal(stats_format(part, size, &s, 0), len);
+        assert_int_equal(stats_format(part, size, &s, NULL, 0), len);
         assert_int_equal(part[size], '#');
         if (size > 0) {
             assert_int_equal(strlen(part), size - 1);

@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,15 +25,20 @@
 static char model[MODEL]; /* all that was ever appended */
 
 struct world {
+    struct bufpool_budget budget;
     struct bufpool p;
     struct out o;
     size_t written, sent; /* offsets into the model */
 };
 
+/* max_blocks 0: no limit */
 static void world_open(struct world *x, size_t max_blocks)
 {
     memset(x, 0, sizeof(*x));
-    bufpool_init(&x->p, DATA, max_blocks);
+    x->budget.max = SIZE_MAX;
+    bufpool_init(&x->p, DATA, &x->budget);
+    if (max_blocks)
+        x->budget.max = max_blocks * x->p.block_size;
 }
 
 static void world_close(struct world *x)
@@ -74,31 +80,39 @@ static void reserve(struct world *x, size_t need, size_t n)
     assert_int_equal(out_pending(&x->o), x->written - x->sent);
 }
 
-/* Look at the next range, and take at most n of it, as a kernel does. */
-static size_t take(struct world *x, size_t n)
+/* Look at up to `max` segments, and take at most n bytes of them, as a kernel does. */
+static size_t take_from(struct world *x, unsigned max, size_t n)
 {
-    char *data;
-    size_t len = out_peek(&x->o, &data);
+    struct backend_segment s[8];
+    unsigned count = out_segments(&x->o, s, max);
+    size_t len = 0;
 
-    if (len == 0)
-        return 0;
-    assert_true(len <= bufpool_capacity(&x->p));
-    assert_memory_equal(data, model + x->sent, len);
+    assert_true(count <= max);
+    for (unsigned i = 0; i < count; i++) {
+        assert_true(s[i].len > 0 && s[i].len <= bufpool_capacity(&x->p));
+        assert_memory_equal(s[i].data, model + x->sent + len, s[i].len);
+        len += s[i].len;
+    }
     n = MIN(n, len);
     out_consume(&x->o, &x->p, n);
     x->sent += n;
     return n;
 }
 
+static size_t take(struct world *x, size_t n)
+{
+    return take_from(x, 1, n);
+}
+
 static void test_empty(void **state)
 {
     struct world x;
-    char *data;
+    struct backend_segment s;
 
     (void)state;
     world_open(&x, 0);
     assert_true(out_empty(&x.o));
-    assert_int_equal(out_peek(&x.o, &data), 0);
+    assert_int_equal(out_segments(&x.o, &s, 1), 0);
     assert_int_equal(out_pending(&x.o), 0);
     assert_int_equal(out_append(&x.o, &x.p, "", 0), 0);
     assert_true(out_empty(&x.o)); /* nothing takes no block */
@@ -160,27 +174,28 @@ static void test_block_edges(void **state)
     world_close(&x);
 }
 
-/* What was lent to the engine is not moved or changed by what is appended meanwhile. */
-static void test_lent_range_stays(void **state)
+/* What is in flight is not moved or changed by what is appended meanwhile. */
+static void test_range_in_flight_stays(void **state)
 {
     struct world x;
-    char *lent = NULL, *now = NULL;
+    struct backend_segment sent, now;
 
     (void)state;
     world_open(&x, 0);
     append(&x, 300);
-    size_t len = out_peek(&x.o, &lent);
-    assert_int_equal(len, 300);
+    assert_int_equal(out_segments(&x.o, &sent, 1), 1);
+    assert_int_equal(sent.len, 300);
     for (int i = 0; i < 200; i++) {
         append(&x, 77);
-        assert_true(out_peek(&x.o, &now) >= len);
-        assert_ptr_equal(now, lent);
-        assert_memory_equal(lent, model, len);
+        assert_int_equal(out_segments(&x.o, &now, 1), 1);
+        assert_true(now.len >= sent.len);
+        assert_ptr_equal(now.data, sent.data);
+        assert_memory_equal(sent.data, model, sent.len);
     }
     out_consume(&x.o, &x.p, 299); /* a short one */
     x.sent += 299;
-    assert_true(out_peek(&x.o, &now) > 0);
-    assert_ptr_equal(now, lent + 299);
+    assert_int_equal(out_segments(&x.o, &now, 1), 1);
+    assert_ptr_equal(now.data, sent.data + 299);
     while (take(&x, SIZE_MAX))
         ;
     assert_int_equal(x.sent, x.written);
@@ -205,6 +220,7 @@ static void test_random(void **state)
             n = MIN(n, room);
             reserve(&x, n, 1 + (r >> 20) % n);
             break;
+        case 2: take_from(&x, 1 + (r >> 22) % 8, n); break;
         default: take(&x, n); break;
         }
         assert_int_equal(out_pending(&x.o), x.written - x.sent);
@@ -247,6 +263,65 @@ static void test_no_blocks(void **state)
     world_close(&x);
 }
 
+/* A file between memory: in order, its fd open as long as there is something of it, and closed once.
+ */
+static int file_open(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static bool file_is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void test_files(void **state)
+{
+    struct backend_segment s[8];
+    struct world x;
+
+    (void)state;
+    world_open(&x, 0);
+    int fd = file_open(), other = file_open();
+    assert_int_equal(out_append(&x.o, &x.p, "head", 4), 0);
+    assert_int_equal(out_append_file(&x.o, &x.p, fd, 1000, 5000), 0);
+    assert_int_equal(out_append(&x.o, &x.p, "tail", 4), 0);
+    assert_int_equal(out_append_file(&x.o, &x.p, other, 7, (uint64_t)5 << 30), 0);
+    assert_int_equal(out_pending(&x.o), 4 + 5000 + 4 + ((uint64_t)5 << 30));
+    assert_int_equal(out_blocks(&x.o), 4);
+    assert_int_equal(out_segments(&x.o, s, 8), 4);
+    assert_memory_equal(s[0].data, "head", 4);
+    assert_null(s[1].data);
+    assert_int_equal(s[1].file, fd);
+    assert_int_equal(s[1].offset, 1000);
+    assert_int_equal(s[1].len, 5000);
+    assert_memory_equal(s[2].data, "tail", 4);
+    assert_int_equal(s[3].len, INT32_MAX); /* the rest comes later */
+    out_consume(&x.o, &x.p, 4 + 1500);     /* over the edge */
+    assert_int_equal(out_segments(&x.o, s, 1), 1);
+    assert_int_equal(s[0].offset, 2500);
+    assert_int_equal(s[0].len, 3500);
+    assert_true(file_is_open(fd));
+    out_consume(&x.o, &x.p, 3500);
+    assert_false(file_is_open(fd));
+    out_consume(&x.o, &x.p, 4 + (size_t)INT32_MAX);
+    assert_int_equal(out_segments(&x.o, s, 8), 1);
+    assert_int_equal(s[0].offset, 7 + (int64_t)INT32_MAX);
+    assert_true(file_is_open(other));
+    out_clear(&x.o, &x.p); /* dropped: closed as well */
+    assert_false(file_is_open(other));
+    x.budget.max = 1; /* and where there is no block for it */
+    struct buf *taken = bufpool_get(&x.p);
+    fd = file_open();
+    assert_int_equal(out_append_file(&x.o, &x.p, fd, 0, 1), -ENOMEM);
+    assert_false(file_is_open(fd));
+    bufpool_put(&x.p, taken);
+    world_close(&x);
+}
+
 static void test_clear(void **state)
 {
     struct world x;
@@ -266,9 +341,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),       cmocka_unit_test(test_one_block),
-        cmocka_unit_test(test_block_edges), cmocka_unit_test(test_lent_range_stays),
+        cmocka_unit_test(test_block_edges), cmocka_unit_test(test_range_in_flight_stays),
         cmocka_unit_test(test_random),      cmocka_unit_test(test_no_blocks),
-        cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_clear),
     };
 
     return cmocka_run_group_tests(tests, model_setup, NULL);

@@ -21,6 +21,8 @@
 
 #define DATE "Sun, 06 Nov 1994 08:49:37 GMT"
 
+static struct bufpool_budget unlimited = {.max = SIZE_MAX};
+
 static const struct clock_cache at = {.date = DATE};
 
 static const struct {
@@ -47,12 +49,13 @@ static const struct {
 
 static size_t take(struct out *o, struct bufpool *p, char *text, size_t size)
 {
-    char *from;
+    struct backend_segment from;
     size_t n = 0, part;
 
-    while ((part = out_peek(o, &from))) {
+    while (out_segments(o, &from, 1)) {
+        part = from.len;
         assert_true(n + part < size);
-        memcpy(text + n, from, part);
+        memcpy(text + n, from.data, part);
         n += part;
         out_consume(o, p, part);
     }
@@ -107,7 +110,7 @@ static void test_every_head(void **state)
     struct bufpool p;
 
     (void)state;
-    bufpool_init(&p, 4096, 0);
+    bufpool_init(&p, 4096, &unlimited);
     for (size_t s = 0; s < ARRAY_LEN(statuses); s++) {
         assert_string_equal(response_reason(statuses[s].code), statuses[s].reason);
         for (unsigned bits = 0; bits < 3 * 2 * 2 * 2 * 3; bits++) {
@@ -136,7 +139,7 @@ static void test_literally(void **state)
     char got[1024];
 
     (void)state;
-    bufpool_init(&p, 4096, 0);
+    bufpool_init(&p, 4096, &unlimited);
     struct response_head ok = {
         .status = 200, .type = RESPONSE_TEXT, .has_length = true, .length = 2};
     assert_int_equal(response_small(&o, &p, &at, &ok, "ok", 2, false), 0);
@@ -179,7 +182,7 @@ static void test_in_a_row(void **state)
     const size_t rounds = 2 * RESPONSE_BODY_MAX;
 
     (void)state;
-    bufpool_init(&p, 2048, 0);
+    bufpool_init(&p, 2048, &unlimited);
     memset(body, 'b', sizeof(body));
     struct response_head h = {.status = 400, .type = RESPONSE_TEXT, .has_length = true};
     for (size_t i = 0; i < rounds; i++) {
@@ -211,7 +214,7 @@ static void test_body_bounds(void **state)
     char got[1024], head[RESPONSE_HEAD_MAX];
 
     (void)state;
-    bufpool_init(&p, 2048, 0);
+    bufpool_init(&p, 2048, &unlimited);
     for (size_t len = 0; len < 64; len++) {
         struct response_head h = {
             .status = 200, .type = RESPONSE_TEXT, .has_length = true, .length = len};
@@ -237,7 +240,8 @@ static void test_no_memory(void **state)
         .status = 200, .type = RESPONSE_TEXT, .has_length = true, .length = 2};
 
     (void)state;
-    bufpool_init(&p, 2048, 1);
+    struct bufpool_budget one = {.max = 1};
+    bufpool_init(&p, 2048, &one);
     assert_int_equal(response_continue(&hog, &p), 0);
     assert_int_equal(response_head(&o, &p, &at, &h), -ENOMEM);
     assert_int_equal(response_small(&o, &p, &at, &h, "ok", 2, false), -ENOMEM);

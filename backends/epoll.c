@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * epoll.c - the plain readiness backend: epoll_wait(2) and nothing else, edge-triggered.
+ *
+ * One request's way: epoll_wait says that the fd has become readable; one recv(2) into the process's
+ * scratch buffer; the core's input() parses there, answers, and calls send(), which is one send(2)
+ * straight from the core's block. A connection is registered once, at attach, and never taken out:
+ * its close(2) does that. Turning its receiving off and on is a flag. Only one whose socket buffer
+ * has been full is registered for room as well, once.
+ *
+ * An edge is told once, so what it told must not be forgotten: EPOLL_READABLE says that there may be
+ * input that has not been read. It is cleared by a receive that was not filled to the brim, because
+ * the kernel had no more then; unless the end or urgent data had been announced already
+ * (EPOLL_ENDING), which come behind other bytes and are not told again. A connection that is readable and has had its receive
+ * of this iteration, or was turned on again, is in the list of those to be read at the next wait(),
+ * which does not block then.
+ *
+ * Invariants:
+ *   - at most one receive for a connection in an iteration, so that none starves the others
+ *   - in the ready list (EPOLL_QUEUED) are only connections that are attached: detach() takes out
+ *   - sent() or connected() is due exactly while EPOLL_SENDING or EPOLL_CONNECTING is set
+ *   - an event carries the generation of its connection; one that comes after the detach, fetched
+ *     by the same epoll_wait, is dropped
+ *   - after an upcall nothing of the slot is touched unless its generation is still the one before
+ *     the upcall
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "list.h"
+#include "readiness.h"
+#include "util.h"
+
+/*
+ * Events of one epoll_wait. So many connections are served before timers are looked at and the next
+ * are fetched; with 64 a busy worker makes a system call for 64 requests, more showed no difference.
+ */
+#define EPOLL_EVENTS 128
+
+/* Connections accepted from one listener in an iteration, however many wait. */
+#define EPOLL_BURST_MAX 256
+
+/* Urgent data cuts a receive short, so its coming is asked for, too. */
+#define EPOLL_INPUT (EPOLLIN | EPOLLRDHUP | EPOLLPRI)
+
+#define EPOLL_LISTENER (UINT64_C(1) << 63) /* event data: | its index */
+#define EPOLL_WAKE     (UINT64_C(1) << 62)
+
+/* epoll_conn.flags */
+enum {
+    EPOLL_ATTACHED = 1 << 0,
+    EPOLL_CONNECTING = 1 << 1, /* connected() is due */
+    EPOLL_KNOWN = 1 << 2,      /* registered */
+    EPOLL_PAUSED = 1 << 3,     /* receiving is off */
+    EPOLL_READABLE = 1 << 4,   /* there may be input that has not been read */
+    EPOLL_ENDING = 1 << 5,     /* the end, an error or urgent data may lie behind it */
+    EPOLL_ROOM = 1 << 6,       /* registered for room in the socket buffer */
+    EPOLL_SENDING = 1 << 7,    /* sent() is due */
+    EPOLL_QUEUED = 1 << 8,     /* in the ready list */
+    EPOLL_DOUBT = 1 << 9, /* it was said to be readable, and a receive found nothing */
+};
+
+/* A connection's private part of the slot. */
+struct epoll_conn {
+    int32_t prev, next; /* ready list, by fd; -1 ends */
+    uint16_t flags;
+    uint16_t spare[3];
+};
+
+static_assert(sizeof(struct epoll_conn) == 16, "every connection has one");
+
+struct epoll_listener {
+    int fd;
+    uint32_t burst;
+    bool on;
+};
+
+struct epoll_backend {
+    struct backend base;
+    int epoll_fd;
+    int wake_fd;
+    int32_t ready_head, ready_tail; /* fds, -1: none */
+    bool no_pwait2;                 /* this kernel has only milliseconds */
+    struct epoll_listener listener[BACKEND_LISTENERS_MAX];
+    struct epoll_event events[EPOLL_EVENTS];
+    char scratch[]; /* one receive */
+};
+
+enum { EPOLL_COUNT_READY, EPOLL_COUNT_LATE };
+static const char *const epoll_counters[] = {
+    "reread",      /* receives for connections of the ready list */
+    "late_events", /* fetched before the detach, met after it */
+    NULL,
+};
+
+static inline struct epoll_backend *epoll_of(struct backend *be)
+{
+    return (struct epoll_backend *)be;
+}
+
+static inline struct epoll_conn *epoll_conn(struct epoll_backend *b, int fd)
+{
+    return slot_priv(b->base.cfg.slots, fd);
+}
+
+static inline uint32_t epoll_gen(struct epoll_backend *b, int fd)
+{
+    return slot_get(b->base.cfg.slots, fd)->gen;
+}
+
+/* Register a connection for `events`, or change what it is registered for. 0 or -errno. */
+static int epoll_register(struct epoll_backend *b, int fd, struct epoll_conn *c, uint32_t events)
+{
+    struct epoll_event event = {.events = events | EPOLLET,
+                                .data.u64 = (uint64_t)epoll_gen(b, fd) << 32 | (uint32_t)fd};
+
+    if (epoll_ctl(b->epoll_fd, c->flags & EPOLL_KNOWN ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) <
+        0)
+        return -errno;
+    c->flags |= EPOLL_KNOWN;
+    return 0;
+}
+
+/* ---- the ready list ---- */
+
+static void epoll_enqueue(struct epoll_backend *b, int fd, struct epoll_conn *c)
+{
+    if (c->flags & EPOLL_QUEUED)
+        return;
+    c->flags |= EPOLL_QUEUED;
+    c->prev = b->ready_tail;
+    c->next = -1;
+    if (b->ready_tail >= 0)
+        epoll_conn(b, b->ready_tail)->next = fd;
+    else
+        b->ready_head = fd;
+    b->ready_tail = fd;
+}
+
+static void epoll_dequeue(struct epoll_backend *b, struct epoll_conn *c)
+{
+    if (!(c->flags & EPOLL_QUEUED))
+        return;
+    c->flags &= (uint16_t)~EPOLL_QUEUED;
+    if (c->prev >= 0)
+        epoll_conn(b, c->prev)->next = c->next;
+    else
+        b->ready_head = c->next;
+    if (c->next >= 0)
+        epoll_conn(b, c->next)->prev = c->prev;
+    else
+        b->ready_tail = c->prev;
+}
+
+/* ---- events of a connection ---- */
+
+/* One receive for a connection that is readable and not paused. */
+static void epoll_receive(struct epoll_backend *b, int fd, struct epoll_conn *c)
+{
+    size_t size = b->base.cfg.recv_buffer_bytes;
+    ssize_t n = recv(fd, b->scratch, size, 0);
+
+    b->base.cfg.stats->recv_calls++;
+    if (likely(n > 0)) {
+        c->flags &= (uint16_t)~EPOLL_DOUBT;
+        if (likely((size_t)n < size && !(c->flags & EPOLL_ENDING)))
+            c->flags &= (uint16_t)~EPOLL_READABLE;
+        else
+            epoll_enqueue(b, fd, c);
+        backend_on_input(&b->base, fd, b->scratch, (size_t)n);
+        return;
+    }
+    /* Nothing, against the event's word: the edge is not told again, so look once more. */
+    if (n < 0 && (errno == EINTR || (errno == EAGAIN && !(c->flags & EPOLL_DOUBT)))) {
+        c->flags |= EPOLL_DOUBT;
+        epoll_enqueue(b, fd, c);
+        return;
+    }
+    c->flags &= (uint16_t) ~(EPOLL_READABLE | EPOLL_DOUBT);
+    if (n < 0 && errno == EAGAIN)
+        return;
+    c->flags |= EPOLL_PAUSED;
+    if (n == 0)
+        backend_on_eof(&b->base, fd);
+    else
+        backend_on_failed(&b->base, fd, errno);
+}
+
+/*
+ * An error of the socket is for whoever calls next: the receive, unless that is off and there is a
+ * send to be told.
+ */
+static void epoll_on_conn(struct epoll_backend *b, int fd, uint32_t gen, uint32_t events)
+{
+    struct epoll_conn *c = epoll_conn(b, fd);
+
+    if (unlikely(c->flags & EPOLL_CONNECTING)) {
+        c->flags &= (uint16_t)~EPOLL_CONNECTING;
+        b->base.cfg.stats->in_flight--;
+        backend_on_connected(&b->base, fd, readiness_connect_result(fd));
+        return;
+    }
+    if (unlikely(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)))
+        c->flags |= EPOLL_READABLE | EPOLL_ENDING;
+    if (likely(events & EPOLLIN))
+        c->flags |= EPOLL_READABLE;
+    if (unlikely(c->flags & EPOLL_SENDING) && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))) {
+        c->flags &= (uint16_t)~EPOLL_SENDING;
+        b->base.cfg.stats->in_flight--;
+        backend_on_sent(&b->base, fd, 0);
+        if (epoll_gen(b, fd) != gen)
+            return;
+    }
+    if ((c->flags & (EPOLL_READABLE | EPOLL_PAUSED | EPOLL_QUEUED)) == EPOLL_READABLE)
+        epoll_receive(b, fd, c);
+}
+
+static void epoll_on_listener(struct epoll_backend *b, unsigned index)
+{
+    struct epoll_listener *l = &b->listener[index];
+
+    for (uint32_t i = 0; i < MIN(l->burst, EPOLL_BURST_MAX) && l->on; i++)
+        if (!readiness_accept(&b->base, index, l->fd))
+            return;
+}
+
+static void epoll_on_wake(struct epoll_backend *b)
+{
+    uint64_t count;
+
+    if (read(b->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
+        b->base.cfg.stats->backend_errors++;
+}
+
+static void epoll_dispatch(struct epoll_backend *b, uint64_t data, uint32_t events)
+{
+    int fd = (int)(uint32_t)data;
+    uint32_t gen = (uint32_t)(data >> 32);
+
+    if (unlikely(data & EPOLL_LISTENER))
+        epoll_on_listener(b, (unsigned)fd);
+    else if (unlikely(data & EPOLL_WAKE))
+        epoll_on_wake(b);
+    else if (likely(epoll_gen(b, fd) == gen))
+        epoll_on_conn(b, fd, gen, events);
+    else
+        b->base.cfg.stats->backend[EPOLL_COUNT_LATE]++;
+}
+
+/* Those that were in the ready list when wait() began. */
+static void epoll_reread(struct epoll_backend *b)
+{
+    int last = b->ready_tail;
+    bool more = b->ready_head >= 0;
+
+    while (more && b->ready_head >= 0) {
+        int fd = b->ready_head;
+        struct epoll_conn *c = epoll_conn(b, fd);
+
+        more = fd != last;
+        epoll_dequeue(b, c);
+        if ((c->flags & (EPOLL_READABLE | EPOLL_PAUSED)) == EPOLL_READABLE) {
+            b->base.cfg.stats->backend[EPOLL_COUNT_READY]++;
+            epoll_receive(b, fd, c);
+        }
+    }
+}
+
+/* ---- waiting ---- */
+
+/* epoll_wait(2) for so long: precise to the microsecond where the kernel can (5.11). */
+static int epoll_fetch(struct epoll_backend *b, int64_t timeout_us)
+{
+#ifdef SYS_epoll_pwait2
+    if (timeout_us > 0 && timeout_us % 1000 && !b->no_pwait2) {
+        const struct {
+            int64_t sec, nsec;
+        } ts = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
+        int n = (int)syscall(SYS_epoll_pwait2, b->epoll_fd, b->events, EPOLL_EVENTS, &ts, NULL, 0);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+            return n;
+        b->no_pwait2 = true;
+    }
+#endif
+    int64_t timeout_ms = timeout_us < 0 ? -1 : (timeout_us + 999) / 1000;
+    return epoll_wait(b->epoll_fd, b->events, EPOLL_EVENTS, (int)MIN(timeout_ms, INT32_MAX));
+}
+
+static int epoll_backend_wait(struct backend *be, int64_t timeout_us)
+{
+    struct epoll_backend *b = epoll_of(be);
+
+    if (unlikely(b->ready_head >= 0)) {
+        timeout_us = 0;
+        epoll_reread(b);
+    }
+    be->cfg.stats->enters++;
+    int n = epoll_fetch(b, timeout_us);
+    if (unlikely(n < 0)) {
+        if (errno == EINTR)
+            return 0;
+        be->cfg.stats->backend_errors++;
+        return -errno;
+    }
+    be->cfg.stats->events += (uint64_t)n;
+    for (int i = 0; i < n; i++)
+        epoll_dispatch(b, b->events[i].data.u64, b->events[i].events);
+    return 0;
+}
+
+static void epoll_wake(struct backend *be)
+{
+    const uint64_t one = 1;
+    int err = errno;
+
+    /* It fails only where the count is full: then it wakes anyway. */
+    (void)!write(epoll_of(be)->wake_fd, &one, sizeof(one));
+    errno = err;
+}
+
+/* ---- listeners ---- */
+
+static int epoll_listen_ctl(struct backend *be, unsigned index, int lfd, bool on, uint32_t burst)
+{
+    struct epoll_backend *b = epoll_of(be);
+    struct epoll_listener *l = &b->listener[index];
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = EPOLL_LISTENER | index};
+
+    l->burst = burst;
+    if (on == l->on)
+        return 0;
+    if (epoll_ctl(b->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, lfd, &event) < 0 && on)
+        return -errno;
+    l->fd = lfd;
+    l->on = on;
+    return 0;
+}
+
+/* ---- connections ---- */
+
+static int epoll_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct epoll_backend *b = epoll_of(be);
+    struct epoll_conn *c = epoll_conn(b, fd);
+    int rc = readiness_connect(fd, addr, len);
+
+    /* Registered behind the connect: an edge before it would not be its end. */
+    if (rc == 0)
+        rc = epoll_register(b, fd, c, EPOLLOUT);
+    if (rc < 0)
+        return rc;
+    c->flags |= EPOLL_CONNECTING;
+    be->cfg.stats->in_flight++;
+    return 0;
+}
+
+static int epoll_attach(struct backend *be, int fd)
+{
+    struct epoll_backend *b = epoll_of(be);
+    struct epoll_conn *c = epoll_conn(b, fd);
+    int rc = epoll_register(b, fd, c, EPOLL_INPUT);
+
+    if (rc == 0)
+        c->flags |= EPOLL_ATTACHED;
+    return rc;
+}
+
+static void epoll_recv_ctl(struct backend *be, int fd, bool on)
+{
+    struct epoll_backend *b = epoll_of(be);
+    struct epoll_conn *c = epoll_conn(b, fd);
+
+    if (on == !(c->flags & EPOLL_PAUSED))
+        return;
+    if (!on) {
+        c->flags |= EPOLL_PAUSED;
+        return;
+    }
+    c->flags &= (uint16_t)~EPOLL_PAUSED;
+    if (c->flags & EPOLL_ENDING) /* after an end there may be something again */
+        c->flags |= EPOLL_READABLE;
+    if (c->flags & EPOLL_READABLE)
+        epoll_enqueue(b, fd, c);
+}
+
+static int epoll_send(struct backend *be, int fd, const struct backend_segment *segments,
+                      unsigned count)
+{
+    struct epoll_backend *b = epoll_of(be);
+    int rc = readiness_send(be, fd, segments, count);
+
+    if (likely(rc != IO_PENDING))
+        return rc;
+    struct epoll_conn *c = epoll_conn(b, fd);
+    if (!(c->flags & EPOLL_ROOM)) {
+        rc = epoll_register(b, fd, c, EPOLL_INPUT | EPOLLOUT);
+        if (rc < 0)
+            return rc;
+        c->flags |= EPOLL_ROOM;
+    }
+    c->flags |= EPOLL_SENDING;
+    be->cfg.stats->in_flight++;
+    return IO_PENDING;
+}
+
+static int epoll_detach(struct backend *be, int fd)
+{
+    struct epoll_backend *b = epoll_of(be);
+    struct epoll_conn *c = epoll_conn(b, fd);
+
+    epoll_dequeue(b, c);
+    if (c->flags & (EPOLL_SENDING | EPOLL_CONNECTING))
+        be->cfg.stats->in_flight--;
+    /* The close(2) that follows takes it out of the epoll set: nobody else has it open. */
+    c->flags = 0;
+    return 0;
+}
+
+/* ---- the backend as a whole ---- */
+
+static int epoll_check_variant(const char *variant, char *error)
+{
+    (void)variant;
+    snprintf(error, BACKEND_TEXT_MAX, "epoll has no variants");
+    return -EINVAL;
+}
+
+static void epoll_version(char *out, size_t out_size)
+{
+    struct utsname kernel;
+
+    snprintf(out, out_size, "epoll of Linux %s", uname(&kernel) < 0 ? "?" : kernel.release);
+}
+
+/* The fds: epoll's and the one that wakes. 0, or -errno with `error`, and nothing left behind. */
+static int epoll_open_fds(struct epoll_backend *b, char *error)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = EPOLL_WAKE};
+    const char *call = "epoll_create1";
+    int err = 0;
+
+    b->wake_fd = -1;
+    b->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (b->epoll_fd >= 0) {
+        call = "eventfd";
+        b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    }
+    if (b->wake_fd >= 0) {
+        call = "epoll_ctl";
+        if (epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, b->wake_fd, &event) == 0)
+            return 0;
+    }
+    err = errno;
+    snprintf(error, BACKEND_TEXT_MAX, "%s: %s%s", call, strerror(err),
+             err == EMFILE   ? "; raise the limit of open files (ulimit -n, LimitNOFILE=)"
+             : err == ENOSPC ? "; raise the sysctl fs.epoll.max_user_watches"
+                             : "");
+    if (b->wake_fd >= 0)
+        close(b->wake_fd);
+    if (b->epoll_fd >= 0)
+        close(b->epoll_fd);
+    return -err;
+}
+
+static void epoll_close_fds(struct epoll_backend *b)
+{
+    close(b->wake_fd);
+    close(b->epoll_fd);
+}
+
+/* Is there the wait of microseconds? It is asked for none. */
+static bool epoll_has_pwait2(struct epoll_backend *b)
+{
+    b->no_pwait2 = false;
+    epoll_fetch(b, 1);
+    return !b->no_pwait2;
+}
+
+static void epoll_probe(const char *variant, struct backend_probe *out)
+{
+    struct epoll_backend b = {.base = {.ops = &epoll_backend_ops}};
+
+    memset(out, 0, sizeof(*out));
+    if ((variant && epoll_check_variant(variant, out->reason) < 0) ||
+        epoll_open_fds(&b, out->reason) < 0)
+        return;
+    snprintf(out->features, sizeof(out->features), "edge_triggered %sepoll_pwait2",
+             epoll_has_pwait2(&b) ? "" : "no:");
+    epoll_close_fds(&b);
+    out->usable = true;
+}
+
+static int epoll_open(const struct backend_config *cfg, struct backend **be, char *error)
+{
+    struct epoll_backend *b = calloc(1, sizeof(*b) + cfg->recv_buffer_bytes);
+
+    if (!b) {
+        snprintf(error, BACKEND_TEXT_MAX, "no memory for the epoll backend");
+        return -ENOMEM;
+    }
+    b->base.ops = &epoll_backend_ops;
+    b->base.cfg = *cfg;
+    b->ready_head = b->ready_tail = -1;
+    int rc = cfg->variant ? epoll_check_variant(cfg->variant, error) : epoll_open_fds(b, error);
+    if (rc < 0) {
+        free(b);
+        return rc;
+    }
+    *be = &b->base;
+    return 0;
+}
+
+static void epoll_close(struct backend *be)
+{
+    epoll_close_fds(epoll_of(be));
+    free(be);
+}
+
+static void epoll_describe(struct backend *be, char *out, size_t out_size)
+{
+    (void)be;
+    snprintf(out, out_size, "edge-triggered, %d events a wait", EPOLL_EVENTS);
+}
+
+static const int epoll_syscalls[] = {
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+#ifdef SYS_epoll_pwait2
+    SYS_epoll_pwait2,
+#endif
+    SYS_epoll_ctl,    SYS_epoll_pwait, SYS_sendfile, -1,
+};
+
+const struct backend_ops epoll_backend_ops = {
+    .contract = BACKEND_VERSION,
+    .name = "epoll",
+    .slot_priv_size = sizeof(struct epoll_conn),
+    .help = "epoll: epoll_wait(2) alone, edge-triggered",
+    .counters = epoll_counters,
+    .syscalls = epoll_syscalls,
+    .check_variant = epoll_check_variant,
+    .version = epoll_version,
+    .probe = epoll_probe,
+    .open = epoll_open,
+    .close = epoll_close,
+    .describe = epoll_describe,
+    .listen_ctl = epoll_listen_ctl,
+    .connect = epoll_connect,
+    .attach = epoll_attach,
+    .recv_ctl = epoll_recv_ctl,
+    .send = epoll_send,
+    .detach = epoll_detach,
+    .wait = epoll_backend_wait,
+    .wake = epoll_wake,
+};

@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_uring_conn.c - the connections of the io_uring backend: what is in flight for them, what is
+ * reported, and what has to wait until the next wait() begins.
+ *
+ * Invariants:
+ *   - a connection has at most one receive and one send in flight (URING_RECV_ARMED,
+ *     URING_SEND_ARMED); both are cleared by the last completion of the operation, never before
+ *   - a slot whose connection is in the queue is not released: detach() says IO_PENDING
+ *   - a buffer goes back to the pool in the iteration it came; input for a connection that is paused
+ *     is copied out of it, so a client that does not read costs nobody else a buffer. What is held
+ *     is at most what one socket had in the kernel: the receive is cancelled when the next wait()
+ *     begins, and from then on that connection receives one piece at a time
+ *   - after an upcall nothing of the slot is used unless uring_is_live()
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "io_uring_internal.h"
+#include "util.h"
+
+#define URING_FILE_BYTES 65536 /* of a file, read and sent at a time */
+
+/* Is the connection that had fd and gen before an upcall still there, and not being detached? */
+static inline bool uring_is_live(struct uring_backend *b, int fd, uint32_t gen)
+{
+    return uring_gen(b, fd) == gen &&
+           (uring_conn(b, fd)->flags & (URING_ATTACHED | URING_DETACHING)) == URING_ATTACHED;
+}
+
+/* Have fd looked at when the next wait() begins. */
+static void uring_enqueue(struct uring_backend *b, int fd)
+{
+    struct uring_conn *c = uring_conn(b, fd);
+
+    if (c->flags & URING_QUEUED)
+        return;
+    c->flags |= URING_QUEUED;
+    c->next = -1;
+    if (b->queue_tail >= 0)
+        uring_conn(b, b->queue_tail)->next = fd;
+    else
+        b->queue_head = fd;
+    b->queue_tail = fd;
+}
+
+static void uring_recv_arm(struct uring_backend *b, int fd, struct uring_conn *c)
+{
+    struct io_uring_sqe *sqe = uring_sqe(b);
+
+    if (unlikely(!sqe)) {
+        uring_enqueue(b, fd);
+        return;
+    }
+    if (likely(!(c->flags & URING_ONE_BY_ONE)))
+        io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    else
+        io_uring_prep_recv(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = URING_BUFFER_GROUP;
+    sqe->user_data = uring_user_data(URING_OP_RECV, uring_gen(b, fd), fd);
+    c->flags |= URING_RECV_ARMED;
+    uring_stats(b)->in_flight++;
+}
+
+/* What URING_SEND_ARMED stands for now. */
+static inline enum uring_op uring_send_op(const struct uring_conn *c)
+{
+    return c->flags & URING_CONNECTING ? URING_OP_CONNECT
+           : c->flags & URING_READING  ? URING_OP_READ
+                                       : URING_OP_SEND;
+}
+
+/* Cancel what is in flight and not being cancelled: the receive, and the send as well when `all`.
+ */
+static void uring_conn_cancel(struct uring_backend *b, int fd, struct uring_conn *c, bool all)
+{
+    uint32_t gen = uring_gen(b, fd);
+
+    if ((c->flags & (URING_RECV_ARMED | URING_RECV_CANCEL)) == URING_RECV_ARMED) {
+        if (uring_cancel(b, URING_OP_CANCEL_RECV, uring_user_data(URING_OP_RECV, gen, fd)))
+            c->flags |= URING_RECV_CANCEL;
+        else
+            uring_enqueue(b, fd);
+    }
+    if (all && (c->flags & (URING_SEND_ARMED | URING_SEND_CANCEL)) == URING_SEND_ARMED) {
+        if (uring_cancel(b, URING_OP_CANCEL_SEND, uring_user_data(uring_send_op(c), gen, fd)))
+            c->flags |= URING_SEND_CANCEL;
+        else
+            uring_enqueue(b, fd);
+    }
+}
+
+/* The operation in `sqe` is the connection's send. */
+static void uring_send_armed(struct uring_backend *b, int fd, struct uring_conn *c,
+                             struct io_uring_sqe *sqe)
+{
+    sqe->user_data = uring_user_data(uring_send_op(c), uring_gen(b, fd), fd);
+    c->flags |= URING_SEND_ARMED;
+    uring_stats(b)->in_flight++;
+}
+
+/* One piece of memory. False: no place in the queue. */
+static bool uring_send_arm(struct uring_backend *b, int fd, struct uring_conn *c, const char *buf,
+                           size_t len)
+{
+    struct io_uring_sqe *sqe = uring_sqe(b);
+
+    if (unlikely(!sqe))
+        return false;
+    io_uring_prep_send(sqe, fd, buf, len, MSG_NOSIGNAL);
+    uring_send_armed(b, fd, c, sqe);
+    b->send_bytes += (unsigned)len;
+    uring_stats(b)->send_calls++;
+    return true;
+}
+
+/* What c->extra describes: a connect, a read of a file, or several pieces. False: no place. */
+static bool uring_extra_arm(struct uring_backend *b, int fd, struct uring_conn *c)
+{
+    struct uring_extra *x = c->extra;
+    struct io_uring_sqe *sqe = uring_sqe(b);
+
+    if (!sqe)
+        return false;
+    if (c->flags & URING_CONNECTING) {
+        io_uring_prep_connect(sqe, fd, (struct sockaddr *)&x->addr, x->addr_len);
+    } else if (c->flags & URING_READING) {
+        io_uring_prep_read(sqe, x->file, x->file_buf, x->file_len, (uint64_t)x->file_offset);
+    } else {
+        io_uring_prep_sendmsg(sqe, fd, &x->msg, MSG_NOSIGNAL);
+        for (size_t i = 0; i < x->msg.msg_iovlen; i++)
+            b->send_bytes += (unsigned)x->iov[i].iov_len;
+        uring_stats(b)->send_calls++;
+    }
+    uring_send_armed(b, fd, c, sqe);
+    return true;
+}
+
+/* ---- what a connection has besides its slot ---- */
+
+static struct uring_extra *uring_extra(struct uring_conn *c)
+{
+    if (!c->extra) {
+        c->extra = calloc(1, sizeof(*c->extra));
+        if (c->extra)
+            c->extra->tail = &c->extra->head;
+    }
+    return c->extra;
+}
+
+/* Free it if nothing is in it: no input, and no send in flight or deferred. */
+static void uring_extra_trim(struct uring_conn *c)
+{
+    if (likely(!c->extra) || c->extra->head || (c->flags & (URING_SEND_ARMED | URING_DEFERRED)))
+        return;
+    free(c->extra->file_buf);
+    free(c->extra);
+    c->extra = NULL;
+}
+
+static void uring_held_free(struct uring_backend *b, struct uring_held *h)
+{
+    b->base.held_bytes -= sizeof(*h) + h->len;
+    free(h);
+}
+
+/* Drop the input that was held. */
+static void uring_held_drop(struct uring_backend *b, struct uring_conn *c)
+{
+    if (!c->extra)
+        return;
+    while (c->extra->head) {
+        struct uring_held *h = c->extra->head;
+        c->extra->head = h->next;
+        uring_held_free(b, h);
+    }
+    c->extra->tail = &c->extra->head;
+}
+
+static inline bool uring_has_held(const struct uring_conn *c)
+{
+    return c->extra && c->extra->head;
+}
+
+/* Keep input until receiving is on again. Without memory for it the stream has a hole: the
+ * connection has to end. */
+static void uring_hold(struct uring_backend *b, struct uring_conn *c, const char *data, size_t len)
+{
+    struct uring_held *h = malloc(sizeof(*h) + len);
+    struct uring_extra *x = h ? uring_extra(c) : NULL;
+
+    uring_count(b, URING_INPUT_HELD);
+    if (!x || c->end) {
+        free(h);
+        if (!c->end)
+            c->end = ENOMEM;
+        return;
+    }
+    h->next = NULL;
+    h->len = (uint32_t)len;
+    h->off = 0;
+    memcpy(h->data, data, len);
+    *x->tail = h;
+    x->tail = &h->next;
+    b->base.held_bytes += sizeof(*h) + len;
+}
+
+/* ---- reporting ---- */
+
+/*
+ * Report input in pieces of at most recv_buffer_bytes. Returns the bytes reported before the
+ * connection was paused or went away.
+ */
+static size_t uring_report_input(struct uring_backend *b, int fd, const char *data, size_t len)
+{
+    uint32_t gen = uring_gen(b, fd);
+    size_t off = 0;
+
+    while (off < len) {
+        size_t n = MIN(len - off, b->base.cfg.recv_buffer_bytes);
+        backend_on_input(&b->base, fd, data + off, n);
+        off += n;
+        if (!uring_is_live(b, fd, gen) || (uring_conn(b, fd)->flags & URING_PAUSED))
+            break;
+    }
+    return off;
+}
+
+/* Receiving is over, by the client's end or an error. The core may turn it on once more after an
+ * end. */
+static void uring_report_end(struct uring_backend *b, int fd, struct uring_conn *c)
+{
+    uint16_t end = c->end;
+
+    c->end = 0;
+    c->flags |= URING_PAUSED;
+    if (end == URING_END_EOF)
+        backend_on_eof(&b->base, fd);
+    else
+        backend_on_failed(&b->base, fd, end);
+}
+
+/* If the connection is being detached and nothing holds it any more, say so. */
+static void uring_report_detached(struct uring_backend *b, int fd, struct uring_conn *c)
+{
+    if (c->flags & (URING_RECV_ARMED | URING_SEND_ARMED | URING_QUEUED))
+        return;
+    c->flags = 0;
+    uring_extra_trim(c);
+    backend_on_detached(&b->base, fd);
+}
+
+/* ---- the queue of connections to look at ---- */
+
+/* Hand over what was held. Returns whether the connection is still there and receiving. */
+static bool uring_release_held(struct uring_backend *b, int fd, struct uring_conn *c)
+{
+    uint32_t gen = uring_gen(b, fd);
+
+    while (uring_has_held(c)) {
+        struct uring_extra *x = c->extra;
+        struct uring_held *h = x->head;
+
+        /* Out of the list while it is reported: detach() frees the list. */
+        x->head = h->next;
+        if (!x->head)
+            x->tail = &x->head;
+        h->off += (uint32_t)uring_report_input(b, fd, h->data + h->off, h->len - h->off);
+        bool live = uring_is_live(b, fd, gen);
+        if (live && h->off < h->len) {
+            h->next = x->head;
+            if (!x->head)
+                x->tail = &h->next;
+            x->head = h;
+        } else {
+            uring_held_free(b, h);
+        }
+        if (!live)
+            return false;
+        if (c->flags & URING_PAUSED)
+            break;
+    }
+    uring_extra_trim(c);
+    return !(c->flags & URING_PAUSED);
+}
+
+/* Do for fd what could not be done in a call down. Returns whether an upcall was made. */
+static bool uring_look_at(struct uring_backend *b, int fd)
+{
+    struct uring_conn *c = uring_conn(b, fd);
+    bool upcall = false;
+
+    if (c->flags & URING_DETACHING) {
+        uring_conn_cancel(b, fd, c, true);
+        uring_report_detached(b, fd, c);
+        return true;
+    }
+    if (c->flags & URING_DEFERRED) {
+        c->flags &= (uint16_t)~URING_DEFERRED;
+        if (!uring_extra_arm(b, fd, c)) {
+            c->flags |= URING_DEFERRED;
+            uring_enqueue(b, fd);
+        }
+    }
+    if (!(c->flags & URING_ATTACHED))
+        return false;
+    if (c->flags & URING_PAUSED) {
+        if (c->flags & URING_RECV_ARMED) {
+            c->flags |= URING_ONE_BY_ONE;
+            uring_conn_cancel(b, fd, c, false);
+        }
+        return false;
+    }
+    if (uring_has_held(c)) {
+        upcall = true;
+        if (!uring_release_held(b, fd, c))
+            return true;
+    }
+    if (c->end) {
+        uring_report_end(b, fd, c);
+        return true;
+    }
+    if (!(c->flags & URING_RECV_ARMED))
+        uring_recv_arm(b, fd, c);
+    return upcall;
+}
+
+bool uring_run_queue(struct uring_backend *b)
+{
+    int last = b->queue_tail;
+    bool more = b->queue_head >= 0, upcall = false;
+
+    while (more) {
+        int fd = b->queue_head;
+        struct uring_conn *c = uring_conn(b, fd);
+
+        more = fd != last;
+        b->queue_head = c->next;
+        if (b->queue_head < 0)
+            b->queue_tail = -1;
+        c->flags &= (uint16_t)~URING_QUEUED;
+        upcall |= uring_look_at(b, fd);
+    }
+    return upcall;
+}
+
+/* ---- completions ---- */
+
+void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsigned flags)
+{
+    struct uring_conn *c = uring_conn(b, fd);
+    struct uring_pool *pool = &b->r.pool;
+    unsigned bid = flags >> IORING_CQE_BUFFER_SHIFT;
+
+    if (unlikely(uring_gen(b, fd) != gen || !(c->flags & URING_RECV_ARMED))) {
+        uring_stats(b)->stale++;
+        if (flags & IORING_CQE_F_BUFFER)
+            uring_pool_done(pool, bid, res, flags);
+        return;
+    }
+    if (unlikely(!(flags & IORING_CQE_F_MORE))) {
+        c->flags &= (uint16_t) ~(URING_RECV_ARMED | URING_RECV_CANCEL);
+        uring_stats(b)->in_flight--;
+    }
+    uring_stats(b)->recv_calls++;
+
+    if (likely(res > 0)) {
+        const char *data = uring_pool_data(pool, bid);
+        if (likely(!(c->flags & (URING_PAUSED | URING_DETACHING)) && !uring_has_held(c))) {
+            size_t n = uring_report_input(b, fd, data, (size_t)res);
+            if (unlikely(n < (size_t)res) && uring_is_live(b, fd, gen))
+                uring_hold(b, c, data + n, (size_t)res - n);
+        } else if (!(c->flags & URING_DETACHING)) {
+            uring_hold(b, c, data, (size_t)res);
+        }
+    }
+    if (likely(flags & IORING_CQE_F_BUFFER))
+        uring_pool_done(pool, bid, res, flags);
+    if (likely(flags & IORING_CQE_F_MORE))
+        return;
+
+    /* The receive has ended: with data, for want of a buffer, cancelled, by the client's end, or by
+     * an error. */
+    if (uring_gen(b, fd) != gen || !(c->flags & URING_ATTACHED))
+        return;
+    if (c->flags & URING_DETACHING) {
+        uring_report_detached(b, fd, c);
+        return;
+    }
+    if (res == -ENOBUFS)
+        uring_count(b, URING_ENOBUFS);
+    else if (res == 0 && !c->end)
+        c->end = URING_END_EOF;
+    else if (res < 0 && res != -ECANCELED && res != -EINTR && res != -EAGAIN && !c->end)
+        c->end = (uint16_t)-res;
+
+    if (c->flags & (URING_PAUSED | URING_RECV_ARMED | URING_QUEUED))
+        return; /* goes on when it is turned on, has done so already, or will when the next wait()
+                   begins */
+    if (uring_has_held(c)) {
+        uring_enqueue(b, fd);
+    } else if (c->end) {
+        uring_report_end(b, fd, c);
+    } else {
+        if (!(c->flags & URING_ONE_BY_ONE))
+            uring_count(b, URING_RECV_REARMED);
+        uring_recv_arm(b, fd, c);
+    }
+}
+
+/* The connection whose send, or what was done for one, has ended; NULL: of another generation. */
+static struct uring_conn *uring_send_ended(struct uring_backend *b, int fd, uint32_t gen)
+{
+    struct uring_conn *c = uring_conn(b, fd);
+
+    if (unlikely(uring_gen(b, fd) != gen || !(c->flags & URING_SEND_ARMED))) {
+        uring_stats(b)->stale++;
+        return NULL;
+    }
+    c->flags &= (uint16_t) ~(URING_SEND_ARMED | URING_SEND_CANCEL);
+    uring_stats(b)->in_flight--;
+    return c;
+}
+
+void uring_on_send(struct uring_backend *b, int fd, uint32_t gen, int res)
+{
+    struct uring_conn *c = uring_send_ended(b, fd, gen);
+
+    if (unlikely(!c))
+        return;
+    if (unlikely(c->flags & URING_DETACHING)) {
+        uring_report_detached(b, fd, c);
+        return;
+    }
+    uring_extra_trim(c);
+    if (unlikely(res == -EINTR || res == -EAGAIN))
+        res = 0; /* nothing was taken: the core sends again */
+    backend_on_sent(&b->base, fd, res);
+}
+
+void uring_on_read(struct uring_backend *b, int fd, uint32_t gen, int res)
+{
+    struct uring_conn *c = uring_send_ended(b, fd, gen);
+
+    if (unlikely(!c))
+        return;
+    c->flags &= (uint16_t)~URING_READING;
+    if (c->flags & URING_DETACHING) {
+        uring_report_detached(b, fd, c);
+    } else if (res > 0) {
+        struct uring_extra *x = c->extra;
+        x->iov[0] = (struct iovec){.iov_base = x->file_buf, .iov_len = (size_t)res};
+        x->msg = (struct msghdr){.msg_iov = x->iov, .msg_iovlen = 1};
+        if (!uring_extra_arm(b, fd, c)) {
+            c->flags |= URING_DEFERRED;
+            uring_enqueue(b, fd);
+        }
+    } else {
+        uring_extra_trim(c);
+        if (res == 0)
+            res = -EIO; /* the file has become shorter than was promised */
+        backend_on_sent(&b->base, fd, res == -EINTR || res == -EAGAIN ? 0 : res);
+    }
+}
+
+void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res)
+{
+    struct uring_conn *c = uring_send_ended(b, fd, gen);
+
+    if (unlikely(!c))
+        return;
+    if (c->flags & URING_DETACHING) {
+        uring_report_detached(b, fd, c);
+        return;
+    }
+    c->flags &= (uint16_t)~URING_CONNECTING;
+    uring_extra_trim(c);
+    backend_on_connected(&b->base, fd, res < 0 ? -res : 0);
+}
+
+/* A cancel found nothing to cancel. If what it was for has not ended all the same, it is tried
+ * again in the next iteration. */
+void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int fd, uint32_t gen)
+{
+    struct uring_conn *c = uring_conn(b, fd);
+    uint16_t armed = op == URING_OP_CANCEL_RECV ? URING_RECV_ARMED : URING_SEND_ARMED;
+    uint16_t cancel = op == URING_OP_CANCEL_RECV ? URING_RECV_CANCEL : URING_SEND_CANCEL;
+
+    if (uring_gen(b, fd) != gen || (c->flags & (armed | cancel)) != (armed | cancel))
+        return;
+    c->flags &= (uint16_t)~cancel;
+    uring_enqueue(b, fd);
+}
+
+/* ---- the contract's members ---- */
+
+int uring_attach(struct backend *be, int fd)
+{
+    struct uring_backend *b = uring_of(be);
+    struct uring_conn *c = uring_conn(b, fd);
+
+    c->flags |= URING_ATTACHED;
+    uring_recv_arm(b, fd, c);
+    return 0;
+}
+
+void uring_recv_ctl(struct backend *be, int fd, bool on)
+{
+    struct uring_backend *b = uring_of(be);
+    struct uring_conn *c = uring_conn(b, fd);
+
+    if (on == !(c->flags & URING_PAUSED))
+        return;
+    if (!on) {
+        c->flags |= URING_PAUSED;
+        if (c->flags & URING_RECV_ARMED)
+            uring_enqueue(b, fd); /* cancelled only if it is still off when wait() begins */
+        return;
+    }
+    c->flags &= (uint16_t)~URING_PAUSED;
+    if (uring_has_held(c) || c->end)
+        uring_enqueue(b, fd);
+    else if (!(c->flags & (URING_RECV_ARMED | URING_QUEUED)))
+        uring_recv_arm(b, fd, c);
+}
+
+/* What c->extra describes is done when wait() begins, if there is no place for it now. */
+static void uring_extra_arm_or_defer(struct uring_backend *b, int fd, struct uring_conn *c)
+{
+    if (likely(uring_extra_arm(b, fd, c)))
+        return;
+    c->flags |= URING_DEFERRED;
+    uring_enqueue(b, fd);
+}
+
+int uring_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct uring_backend *b = uring_of(be);
+    struct uring_conn *c = uring_conn(b, fd);
+
+    if (len > sizeof(c->extra->addr))
+        return -EINVAL;
+    struct uring_extra *x = uring_extra(c);
+    if (!x)
+        return -ENOMEM;
+    memcpy(&x->addr, addr, len);
+    x->addr_len = len;
+    c->flags |= URING_CONNECTING;
+    uring_extra_arm_or_defer(b, fd, c);
+    return 0;
+}
+
+/* A range of a file: it is read without blocking anybody, then sent. */
+static int uring_send_file(struct uring_backend *b, int fd, struct uring_conn *c,
+                           const struct backend_segment *segment)
+{
+    struct uring_extra *x = uring_extra(c);
+
+    if (x && !x->file_buf)
+        x->file_buf = malloc(URING_FILE_BYTES);
+    if (!x || !x->file_buf)
+        return -ENOMEM;
+    x->file = segment->file;
+    x->file_offset = segment->offset;
+    x->file_len = (uint32_t)MIN(segment->len, (size_t)URING_FILE_BYTES);
+    c->flags |= URING_READING;
+    uring_extra_arm_or_defer(b, fd, c);
+    return IO_PENDING;
+}
+
+/* Memory, up to the first file: in one operation. */
+static int uring_send_memory(struct uring_backend *b, int fd, struct uring_conn *c,
+                             const struct backend_segment *segments, unsigned count)
+{
+    struct uring_extra *x = uring_extra(c);
+
+    if (!x)
+        return -ENOMEM;
+    x->msg = (struct msghdr){.msg_iov = x->iov};
+    for (unsigned i = 0; i < count && segments[i].data; i++)
+        x->iov[x->msg.msg_iovlen++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)segments[i].data,
+                           .iov_len = MIN(segments[i].len, (size_t)INT32_MAX)};
+    uring_extra_arm_or_defer(b, fd, c);
+    return IO_PENDING;
+}
+
+int uring_send(struct backend *be, int fd, const struct backend_segment *segments, unsigned count)
+{
+    struct uring_backend *b = uring_of(be);
+    struct uring_conn *c = uring_conn(b, fd);
+
+    assert(count > 0 && count <= BACKEND_SEGMENTS_MAX &&
+           !(c->flags & (URING_SEND_ARMED | URING_DEFERRED | URING_DETACHING)));
+    uring_stats(b)->send_pending++;
+    if (unlikely(!segments->data))
+        return uring_send_file(b, fd, c, segments);
+    if (likely(count == 1) &&
+        likely(uring_send_arm(b, fd, c, segments->data, MIN(segments->len, (size_t)INT32_MAX))))
+        return IO_PENDING;
+    return uring_send_memory(b, fd, c, segments, count);
+}
+
+int uring_detach(struct backend *be, int fd)
+{
+    struct uring_backend *b = uring_of(be);
+    struct uring_conn *c = uring_conn(b, fd);
+
+    assert((c->flags & (URING_ATTACHED | URING_CONNECTING)) && !(c->flags & URING_DETACHING));
+    uring_held_drop(b, c);
+    c->flags &= (uint16_t)~URING_DEFERRED;
+    uring_extra_trim(c);
+    if (!(c->flags & (URING_RECV_ARMED | URING_SEND_ARMED | URING_QUEUED))) {
+        c->flags = 0;
+        return 0;
+    }
+    c->flags |= URING_DETACHING;
+    uring_conn_cancel(b, fd, c, true);
+    return IO_PENDING;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * readiness.c - see readiness.h.
+ */
+#include "config.h"
+
+#include "readiness.h"
+
+#include <sys/sendfile.h>
+#include <sys/uio.h>
+
+/* accept(2) may return many errors of clients that are gone; others may have room for them. */
+bool readiness_accept(struct backend *be, unsigned index, int lfd)
+{
+    if (be->accept_room == 0)
+        return false;
+    int fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (likely(fd >= 0)) {
+        backend_on_accepted(be, index, fd);
+        return true;
+    }
+    if (errno == EAGAIN)
+        return false;
+    if (errno == EINTR)
+        return true;
+    backend_on_accept_failed(be, index, errno);
+    return false;
+}
+
+int readiness_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    int rc;
+
+    do
+        rc = connect(fd, addr, len);
+    while (rc < 0 && errno == EINTR);
+    return rc == 0 || errno == EINPROGRESS ? 0 : -errno;
+}
+
+int readiness_connect_result(int fd)
+{
+    int err = 0;
+    socklen_t len = sizeof(err);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+        return errno;
+    return err;
+}
+
+/* Memory: up to the first file, which follows if `more`. Bytes or -1 and errno. */
+static ssize_t readiness_send_memory(int fd, const struct backend_segment *segments, unsigned count,
+                                     bool more)
+{
+    struct iovec iov[BACKEND_SEGMENTS_MAX];
+    const struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
+
+    assert(count <= BACKEND_SEGMENTS_MAX);
+    for (unsigned i = 0; i < count; i++)
+        iov[i] = (struct iovec){.iov_base = (void *)(uintptr_t)segments[i].data,
+                                .iov_len = segments[i].len};
+    return sendmsg(fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+}
+
+/* A range of a file. Bytes or -1 and errno. */
+static ssize_t readiness_send_file(int fd, const struct backend_segment *segment)
+{
+    off_t offset = segment->offset;
+    ssize_t n = sendfile(fd, segment->file, &offset, segment->len);
+
+    if (n == 0) { /* it has become shorter than was promised */
+        errno = EIO;
+        n = -1;
+    }
+    return n;
+}
+
+/* One system call's worth of the segments. Bytes or -1 and errno. */
+static ssize_t readiness_send_some(int fd, const struct backend_segment *segments, unsigned count)
+{
+    unsigned memory = 0;
+
+    if (!segments->data)
+        return readiness_send_file(fd, segments);
+    while (memory < count && segments[memory].data)
+        memory++;
+    return readiness_send_memory(fd, segments, memory, memory < count);
+}
+
+int readiness_send_slow(struct backend *be, int fd, const struct backend_segment *segments,
+                        unsigned count)
+{
+    ssize_t n;
+
+    do {
+        n = readiness_send_some(fd, segments, count);
+        be->cfg.stats->send_calls++;
+    } while (n < 0 && errno == EINTR);
+    if (likely(n > 0))
+        return (int)n;
+    if (n < 0 && errno == EAGAIN) {
+        be->cfg.stats->send_pending++;
+        return IO_PENDING;
+    }
+    return n < 0 ? -errno : -EPIPE;
+}

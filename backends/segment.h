@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * segment.h - a piece of output, as the core hands it to a backend.
+ */
+#ifndef BIVALVE_SEGMENT_H
+#define BIVALVE_SEGMENT_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* `len` (> 0) bytes of memory, or of a regular file. */
+struct backend_segment {
+    const char *data; /* NULL: from the file */
+    size_t len;
+    int file;     /* open for reading; its position is neither used nor moved */
+    off_t offset; /* where in the file */
+};
+
+/* Bytes of all segments. */
+static inline size_t backend_segments_len(const struct backend_segment *segments, unsigned count)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        len += segments[i].len;
+    return len;
+}
+
+#endif

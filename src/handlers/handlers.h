@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handlers.h - the resources that bivalve serves: one file each, a table of them in routes.c.
+ *
+ * To add one: write its file, declare its handler here, give it a line in routes.c.
+ */
+#ifndef BIVALVE_HANDLERS_H
+#define BIVALVE_HANDLERS_H
+
+#include "dataset.h"
+#include "request.h"
+
+/* What the handlers are given, as request_context(): struct http.context. */
+struct handlers_context {
+    const struct dataset *data; /* what /json serves */
+};
+
+extern const struct routes handlers_routes;
+
+extern const struct handler baseline_handler; /* /baseline11 */
+extern const struct handler pipeline_handler; /* /pipeline */
+extern const struct handler json_handler;     /* /json/{count} */
+
+#define HANDLER_METHOD(name) (1u << HTTP_##name)
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * exchange_pool.h - where exchanges come from and go to, and the queue of those to go on with: for
+ * http1.c, not for handlers.
+ */
+#ifndef BIVALVE_EXCHANGE_POOL_H
+#define BIVALVE_EXCHANGE_POOL_H
+
+#include "http.h"
+
+/* An exchange from the pool, ready for a head; NULL: no memory. */
+struct exchange *exchange_new(struct http *h);
+
+/* Ready for the next request's head. */
+static inline void exchange_reset(struct exchange *x)
+{
+    http_parser_init(&x->parser);
+    x->request.flags = 0;
+    x->state = EXCHANGE_HEAD;
+    x->started = false;
+    x->full = false;
+    x->resumed = false;
+    x->looks = 0;
+}
+
+/* The exchange that a connection without one goes on with; NULL: no memory. */
+static inline struct exchange *exchange_get(struct http *h, struct slot *s)
+{
+    struct exchange *x = h->hot;
+
+    if (likely(x))
+        h->hot = NULL;
+    else if (unlikely(!(x = exchange_new(h))))
+        return NULL;
+    x->slot = s;
+    s->exchange = x;
+    return x;
+}
+
+/* Take it from its connection and give it back; a request that is not done is cancelled. */
+void exchange_release(struct http *h, struct exchange *x);
+
+/* Tell the handler, if it has been asked and has not answered. */
+void exchange_cancel(struct exchange *x);
+
+/* Has nothing of a request been seen? */
+static inline bool exchange_is_idle(const struct exchange *x)
+{
+    return x->state == EXCHANGE_HEAD && !x->started && !x->in && http_parser_is_fresh(&x->parser);
+}
+
+/* exchange_release() of an idle one, as nearly all are. */
+static inline void exchange_release_idle(struct http *h, struct exchange *x)
+{
+    assert(exchange_is_idle(x));
+    if (unlikely(h->hot || x->queued)) {
+        exchange_release(h, x);
+        return;
+    }
+    x->slot->exchange = NULL;
+    x->slot = NULL;
+    h->hot = x;
+}
+
+/* Go on with it in the next iteration. */
+void exchange_enqueue(struct http *h, struct exchange *x);
+
+/* Go on with all that were queued when it is called. */
+void exchange_run(struct http *h, void (*go_on)(struct http *h, struct exchange *x));
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * http.h - what HTTP has in one process: its event loop, what exchanges are made of, the program's
+ * handlers.
+ */
+#ifndef BIVALVE_HTTP_H
+#define BIVALVE_HTTP_H
+
+#include "bufpool.h"
+#include "exchange.h"
+#include "loop_types.h"
+#include "request.h"
+#include "timer.h"
+
+struct http {
+    struct loop loop;
+    const struct routes *routes;
+    const void *context; /* the handlers': request_context() */
+
+    struct exchange *hot; /* the one used last, to be used next; NULL: in use, or none yet */
+    struct bufpool exchange_pool;     /* the others */
+    struct bufpool in_pool;           /* stored input: head limit + one receive */
+    struct response_ok ok;            /* the head of most answers */
+    struct timer_wheel waits;         /* of exchanges, in milliseconds */
+    struct exchange *run, **run_tail; /* exchanges to go on with, in order */
+};
+
+static inline struct http *http_of(struct loop *l)
+{
+    return CONTAINER_OF(l, struct http, loop);
+}
+
+#endif

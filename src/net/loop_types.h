@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop_types.h - what an event loop is made of: for loop.h, which runs it, and for accept.h and
+ * stream.h, which are parts of it.
+ */
+#ifndef BIVALVE_LOOP_TYPES_H
+#define BIVALVE_LOOP_TYPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend.h"
+#include "bufpool.h"
+#include "clock.h"
+#include "settings.h"
+#include "slot.h"
+#include "stats.h"
+#include "timer.h"
+
+#define LOOP_TICK_SHIFT         7 /* resolution of the connections' deadlines */
+#define LOOP_TICK_MS            (1u << LOOP_TICK_SHIFT)
+#define LOOP_OUTPUT_BLOCK_BYTES 16256 /* room in an output block */
+
+struct loop;
+struct protocol;
+
+/* A listener as one process knows it. The first part is the caller's to fill. */
+struct accept_listener {
+    const char *text; /* the address, for the log; outlives the loop */
+    const struct protocol *protocol;
+    int fd;           /* -1: closed */
+    bool shared;      /* other processes accept from it too: take few at a time */
+    bool unix_socket; /* no TCP options */
+
+    bool failing;        /* off after an error, until resume_ms */
+    bool told;           /* ... which the log has; until a connection is accepted */
+    bool starved;        /* ... for want of fds or memory, which another's end may bring */
+    uint8_t refused;     /* EPERM in a row */
+    uint32_t backoff_ms; /* the next one */
+    uint64_t resume_ms;
+};
+
+struct acceptor {
+    struct accept_listener listener[BACKEND_LISTENERS_MAX];
+    unsigned count;
+    uint32_t connections_max; /* so many are open at most */
+    bool started;
+    bool full;        /* all places are taken */
+    bool starved;     /* some listener is */
+    unsigned failing; /* listeners that are */
+    uint64_t closed;  /* connections that had ended when that was looked at last */
+};
+
+/* What a program does in the loop besides its protocols. */
+struct loop_hooks {
+    /*
+     * Once an iteration, outside the wait: go on with what is queued. Microseconds until there is
+     * something to do again, 0: now, -1: only events will bring it.
+     */
+    int64_t (*before_wait)(struct loop *l);
+
+    /*
+     * About once a second, while memory may be given back to the kernel: the bytes that were.
+     * *pending: another call may have something to do even if nothing else happens.
+     */
+    size_t (*trim)(struct loop *l, bool *pending);
+};
+
+struct loop {
+    const struct settings *set;
+    const struct loop_hooks *hooks;
+    struct stats *stats; /* this process's block */
+    struct backend *be;
+
+    struct slot_table slots;
+    struct bufpool out_pool;
+    struct bufpool_budget budget; /* --max-buffer-bytes: of all that connections hold */
+    struct timer_wheel timers;    /* of the slots */
+    struct clock_cache clock;
+    struct acceptor acceptor;
+
+    struct slot *current; /* the connection that is being served: not to be closed for room */
+
+    bool draining;     /* the last response to what has arrived says close */
+    bool clock_stale;  /* the next upcall reads the clock first */
+    bool trim_pending; /* memory may be given back */
+    uint64_t trim_ms;  /* when that is looked at next */
+};
+
+/*
+ * How much output a connection may have pending before it is not read from: --max-output-bytes, or
+ * a block where memory is short.
+ */
+static inline size_t loop_output_max(const struct loop *l)
+{
+    if (unlikely(l->budget.used >= l->budget.max / 4 * 3))
+        return MIN(l->set->max_output_bytes, LOOP_OUTPUT_BLOCK_BYTES);
+    return l->set->max_output_bytes;
+}
+
+#endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream.c - see stream.h.
+ */
+#include "config.h"
+
+#include "stream.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "util.h"
+
+/* What an upcall begins with. */
+static inline struct slot *stream_of(struct loop *l, int fd)
+{
+    if (unlikely(l->clock_stale)) {
+        clock_update(&l->clock);
+        l->clock_stale = false;
+    }
+    return l->current = slot_get(&l->slots, fd);
+}
+
+/* ---- the beginning and the end ---- */
+
+bool stream_open(struct loop *l, unsigned index, int fd)
+{
+    struct slot *s = slot_take(&l->slots, fd);
+
+    if (unlikely(!s)) {
+        l->stats->rejected++;
+        log_limited(LOG_LEVEL_WARN, "connection refused: fd %d is beyond the slot table of %u", fd,
+                    l->slots.cap);
+        close(fd);
+        return false;
+    }
+    s->listener = (uint8_t)index;
+    if (l->acceptor.listener[index].unix_socket)
+        s->flags = STREAM_UNIX;
+    int rc = backend_attach(l->be, fd);
+    if (unlikely(rc < 0)) {
+        l->stats->backend_errors++;
+        l->stats->closed++;
+        log_limited(LOG_LEVEL_ERROR, "cannot receive on a new connection: %s", strerror(-rc));
+        slot_release(&l->slots, fd);
+        close(fd);
+        return false;
+    }
+    s->state = STREAM_OPEN;
+    stream_protocol(l, s)->open(l, s);
+    return true;
+}
+
+/* The backend holds nothing any more. */
+static void stream_release(struct loop *l, struct slot *s)
+{
+    int fd = stream_fd(l, s);
+
+    out_clear(&s->out, &l->out_pool);
+    s->state = STREAM_FREE;
+    slot_release(&l->slots, fd);
+    l->stats->closed++;
+    l->trim_pending = true;
+    close(fd);
+}
+
+void stream_on_detached(void *loop, int fd)
+{
+    struct loop *l = loop;
+    struct slot *s = stream_of(l, fd);
+
+    assert(s->state == STREAM_DETACHING);
+    l->budget.releasing -= stream_held(l, s);
+    stream_release(l, s);
+}
+
+bool stream_close(struct loop *l, struct slot *s)
+{
+    assert(s->state != STREAM_FREE);
+    if (s->state == STREAM_DETACHING)
+        return false;
+    s->state = STREAM_DETACHING;
+    stream_protocol(l, s)->gone(l, s);
+    assert(!s->exchange);
+    timer_stop(&l->timers, &s->timer);
+    if (backend_detach(l->be, stream_fd(l, s)) == IO_PENDING)
+        l->budget.releasing += stream_held(l, s);
+    else
+        stream_release(l, s);
+    return false;
+}
+
+bool stream_reset(struct loop *l, struct slot *s)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(stream_fd(l, s), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    return stream_close(l, s);
+}
+
+/* All output is sent, and no more will come. */
+static bool stream_finish(struct loop *l, struct slot *s)
+{
+    if ((s->flags & (STREAM_EOF | STREAM_PEER_DONE)) || shutdown(stream_fd(l, s), SHUT_WR) < 0)
+        return stream_close(l, s);
+    l->stats->lingers++;
+    s->state = STREAM_LINGER;
+    stream_set_timer(l, s, STREAM_TIMER_LINGER, MAX(l->set->linger_timeout_ms, 1));
+    stream_resume(l, s);
+    return true;
+}
+
+bool stream_end(struct loop *l, struct slot *s, bool peer_done)
+{
+    if (s->state == STREAM_OPEN) {
+        s->state = STREAM_ENDING;
+        if (peer_done)
+            s->flags |= STREAM_PEER_DONE;
+    }
+    if ((s->flags & STREAM_SENDING) || !out_empty(&s->out))
+        return stream_flush(l, s);
+    return stream_finish(l, s);
+}
+
+bool stream_shut_input(struct loop *l, struct slot *s)
+{
+    if (shutdown(stream_fd(l, s), SHUT_RD) < 0)
+        return stream_close(l, s);
+    s->flags |= STREAM_SHUT_IN;
+    stream_set_timer(l, s, STREAM_TIMER_LINGER, MAX(l->set->linger_timeout_ms, 1));
+    return true;
+}
+
+/* ---- input ---- */
+
+void stream_pause(struct loop *l, struct slot *s)
+{
+    if (s->flags & (STREAM_PAUSED | STREAM_EOF))
+        return;
+    s->flags |= STREAM_PAUSED;
+    l->stats->paused++;
+    backend_recv_ctl(l->be, stream_fd(l, s), false);
+}
+
+void stream_resume(struct loop *l, struct slot *s)
+{
+    if (likely(!(s->flags & STREAM_PAUSED)))
+        return;
+    s->flags &= (uint16_t)~STREAM_PAUSED;
+    backend_recv_ctl(l->be, stream_fd(l, s), true);
+}
+
+void stream_look_again(struct loop *l, struct slot *s)
+{
+    assert(s->flags & STREAM_EOF);
+    s->flags &= (uint16_t)~STREAM_EOF;
+    backend_recv_ctl(l->be, stream_fd(l, s), true);
+}
+
+/*
+ * Nothing that comes after the last answer is looked at, but reading it keeps the answer from a
+ * reset.
+ */
+static void stream_discard(struct loop *l, struct slot *s, size_t len)
+{
+    s->flags &= (uint16_t)~STREAM_PEER_DONE;
+    s->discarded += (uint32_t)len;
+    if (s->discarded <= l->set->max_linger_bytes)
+        return;
+    if (s->state == STREAM_LINGER) {
+        l->stats->limit_linger++;
+        stream_close(l, s);
+    } else {
+        stream_pause(l, s);
+    }
+}
+
+void stream_on_input(void *loop, int fd, const char *data, size_t len)
+{
+    struct loop *l = loop;
+    struct slot *s = stream_of(l, fd);
+
+    assert(len > 0 && s->state != STREAM_FREE && s->state != STREAM_DETACHING);
+    l->stats->bytes_in += len;
+    if (likely(s->state == STREAM_OPEN))
+        stream_protocol(l, s)->input(l, s, data, len);
+    else
+        stream_discard(l, s, len);
+}
+
+void stream_on_eof(void *loop, int fd)
+{
+    struct loop *l = loop;
+    struct slot *s = stream_of(l, fd);
+
+    assert(s->state != STREAM_FREE && s->state != STREAM_DETACHING);
+    s->flags |= STREAM_EOF;
+    if (s->state == STREAM_OPEN)
+        stream_protocol(l, s)->eof(l, s);
+    else if (s->state == STREAM_LINGER)
+        stream_close(l, s);
+    /* ENDING: closed when all is sent */
+}
+
+void stream_on_failed(void *loop, int fd, int err)
+{
+    struct loop *l = loop;
+    struct slot *s = stream_of(l, fd);
+
+    l->stats->resets++;
+    log_debug("connection %d: %s", fd, strerror(err));
+    stream_close(l, s);
+}
+
+/* ---- output ---- */
+
+/* `progress`: the peer has taken bytes since the deadline was set, if it was. */
+static bool stream_send(struct loop *l, struct slot *s, bool progress)
+{
+    struct backend_segment segments[BACKEND_SEGMENTS_MAX];
+    unsigned count;
+
+    while ((count = out_segments(&s->out, segments, ARRAY_LEN(segments))) > 0) {
+        int rc = backend_send(l->be, stream_fd(l, s), segments, count);
+        if (rc == IO_PENDING) {
+            s->flags |= STREAM_SENDING;
+            if (likely(progress) || s->timer_kind != STREAM_TIMER_WRITE)
+                stream_set_timer(l, s, STREAM_TIMER_WRITE, l->set->write_timeout_ms);
+            return true;
+        }
+        if (unlikely(rc <= 0)) {
+            l->stats->resets++;
+            return stream_close(l, s);
+        }
+        if (unlikely((size_t)rc < backend_segments_len(segments, count)))
+            l->stats->short_sends++;
+        l->stats->bytes_out += (uint64_t)rc;
+        out_consume(&s->out, &l->out_pool, (size_t)rc);
+        progress = true;
+    }
+    return s->state == STREAM_ENDING ? stream_finish(l, s) : true;
+}
+
+bool stream_flush(struct loop *l, struct slot *s)
+{
+    if (likely(!(s->flags & STREAM_SENDING)))
+        return stream_send(l, s, true);
+    s->flags |= STREAM_MORE;
+    return true;
+}
+
+void stream_on_sent(void *loop, int fd, int result)
+{
+    struct loop *l = loop;
+    struct slot *s = stream_of(l, fd);
+
+    assert(s->flags & STREAM_SENDING);
+    if (unlikely(result < 0)) {
+        l->stats->resets++;
+        stream_close(l, s);
+        return;
+    }
+    bool more = s->flags & STREAM_MORE;
+    s->flags &= (uint16_t) ~(STREAM_SENDING | STREAM_MORE);
+    l->stats->bytes_out += (uint64_t)result;
+    out_consume(&s->out, &l->out_pool, (size_t)result);
+    if (unlikely(!out_empty(&s->out)) || s->state == STREAM_ENDING) {
+        l->stats->short_sends += !more && !out_empty(&s->out);
+        if (!stream_send(l, s, result > 0))
+            return;
+    }
+    if (s->state == STREAM_OPEN)
+        stream_protocol(l, s)->writable(l, s);
+}
+
+size_t stream_held(const struct loop *l, const struct slot *s)
+{
+    size_t blocks = out_blocks(&s->out);
+
+    return blocks * l->out_pool.block_size + (s->exchange ? stream_protocol(l, s)->held(l, s) : 0);
+}
+
+/* ---- deadlines ---- */
+
+void stream_on_timer(void *loop, struct timer *t)
+{
+    struct loop *l = loop;
+    struct slot *s = CONTAINER_OF(t, struct slot, timer);
+
+    unsigned kind = s->timer_kind;
+
+    l->current = s;
+    s->timer_kind = STREAM_TIMER_NONE;
+    switch (kind) {
+    case STREAM_TIMER_WRITE:
+        /* what is queued in the kernel for it goes as well */
+        l->stats->timeout_write++;
+        stream_reset(l, s);
+        break;
+    case STREAM_TIMER_LINGER:
+        l->stats->timeout_linger++;
+        stream_close(l, s);
+        break;
+    default: stream_protocol(l, s)->timeout(l, s, kind);
+    }
+}
