@@ -35,6 +35,7 @@
 /* The backends every scenario runs on. */
 static const char *const specs[] = {
     "sim",
+    "skeleton",
     "epoll",
     "libev",
     "libev:poll",
