@@ -68,7 +68,7 @@ enum {
     EPOLL_ROOM = 1 << 6,       /* registered for room in the socket buffer */
     EPOLL_SENDING = 1 << 7,    /* sent() is due */
     EPOLL_QUEUED = 1 << 8,     /* in the ready list */
-    EPOLL_DOUBT = 1 << 9, /* it was said to be readable, and a receive found nothing */
+    EPOLL_DOUBT = 1 << 9,      /* it was said to be readable, and a receive found nothing */
 };
 
 /* A connection's private part of the slot. */

@@ -147,7 +147,7 @@ static inline void bufpool_put(struct bufpool *p, struct buf *b)
 /*
  * Unmap the slabs that nothing was taken from since the call before and that are wholly free; call
  * it about once a second while bufpool_trimmable(). Unmaps at most BUFPOOL_TRIM_MAX bytes (or one
- * slab) a call, so that a burst's memory does not stall a turn. Returns the bytes unmapped.
+ * slab) a call, so that a burst's memory does not stall an iteration. Returns the bytes unmapped.
  * O(slabs), and touches none of the blocks.
  */
 #define BUFPOOL_TRIM_MAX ((size_t)32 << 20)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.h - time as a worker sees it: read once per loop turn, coarse, and the Date text of the
+ * clock.h - time as a worker sees it: read once per iteration of the loop, coarse, and the Date text of the
  * current second.
  */
 #ifndef BIVALVE_CLOCK_H

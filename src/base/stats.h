@@ -18,58 +18,58 @@
 #define STATS_NAME_MAX    24 /* bytes of the name of one */
 
 /* X(name): totals since the worker's block was created (they survive the worker's restart). */
-#define STATS_COUNTERS(X)                                                                 \
-    /* connections */                                                                     \
-    X(accepted)        /* connections handed over by the backend */                       \
-    X(closed)          /* connections whose fd has been closed */                         \
-    X(accept_aborted)  /* accept failed for the client's sake: it was gone already */     \
-    X(accept_errors)   /* accept failed: EMFILE, ENFILE, ENOMEM, ... */                   \
-    X(accept_pauses)   /* times accepting was suspended (errors, --max-connections) */    \
-    X(rejected)        /* accepted but closed at once: no slot for the fd */              \
-    X(resets)          /* connections ended by an error from the kernel */                \
-    X(eof_mid_request) /* client closed inside a request */                               \
-    /* requests */                                                                        \
-    X(requests)       /* complete requests answered by a handler */                       \
-    X(handler_errors) /* 500, or cut off: a handler failed */                             \
-    X(cancelled)      /* requests that ended before their answer was written */           \
-    X(responses_2xx)                                                                      \
-    X(responses_3xx)                                                                      \
-    X(responses_4xx)                                                                      \
-    X(responses_5xx)                                                                      \
-    X(continues) /* 100 Continue sent */                                                  \
-    X(bytes_in)                                                                           \
-    X(bytes_out) /* accepted by the kernel */                                             \
-    /* limits */                                                                          \
-    X(timeout_header) /* 408: request head too slow */                                    \
-    X(timeout_body)   /* 408: body too slow */                                            \
-    X(timeout_idle)                                                                       \
-    X(timeout_write) /* client stopped reading */                                         \
-    X(timeout_linger)                                                                     \
-    X(limit_uri)       /* 414 */                                                          \
-    X(limit_header)    /* 431 */                                                          \
-    X(limit_body)      /* 413 */                                                          \
-    X(limit_chunk_ext) /* 400: chunk extensions too long */                               \
-    X(limit_trailer)   /* 431: trailers too long */                                       \
-    X(limit_requests)  /* closed after --max-requests */                                  \
-    X(limit_linger)    /* closed while a client kept sending after its last answer */     \
-    X(limit_buffers)   /* closed without progress: --max-buffer-bytes */                  \
-    X(limit_drain)     /* listeners closed at the drain with clients left waiting */      \
-    /* back-pressure and memory */                                                        \
-    X(paused)         /* receiving suspended: output above the high-water mark */         \
-    X(yields)         /* connections put back in the queue after their share of a turn */ \
-    X(tails_stored)   /* incomplete input copied to a block */                            \
-    X(short_sends)    /* the kernel took less than offered */                             \
-    X(no_block)       /* no buffer to be had: connection closed */                        \
-    X(lingers)        /* half-closed and drained before closing */                        \
-    X(pages_returned) /* bytes of slot table given back to the kernel */                  \
-    /* backend: what all of them have; more are its own, stats.backend[] */               \
-    X(iterations)     /* returns from wait() */                                           \
-    X(enters)         /* system calls that wait for or submit I/O */                      \
-    X(events)         /* io_uring completions, epoll events */                            \
-    X(recv_calls)     /* receives reported or issued */                                   \
-    X(send_calls)     /* sends issued */                                                  \
-    X(send_pending)   /* sends that had to wait */                                        \
-    X(stale)          /* events whose generation did not match: a bug if not 0 */         \
+#define STATS_COUNTERS(X)                                                                       \
+    /* connections */                                                                           \
+    X(accepted)        /* connections handed over by the backend */                             \
+    X(closed)          /* connections whose fd has been closed */                               \
+    X(accept_aborted)  /* accept failed for the client's sake: it was gone already */           \
+    X(accept_errors)   /* accept failed: EMFILE, ENFILE, ENOMEM, ... */                         \
+    X(accept_pauses)   /* times accepting was suspended (errors, --max-connections) */          \
+    X(rejected)        /* accepted but closed at once: no slot for the fd */                    \
+    X(resets)          /* connections ended by an error from the kernel */                      \
+    X(eof_mid_request) /* client closed inside a request */                                     \
+    /* requests */                                                                              \
+    X(requests)       /* complete requests answered by a handler */                             \
+    X(handler_errors) /* 500, or cut off: a handler failed */                                   \
+    X(cancelled)      /* requests that ended before their answer was written */                 \
+    X(responses_2xx)                                                                            \
+    X(responses_3xx)                                                                            \
+    X(responses_4xx)                                                                            \
+    X(responses_5xx)                                                                            \
+    X(continues) /* 100 Continue sent */                                                        \
+    X(bytes_in)                                                                                 \
+    X(bytes_out) /* accepted by the kernel */                                                   \
+    /* limits */                                                                                \
+    X(timeout_header) /* 408: request head too slow */                                          \
+    X(timeout_body)   /* 408: body too slow */                                                  \
+    X(timeout_idle)                                                                             \
+    X(timeout_write) /* client stopped reading */                                               \
+    X(timeout_linger)                                                                           \
+    X(limit_uri)       /* 414 */                                                                \
+    X(limit_header)    /* 431 */                                                                \
+    X(limit_body)      /* 413 */                                                                \
+    X(limit_chunk_ext) /* 400: chunk extensions too long */                                     \
+    X(limit_trailer)   /* 431: trailers too long */                                             \
+    X(limit_requests)  /* closed after --max-requests */                                        \
+    X(limit_linger)    /* closed while a client kept sending after its last answer */           \
+    X(limit_buffers)   /* closed without progress: --max-buffer-bytes */                        \
+    X(limit_drain)     /* listeners closed at the drain with clients left waiting */            \
+    /* back-pressure and memory */                                                              \
+    X(paused)         /* receiving suspended: output above the high-water mark */               \
+    X(yields)         /* connections put back in the queue after their share of an iteration */ \
+    X(tails_stored)   /* incomplete input copied to a block */                                  \
+    X(short_sends)    /* the kernel took less than offered */                                   \
+    X(no_block)       /* no buffer to be had: connection closed */                              \
+    X(lingers)        /* half-closed and drained before closing */                              \
+    X(pages_returned) /* bytes of slot table given back to the kernel */                        \
+    /* backend: what all of them have; more are its own, stats.backend[] */                     \
+    X(iterations)     /* returns from wait() */                                                 \
+    X(enters)         /* system calls that wait for or submit I/O */                            \
+    X(events)         /* io_uring completions, epoll events */                                  \
+    X(recv_calls)     /* receives reported or issued */                                         \
+    X(send_calls)     /* sends issued */                                                        \
+    X(send_pending)   /* sends that had to wait */                                              \
+    X(stale)          /* events whose generation did not match: a bug if not 0 */               \
     X(backend_errors) /* unexpected errors from the backend's system calls */
 
 /* X(name): levels, set by the worker; summed over workers where that makes sense. */
