@@ -2,24 +2,14 @@
 /*
  * integer.c - decimal integers in pieces, summed exactly, and written.
  *
- * A struct integer_sum lives in two shapes, told apart by the phase in the top byte of term[1]:
- *
- * - LEAD: the query's terms are being added, or white space before the body's digits is being
- *   skipped. sum[0], sum[1] and term[0] are one signed number of 192 bits. A term is below 10^36,
- *   which is less than 2^120, so 2^71 of them would have to come to overflow it; a request target
- *   carries a few thousand.
- *
- * - Any other: the body's term is being read. term[0] and the low 56 bits of term[1] are its
- *   magnitude, 120 bits; sum[] is a signed number of 128 bits. On the way here a sum beyond 2^126
- *   is clamped to it (integer_sum_narrow()): a body's one term, below 2^120, cannot bring it back
- *   into the range of 64 bits, so "out of range" is certain already, whatever follows. The last
- *   addition is made in 192 bits again.
+ * A term is below 10^36, which is less than 2^120, so 2^71 of them would have to come to overflow
+ * the 192 bits of a sum; a request target carries a few thousand.
  */
 #include "config.h"
 
 #include "integer.h"
 
-#include <stdbool.h>
+#include <assert.h>
 
 #include "util.h"
 
@@ -31,14 +21,14 @@ typedef unsigned __int128 uint128;
 /* A term that has reached this has INTEGER_DIGITS_MAX significant digits: one more is too many. */
 #define INTEGER_TERM_FULL ((uint128)INTEGER_E18 * (INTEGER_E18 / 10))
 static_assert(INTEGER_DIGITS_MAX == 36, "INTEGER_TERM_FULL is 10^35");
-static_assert(INTEGER_TERM_FULL * 10 <= (uint128)1 << 120, "a term leaves a byte for its state");
 
-/* The top byte of term[1]. */
-enum integer_phase { INTEGER_LEAD, INTEGER_SIGN, INTEGER_DIGITS, INTEGER_TRAIL, INTEGER_BAD };
-#define INTEGER_PHASE_MASK  0x07u
-#define INTEGER_NEGATIVE    0x08u
-#define INTEGER_TOO_LONG    0x10u
-#define INTEGER_STATE_SHIFT 56
+enum integer_phase {
+    INTEGER_LEAD, /* white space, or nothing yet */
+    INTEGER_SIGN,
+    INTEGER_DIGITS,
+    INTEGER_TRAIL, /* white space behind the digits */
+    INTEGER_BAD,   /* no integer, whatever follows */
+};
 
 static inline bool integer_is_digit(char c)
 {
@@ -56,16 +46,16 @@ void integer_sum_init(struct integer_sum *s)
     memset(s, 0, sizeof(*s));
 }
 
-/* Shape of phase LEAD: add a term's magnitude, or take it away. */
+/* Add a term's magnitude, or take it away. */
 static inline void integer_sum_apply(struct integer_sum *s, uint128 magnitude, bool negative)
 {
     uint128 sum = (uint128)s->sum[1] << 64 | s->sum[0];
     uint128 next = negative ? sum - magnitude : sum + magnitude;
 
     if (negative)
-        s->term[0] -= next > sum;
+        s->sum[2] -= next > sum;
     else
-        s->term[0] += next < sum;
+        s->sum[2] += next < sum;
     s->sum[0] = (uint64_t)next;
     s->sum[1] = (uint64_t)(next >> 64);
 }
@@ -115,28 +105,6 @@ enum integer_status integer_sum_add(struct integer_sum *s, const char *text, siz
     return INTEGER_OK;
 }
 
-/* From 192 bits to 128, making room for the body's term. See the top of the file. */
-static void integer_sum_narrow(struct integer_sum *s)
-{
-    const int64_t limit = INT64_C(1) << 62; /* 2^126, in the upper word */
-    int64_t high = (int64_t)s->term[0], mid = (int64_t)s->sum[1];
-
-    if (likely(high == (mid < 0 ? -1 : 0) && mid >= -limit && mid < limit))
-        return;
-    s->sum[0] = 0;
-    s->sum[1] = (uint64_t)limit; /* of whatever sign: out of range is all that is left to say */
-}
-
-/* The first byte of the body that is no white space. Returns the state that follows. */
-static unsigned integer_body_begin(struct integer_sum *s, const char *p)
-{
-    integer_sum_narrow(s);
-    s->term[0] = 0;
-    if (*p == '-')
-        return INTEGER_SIGN | INTEGER_NEGATIVE;
-    return integer_is_digit(*p) ? INTEGER_DIGITS : INTEGER_BAD;
-}
-
 static inline const char *integer_skip_space(const char *p, const char *end)
 {
     while (p < end && integer_is_space(*p))
@@ -147,58 +115,44 @@ static inline const char *integer_skip_space(const char *p, const char *end)
 void integer_body_feed(struct integer_sum *s, const char *data, size_t len)
 {
     const char *p = data, *end = data + len;
-    unsigned state = (unsigned)(s->term[1] >> INTEGER_STATE_SHIFT);
-    unsigned phase = state & INTEGER_PHASE_MASK;
 
-    if (phase == INTEGER_LEAD) {
+    if (s->phase == INTEGER_LEAD) {
         p = integer_skip_space(p, end);
         if (p == end)
-            return; /* nothing yet: still in the first shape */
-        state = integer_body_begin(s, p);
-        phase = state & INTEGER_PHASE_MASK;
-        if (phase == INTEGER_SIGN)
-            p++;
+            return;
+        s->negative = *p == '-';
+        p += s->negative;
+        s->phase = INTEGER_SIGN;
     }
-    if (phase == INTEGER_SIGN && p < end)
-        phase = integer_is_digit(*p) ? INTEGER_DIGITS : INTEGER_BAD;
-
-    uint128 term = (uint128)(s->term[1] << 8 >> 8) << 64 | s->term[0];
-    if (phase == INTEGER_DIGITS) {
-        bool full = false;
-        p = integer_read_digits(p, end, &term, &full);
-        if (full)
-            state |= INTEGER_TOO_LONG;
+    if (p == end)
+        return;
+    if (s->phase == INTEGER_SIGN)
+        s->phase = integer_is_digit(*p) ? INTEGER_DIGITS : INTEGER_BAD;
+    if (s->phase == INTEGER_DIGITS) {
+        uint128 term = (uint128)s->term[1] << 64 | s->term[0];
+        p = integer_read_digits(p, end, &term, &s->too_long);
+        s->term[0] = (uint64_t)term;
+        s->term[1] = (uint64_t)(term >> 64);
         if (p < end)
-            phase = INTEGER_TRAIL;
+            s->phase = INTEGER_TRAIL;
     }
-    if (phase == INTEGER_TRAIL && integer_skip_space(p, end) != end)
-        phase = INTEGER_BAD;
-
-    state = (state & ~INTEGER_PHASE_MASK) | phase;
-    s->term[0] = (uint64_t)term;
-    s->term[1] = (uint64_t)(term >> 64) | (uint64_t)state << INTEGER_STATE_SHIFT;
+    if (s->phase == INTEGER_TRAIL && integer_skip_space(p, end) != end)
+        s->phase = INTEGER_BAD;
 }
 
 enum integer_status integer_sum_finish(const struct integer_sum *s, int64_t *value)
 {
-    unsigned state = (unsigned)(s->term[1] >> INTEGER_STATE_SHIFT);
-    unsigned phase = state & INTEGER_PHASE_MASK;
     struct integer_sum total = *s;
 
-    if (phase == INTEGER_SIGN)
+    if (s->phase == INTEGER_SIGN)
         return INTEGER_EMPTY;
-    if (phase == INTEGER_BAD)
+    if (s->phase == INTEGER_BAD)
         return INTEGER_SYNTAX;
-    if (state & INTEGER_TOO_LONG)
+    if (s->too_long)
         return INTEGER_RANGE;
-    if (phase != INTEGER_LEAD) {
-        /* Back to the first shape: sign-extend the sum, add the body's term to it. */
-        total.term[0] = (int64_t)s->sum[1] < 0 ? UINT64_MAX : 0;
-        integer_sum_apply(&total, (uint128)(s->term[1] << 8 >> 8) << 64 | s->term[0],
-                          state & INTEGER_NEGATIVE);
-    }
+    integer_sum_apply(&total, (uint128)s->term[1] << 64 | s->term[0], s->negative);
     uint64_t extension = (int64_t)total.sum[0] < 0 ? UINT64_MAX : 0;
-    if (total.sum[1] != extension || total.term[0] != extension)
+    if (total.sum[1] != extension || total.sum[2] != extension)
         return INTEGER_RANGE;
     *value = (int64_t)total.sum[0];
     return INTEGER_OK;

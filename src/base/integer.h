@@ -10,7 +10,7 @@
 #ifndef BIVALVE_INTEGER_H
 #define BIVALVE_INTEGER_H
 
-#include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -24,27 +24,24 @@ enum integer_status {
     INTEGER_RANGE,  /* does not fit */
 };
 
-/*
- * A running sum plus the body's term that is being read; private to integer.c, which explains it.
- * Words instead of __int128, so that it is 32 bytes at any multiple of 8 in a slot.
- */
+/* A running sum, and the body's term that is being read. Private to integer.c. */
 struct integer_sum {
-    uint64_t sum[2];
-    uint64_t term[2];
+    uint64_t sum[3];         /* a signed number of 192 bits, least significant word first */
+    uint64_t term[2];        /* magnitude of the body's term, likewise */
+    uint8_t phase;           /* how far the body has been read: integer.c's enum integer_phase */
+    bool negative, too_long; /* of the body's term */
 };
-
-static_assert(sizeof(struct integer_sum) == 32, "a slot has no room for more");
 
 /* The sum of nothing, no body read. */
 void integer_sum_init(struct integer_sum *s);
 
 /*
  * Add the whole term of `len` bytes (percent-decoded already, no white space allowed). On failure
- * the sum is as before. All terms are added before the first integer_body_feed().
+ * the sum is as before.
  */
 enum integer_status integer_sum_add(struct integer_sum *s, const char *text, size_t len);
 
-/* Add a value; also before the first integer_body_feed(). */
+/* Add a value. */
 void integer_sum_add_value(struct integer_sum *s, int64_t value);
 
 /*

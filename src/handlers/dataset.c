@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * dataset.c - the records that /json serves: read, checked in every respect with jansson, and laid
- * out for the writer (json.c). The only file that knows jansson; nothing of it is left after
+ * out for the writer (json_writer.c). The only file that knows jansson; nothing of it is left after
  * loading.
  *
  * Whatever is refused is named by file, record (counted from 1, with its id once that is known) and
- * field. For text that is no JSON jansson knows the byte only; dataset_locate() finds record and
- * field from there.
+ * field; text that is no JSON, where there are no records yet, by line and column.
  */
 #include "config.h"
 
@@ -42,9 +41,8 @@ struct dataset_loader {
     size_t record; /* index of the record, from 0 */
     bool has_id;
     int64_t id;
-    /* sizes found in the first pass, places used in the second */
-    size_t text_bytes, tag_count;
-    char *text_next;
+    /* free places in the dataset's memory */
+    char *text_next, *text_end;
     struct dataset_text *tag_next;
 };
 
@@ -107,82 +105,15 @@ static const char *dataset_type_name(const json_t *v)
     }
 }
 
-/* ---- text that is no JSON ---- */
-
-/* Where a byte is: the record, and the member that was begun last before it. */
-struct dataset_place {
-    size_t records;     /* records begun */
-    size_t depth;       /* brackets open */
-    const char *key[2]; /* in the record, and in an object inside it; behind their opening quotes */
-    size_t key_len[2];
-};
-
-/* Walk over text that jansson accepted as far as `len`: no need to check anything. */
-static void dataset_locate(struct dataset_place *at, const char *text, size_t len)
+/* Text that is no JSON. */
+static int dataset_fail_syntax(struct dataset_loader *l, const json_error_t *e)
 {
-    const char *string = NULL; /* the last string's start */
-    size_t string_len = 0;
-    bool inside = false;
-
-    memset(at, 0, sizeof(*at));
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (inside) {
-            if (c == '\\') {
-                i++;
-            } else if (c == '"') {
-                inside = false;
-                string_len = (size_t)(text + i - string);
-            }
-        } else if (c == '"') {
-            inside = true;
-            string = text + i + 1;
-        } else if (c == '{' || c == '[') {
-            at->records += at->depth == 1;
-            at->depth++;
-        } else if (c == '}' || c == ']') {
-            at->depth -= at->depth > 0;
-            if (at->depth < 3)
-                at->key[1] = NULL;
-            if (at->depth < 2)
-                at->key[0] = NULL;
-        } else if (c == ':' && string && (at->depth == 2 || at->depth == 3)) {
-            at->key[at->depth - 2] = string;
-            at->key_len[at->depth - 2] = string_len;
-        } else if (c == ',' && at->depth == 2) {
-            at->key[0] = NULL; /* the next one is yet to come */
-        } else if (c == ',' && at->depth == 3) {
-            at->key[1] = NULL;
-        }
-    }
-}
-
-static int dataset_fail_syntax(struct dataset_loader *l, const char *text, size_t len,
-                               const json_error_t *e)
-{
-    char key[2][DATASET_FIELD_SHOWN], field[2 * DATASET_FIELD_SHOWN + 2] = "";
     char why[JSON_ERROR_TEXT_LENGTH];
-    struct dataset_place at;
-    size_t stop = e->position > 0 ? MIN((size_t)e->position, len) : 0;
 
     if (json_error_code(e) == json_error_out_of_memory)
-        return dataset_fail_file(l, ENOMEM, "no memory to parse %zu bytes", len);
-    /* jansson stopped behind what it complains about: if that is a bracket, it is not to count */
-    if (stop > 0 && json_error_code(e) != json_error_premature_end_of_input)
-        stop--;
-    dataset_locate(&at, text, stop);
-    if (at.key[0])
-        snprintf(field, sizeof(field),
-                 "%s%s%s: ", log_escape(key[0], sizeof(key[0]), at.key[0], at.key_len[0]),
-                 at.key[1] ? "." : "",
-                 at.key[1] ? log_escape(key[1], sizeof(key[1]), at.key[1], at.key_len[1]) : "");
-    log_escape(why, sizeof(why), e->text, strlen(e->text));
-    if (!at.records || !at.depth)
-        return dataset_fail_file(l, EINVAL, "line %d, column %d, byte %d: %s", e->line, e->column,
-                                 e->position, why);
-    return dataset_fail_file(l, EINVAL, "%srecord %zu: %sline %d, column %d, byte %d: %s",
-                             at.depth == 1 ? "after " : "", at.records, field, e->line, e->column,
-                             e->position, why);
+        return dataset_fail_file(l, ENOMEM, "no memory to parse it");
+    return dataset_fail_file(l, EINVAL, "line %d, column %d, byte %d: %s", e->line, e->column,
+                             e->position, log_escape(why, sizeof(why), e->text, strlen(e->text)));
 }
 
 /* ---- checks ---- */
@@ -264,71 +195,15 @@ static int dataset_take_bool(struct dataset_loader *l, struct dataset_record *r,
     return 0;
 }
 
-/* The short escape of a byte (RFC 8259 section 7), 0 if it has none. */
-static char dataset_escape_short(unsigned char c)
-{
-    switch (c) {
-    case '"': return '"';
-    case '\\': return '\\';
-    case '\b': return 'b';
-    case '\f': return 'f';
-    case '\n': return 'n';
-    case '\r': return 'r';
-    case '\t': return 't';
-    default: return 0;
-    }
-}
-
-static size_t dataset_escaped_length(const char *in, size_t len)
-{
-    size_t n = 2;
-
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)in[i];
-        n += dataset_escape_short(c) ? 2 : c < 0x20 ? 6 : 1;
-    }
-    return n;
-}
-
 /* Quoted, and escaped where RFC 8259 section 7 says that it must be; UTF-8 stays as it is. */
-static size_t dataset_escape(char *out, const char *in, size_t len)
-{
-    char *p = out;
-
-    *p++ = '"';
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)in[i];
-        char s = dataset_escape_short(c);
-        if (s) {
-            *p++ = '\\';
-            *p++ = s;
-        } else if (c < 0x20) {
-            memcpy(p, "\\u00", 4);
-            p[4] = "01"[c >> 4];
-            p[5] = "0123456789ABCDEF"[c & 15];
-            p += 6;
-        } else {
-            *p++ = (char)c;
-        }
-    }
-    *p++ = '"';
-    return (size_t)(p - out);
-}
-
-/* First pass (no memory yet): add up the bytes. Second: write the text. */
 static void dataset_take_text(struct dataset_loader *l, struct dataset_text *t, const json_t *v)
 {
-    const char *in = json_string_value(v);
-    size_t len = json_string_length(v);
-
-    if (l->text_next) {
-        t->text = l->text_next;
-        t->len = (uint32_t)dataset_escape(l->text_next, in, len);
-        l->text_next += t->len;
-    } else {
-        t->len = (uint32_t)dataset_escaped_length(in, len); /* <= 6 x DATASET_FILE_MAX */
-        l->text_bytes += t->len;
-    }
+    /* Never longer than it was in the file: see dataset_allocate(). */
+    t->text = l->text_next;
+    t->len = (uint32_t)json_dumpb(v, l->text_next, (size_t)(l->text_end - l->text_next),
+                                  JSON_ENCODE_ANY);
+    l->text_next += t->len;
+    assert(l->text_next <= l->text_end);
 }
 
 static int dataset_take_string(struct dataset_loader *l, struct dataset_record *r,
@@ -346,23 +221,17 @@ static int dataset_take_tags(struct dataset_loader *l, struct dataset_record *r,
     if (!json_is_array(v))
         return dataset_fail(l, f->label, "must be an array of strings, is %s",
                             dataset_type_name(v));
-    size_t count = json_array_size(v);
-    if (count > DATASET_RECORD_MAX / 3) /* each takes 3 bytes at least */
-        return dataset_fail(l, f->label, "has %zu tags, more than a record of %d bytes can hold",
-                            count, DATASET_RECORD_MAX);
-    r->tag_count = (uint32_t)count;
+    r->tag_count = (uint32_t)json_array_size(v);
     r->tags = l->tag_next;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < r->tag_count; i++) {
         const json_t *tag = json_array_get(v, i);
-        struct dataset_text unused = {0}, *t = l->tag_next ? l->tag_next++ : &unused;
         char label[32];
         if (!json_is_string(tag)) {
             snprintf(label, sizeof(label), "%s[%zu]", f->label, i);
             return dataset_fail(l, label, "must be a string, is %s", dataset_type_name(tag));
         }
-        dataset_take_text(l, t, tag);
+        dataset_take_text(l, l->tag_next++, tag);
     }
-    l->tag_count += count;
     return 0;
 }
 
@@ -400,43 +269,23 @@ static int dataset_take_record(struct dataset_loader *l, struct dataset_record *
     return 0;
 }
 
-/* ---- two passes over the tree ---- */
+/* ---- the whole ---- */
 
-/* First pass: check every record and add up what it needs. */
-static int dataset_check(struct dataset_loader *l, const json_t *root)
-{
-    if (!json_is_array(root))
-        return dataset_fail_file(l, EINVAL, "must be an array of records, is %s",
-                                 dataset_type_name(root));
-    if (json_array_size(root) > DATASET_RECORDS_MAX)
-        return dataset_fail_file(l, EINVAL, "has %zu records; the limit is %d",
-                                 json_array_size(root), DATASET_RECORDS_MAX);
-    for (l->record = 0; l->record < json_array_size(root); l->record++) {
-        struct dataset_record r = {0};
-        size_t before = l->text_bytes, tags;
-        int rc = dataset_take_record(l, &r, json_array_get(root, l->record));
-        if (rc < 0)
-            return rc;
-        /* The tags are not there yet for json_record_length(): their bytes and commas by hand. */
-        tags = l->text_bytes - before - r.name.len - r.category.len;
-        tags += r.tag_count ? r.tag_count - 1 : 0;
-        r.tag_count = 0;
-        size_t len = json_record_length(&r) + tags + INTEGER_TEXT_MAX;
-        if (len > DATASET_RECORD_MAX)
-            return dataset_fail(l, NULL, "takes up to %zu bytes of JSON; the limit is %d", len,
-                                DATASET_RECORD_MAX);
-    }
-    return 0;
-}
-
-/* One piece of memory: records, lengths, tags, texts. */
-static int dataset_allocate(struct dataset_loader *l, size_t count)
+/*
+ * One piece of memory: records, lengths, tags, texts. For the texts it is the size of the file,
+ * `len`: no way of writing a string is shorter than ours, with as few escapes as there can be. What
+ * is not used of it is not touched.
+ */
+static int dataset_allocate(struct dataset_loader *l, const json_t *root, size_t len)
 {
     struct dataset *d = l->d;
-    size_t records = count * sizeof(*d->records), lengths = (count + 1) * sizeof(*d->text_len);
-    size_t tags = l->tag_count * sizeof(struct dataset_text);
-    char *memory = calloc(1, records + lengths + tags + l->text_bytes);
+    size_t count = json_array_size(root), tag_count = 0;
 
+    for (size_t i = 0; i < count; i++)
+        tag_count += json_array_size(json_object_get(json_array_get(root, i), "tags"));
+    size_t records = count * sizeof(*d->records), lengths = (count + 1) * sizeof(*d->text_len);
+    size_t tags = tag_count * sizeof(struct dataset_text);
+    char *memory = calloc(1, records + lengths + tags + len);
     if (!memory)
         return dataset_fail_file(l, ENOMEM, "no memory for %zu records", count);
     d->memory = memory;
@@ -445,23 +294,28 @@ static int dataset_allocate(struct dataset_loader *l, size_t count)
     d->text_len = (uint64_t *)(memory + records);
     l->tag_next = (struct dataset_text *)(memory + records + lengths);
     l->text_next = memory + records + lengths + tags;
+    l->text_end = l->text_next + len;
     return 0;
 }
 
-/* Second pass: what has been checked is written to its place. */
-static void dataset_fill(struct dataset_loader *l, const json_t *root)
+/* Check every record and write it to its place. */
+static int dataset_take_records(struct dataset_loader *l, const json_t *root)
 {
     struct dataset *d = l->d;
 
     for (l->record = 0; l->record < d->count; l->record++) {
         struct dataset_record *r = &d->records[l->record];
         int rc = dataset_take_record(l, r, json_array_get(root, l->record));
-        assert(rc == 0);
-        (void)rc;
+        if (rc < 0)
+            return rc;
         size_t len = json_record_length(r);
+        if (len + INTEGER_TEXT_MAX > DATASET_RECORD_MAX)
+            return dataset_fail(l, NULL, "takes up to %zu bytes of JSON; the limit is %d",
+                                len + INTEGER_TEXT_MAX, DATASET_RECORD_MAX);
         d->text_len[l->record + 1] = d->text_len[l->record] + len + (l->record > 0);
         d->record_max = MAX(d->record_max, (uint32_t)(len + INTEGER_TEXT_MAX));
     }
+    return 0;
 }
 
 static int dataset_compare_id(const void *a, const void *b)
@@ -554,16 +408,19 @@ static int dataset_read(struct dataset_loader *l, char **text, size_t *len)
     return rc;
 }
 
-static int dataset_load_tree(struct dataset_loader *l, const json_t *root)
+static int dataset_load_tree(struct dataset_loader *l, const json_t *root, size_t len)
 {
-    int rc = dataset_check(l, root);
-
+    if (!json_is_array(root))
+        return dataset_fail_file(l, EINVAL, "must be an array of records, is %s",
+                                 dataset_type_name(root));
+    if (json_array_size(root) > DATASET_RECORDS_MAX)
+        return dataset_fail_file(l, EINVAL, "has %zu records; the limit is %d",
+                                 json_array_size(root), DATASET_RECORDS_MAX);
+    int rc = dataset_allocate(l, root, len);
     if (rc == 0)
-        rc = dataset_allocate(l, json_array_size(root));
-    if (rc < 0)
-        return rc;
-    dataset_fill(l, root);
-    rc = dataset_check_ids(l);
+        rc = dataset_take_records(l, root);
+    if (rc == 0)
+        rc = dataset_check_ids(l);
     if (rc < 0)
         dataset_free(l->d);
     return rc;
@@ -583,7 +440,7 @@ int dataset_load(struct dataset *d, const char *path, char *error)
         return rc;
     /* JSON_ALLOW_NUL: a string may hold one, and is served as it came */
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
-    rc = root ? dataset_load_tree(&l, root) : dataset_fail_syntax(&l, text, len, &e);
+    rc = root ? dataset_load_tree(&l, root, len) : dataset_fail_syntax(&l, &e);
     json_decref(root);
     free(text);
     return rc;

@@ -45,7 +45,7 @@ struct http;
 
 enum handler_next { HANDLER_CONTINUE = 0, HANDLER_DONE = 1, HANDLER_MORE = 2, HANDLER_WAIT = 3 };
 
-#define REQUEST_STATE_BYTES 32
+#define REQUEST_STATE_BYTES 48
 #define REQUEST_ECHO_MAX    64 /* bytes of a client's value that an error message shows */
 
 /* A request, from begin() to HANDLER_DONE or cancel(). */
