@@ -2,18 +2,18 @@
 /*
  * epoll.c - the plain readiness backend: epoll_wait(2) and nothing else, edge-triggered.
  *
- * One request's way: epoll_wait says that the fd has become readable; one recv(2) into the process's
- * scratch buffer; the core's input() parses there, answers, and calls send(), which is one send(2)
- * straight from the core's block. A connection is registered once, at attach, and never taken out:
- * its close(2) does that. Turning its receiving off and on is a flag. Only one whose socket buffer
- * has been full is registered for room as well, once.
+ * One request's way: epoll_wait says that the fd has become readable; one recv(2) into the
+ * process's scratch buffer; the core's input() parses there, answers, and calls send(), which is
+ * one send(2) straight from the core's block. A connection is registered once, at attach, and never
+ * taken out: its close(2) does that. Turning its receiving off and on is a flag. Only one whose
+ * socket buffer has been full is registered for room as well, once.
  *
- * An edge is told once, so what it told must not be forgotten: EPOLL_READABLE says that there may be
- * input that has not been read. It is cleared by a receive that was not filled to the brim, because
- * the kernel had no more then; unless the end or urgent data had been announced already
- * (EPOLL_ENDING), which come behind other bytes and are not told again. A connection that is readable and has had its receive
- * of this iteration, or was turned on again, is in the list of those to be read at the next wait(),
- * which does not block then.
+ * An edge is told once, so what it told must not be forgotten: EPOLL_READABLE says that there may
+ * be input that has not been read. It is cleared by a receive that was not filled to the brim,
+ * because the kernel had no more then; unless the end or urgent data had been announced already
+ * (EPOLL_ENDING), which come behind other bytes and are not told again. A connection that is
+ * readable and has had its receive of this iteration, or was turned on again, is in the list of
+ * those to be read at the next wait(), which does not block then.
  *
  * Invariants:
  *   - at most one receive for a connection in an iteration, so that none starves the others
@@ -44,7 +44,8 @@
 
 /*
  * Events of one epoll_wait. So many connections are served before timers are looked at and the next
- * are fetched; with 64 a busy worker makes a system call for 64 requests, more showed no difference.
+ * are fetched; with 64 a busy worker makes a system call for 64 requests, more showed no
+ * difference.
  */
 #define EPOLL_EVENTS 128
 

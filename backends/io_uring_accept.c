@@ -3,11 +3,11 @@
  * io_uring_accept.c - the listeners of the io_uring backend.
  *
  * A multishot accept, started once, takes all that wait before anybody can say stop: what it has
- * taken cannot be given back. But every connection is a completion, so between two looks it takes no
- * more than the completion queue has places, over all listeners. It is used while there is room for
- * twice that: enough for what comes until it is seen that the room is less, and until the cancel has
- * worked. Below that, and for a listener that is to be taken from in small bursts, the listener is
- * polled, and accept4(2) called one by one.
+ * taken cannot be given back. But every connection is a completion, so between two looks it takes
+ * no more than the completion queue has places, over all listeners. It is used while there is room
+ * for twice that: enough for what comes until it is seen that the room is less, and until the
+ * cancel has worked. Below that, and for a listener that is to be taken from in small bursts, the
+ * listener is polled, and accept4(2) called one by one.
  */
 #include "config.h"
 

@@ -7,7 +7,7 @@
  *   - a connection has at most one receive and one send in flight (URING_RECV_ARMED,
  *     URING_SEND_ARMED); both are cleared by the last completion of the operation, never before
  *   - a slot whose connection is in the queue is not released: detach() says IO_PENDING
- *   - a buffer goes back to the pool in the iteration it came; input for a connection that is paused
+ *   - a buffer goes back to the pool in the iteration it came; input for a paused connection
  *     is copied out of it, so a client that does not read costs nobody else a buffer. What is held
  *     is at most what one socket had in the kernel: the receive is cancelled when the next wait()
  *     begins, and from then on that connection receives one piece at a time

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_internal.h - the backend's state, and what its files share: io_uring_accept.c (listeners)
- * and io_uring_conn.c (connections) stand on what is here and do not know each other; io_uring.c
- * (iterations) calls both.
+ * io_uring_internal.h - the backend's state, and what its files share: io_uring_accept.c
+ * (listeners) and io_uring_conn.c (connections) stand on what is here and do not know each other;
+ * io_uring.c (iterations) calls both.
  */
 #ifndef BIVALVE_IO_URING_INTERNAL_H
 #define BIVALVE_IO_URING_INTERNAL_H

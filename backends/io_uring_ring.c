@@ -21,9 +21,9 @@
  * Defaults. Queues: a full submission queue costs one more system call, a full completion queue a
  * little time, so they are as small as measuring shows no difference. Buffers: incremental ones are
  * filled to the last byte, so a few are enough; the others hold one receive each, however small, so
- * there must be as many as receives may complete in an iteration. Sends are submitted early from so many
- * bytes on as cost nothing measurable where the worker is busy (json, 512 connections), and keep
- * the clients busy where it is not (json, 64).
+ * there must be as many as receives may complete in an iteration. Sends are submitted early from so
+ * many bytes on as cost nothing measurable where the worker is busy (json, 512 connections), and
+ * keep the clients busy where it is not (json, 64).
  */
 #define URING_ENTRIES            256
 #define URING_CQ_FACTOR          4
@@ -266,8 +266,8 @@ static int uring_queue_open(struct uring_ring *r, const struct uring_options *o,
 }
 
 /*
- * Once restricted, a ring takes what the backend submits and nothing else, not even from whoever has
- * taken the process over: no seccomp filter sees what goes through a ring.
+ * Once restricted, a ring takes what the backend submits and nothing else, not even from whoever
+ * has taken the process over: no seccomp filter sees what goes through a ring.
  */
 static int uring_restrict(struct uring_ring *r)
 {

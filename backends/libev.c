@@ -2,11 +2,11 @@
 /*
  * libev.c - the portable readiness backend: libev on epoll (or poll, select, for comparison).
  *
- * One request's way: epoll_wait says that the fd is readable; one recv(2) into the process's scratch
- * buffer; the core's input() parses there, answers, and calls send(), which is one send(2) straight
- * from the core's block. Nothing is armed or disarmed on that way: read interest is registered
- * once, at attach. Write interest exists only while the kernel's socket buffer is full, or while a
- * connect is under way.
+ * One request's way: epoll_wait says that the fd is readable; one recv(2) into the process's
+ * scratch buffer; the core's input() parses there, answers, and calls send(), which is one send(2)
+ * straight from the core's block. Nothing is armed or disarmed on that way: read interest is
+ * registered once, at attach. Write interest exists only while the kernel's socket buffer is full,
+ * or while a connect is under way.
  *
  * Invariants:
  *   - one watcher a connection, in the slot's private part; watcher.events is what epoll has been

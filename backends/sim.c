@@ -6,8 +6,8 @@
  * which the core's shutdown(2) and close(2) can be observed from the other end.
  *
  * A socket that is attached without having been made by sim_connect() is a real one, and so is a
- * listener that really listens: bytes and clients come from the kernel then, but how many at a time,
- * and when, is still the script's choice. That is for the test of the contract.
+ * listener that really listens: bytes and clients come from the kernel then, but how many at a
+ * time, and when, is still the script's choice. That is for the test of the contract.
  */
 #include "config.h"
 

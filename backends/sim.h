@@ -3,8 +3,8 @@
  * sim.h - the backend of the tests: no kernel, no clock; every split, short send, delay and failure
  * is chosen by the test, so that each run of the core can be repeated. Not part of the server.
  *
- * It also checks the core's side of the contract: sends of one connection do not overlap, what is in
- * flight is not changed or given back early, nothing is asked of a connection after detach.
+ * It also checks the core's side of the contract: sends of one connection do not overlap, what is
+ * in flight is not changed or given back early, nothing is asked of a connection after detach.
  */
 #ifndef BIVALVE_SIM_H
 #define BIVALVE_SIM_H
@@ -25,8 +25,8 @@ enum sim_choice {
     SIM_INPUT,
     SIM_SEND, /* of `limit` bytes offered: 1..limit taken at once; 0: pending; -errno fails */
     /*
-     * of `limit` pending bytes: 1..limit complete; 0: not in this iteration; -EAGAIN: none was taken
-     * but there is room; other -errno: fails
+     * of `limit` pending bytes: 1..limit complete; 0: not in this iteration; -EAGAIN: none was
+     * taken but there is room; other -errno: fails
      */
     SIM_SENT,
     SIM_DETACH,     /* iterations until a detach is complete: 0 is at once */

@@ -2,10 +2,10 @@
 /*
  * bufpool.c - see bufpool.h.
  *
- * A slab is one mapping: its head in the first cache line, then blocks. Starts of large blocks advance
- * through their pages by a cache line each, so that the beginnings of blocks, which is what small
- * responses touch, do not compete for the same sets of the caches, and a small response still stays
- * within one page.
+ * A slab is one mapping: its head in the first cache line, then blocks. Starts of large blocks
+ * advance through their pages by a cache line each, so that the beginnings of blocks, which is what
+ * small responses touch, do not compete for the same sets of the caches, and a small response still
+ * stays within one page.
  */
 #include "config.h"
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bufpool.h - blocks of one size that never move, handed out to connections while they have something in
- * transit.
+ * bufpool.h - blocks of one size that never move, handed out to connections while they have
+ * something in transit.
  *
  * Blocks are carved one by one from slabs of address space, and a block's pages are touched only as
- * far as it is filled. What was given back last is handed out first, as far as it lies in the slab now in
- * use, so a busy worker answers request after request in the same warm block, and other slabs run
- * empty. A slab that nothing was taken from for a while goes back to the kernel, the last one too:
- * bufpool_trim().
+ * far as it is filled. What was given back last is handed out first, as far as it lies in the slab
+ * now in use, so a busy worker answers request after request in the same warm block, and other
+ * slabs run empty. A slab that nothing was taken from for a while goes back to the kernel, the last
+ * one too: bufpool_trim().
  *
  * Under AddressSanitizer the data of blocks that are not handed out is poisoned.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.h - time as a worker sees it: read once per iteration of the loop, coarse, and the Date text of the
- * current second.
+ * clock.h - time as a worker sees it: read once per iteration of the loop, coarse, and the Date
+ * text of the current second.
  */
 #ifndef BIVALVE_CLOCK_H
 #define BIVALVE_CLOCK_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json.c - GET /json/{count}?m=N: the first `count` records, each with total = price x quantity x m.
+ * json.c - GET /json/{count}?m=N: the first `count` records, each with its total, price x quantity
+ * x m.
  *
  * The exact length is computed first, so that the head can state it; the records are then written
  * as far as output may pend, and go on from `next` when it has drained.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * record.h - the records that /json serves, in memory: filled by dataset.c, written by json_writer.c.
+ * record.h - the records that /json serves, in memory: filled by dataset.c, written by
+ * json_writer.c.
  */
 #ifndef BIVALVE_RECORD_H
 #define BIVALVE_RECORD_H

@@ -171,7 +171,9 @@ int request_wait(struct request *r, uint32_t delay_ms);
 /* Be resumed by request_resume() alone: `return request_suspend(r);`. HANDLER_WAIT. */
 int request_suspend(struct request *r);
 
-/* Resume a request that waits, in this iteration or the next. False: it is over, or does not wait. */
+/*
+ * Resume a request that waits, in this iteration or the next. False: it is over, or does not wait.
+ */
 bool request_resume(struct http *http, struct request_ref ref);
 
 #endif

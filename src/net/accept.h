@@ -40,8 +40,8 @@ void acceptor_drain(struct loop *l);
 bool acceptor_closed(const struct loop *l);
 
 /*
- * Once an iteration: see whether connections have ended, whose places and fds are free again, and try
- * those listeners that have waited long enough.
+ * Once an iteration: see whether connections have ended, whose places and fds are free again, and
+ * try those listeners that have waited long enough.
  */
 void acceptor_update(struct loop *l);
 

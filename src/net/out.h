@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * out.h - the output of one connection: a chain of segments, blocks of memory that never move and
- * ranges of files, filled at the tail and emptied at the head as the kernel takes them. Empty output
- * holds no block.
+ * ranges of files, filled at the tail and emptied at the head as the kernel takes them. Empty
+ * output holds no block.
  */
 #ifndef BIVALVE_OUT_H
 #define BIVALVE_OUT_H

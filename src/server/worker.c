@@ -2,9 +2,9 @@
 /*
  * worker.c - the loop of a worker, from its start to its end.
  *
- * Signals only set a flag and wake the backend; everything else happens between two iterations. They
- * stay blocked while the loop is put together, so a SIGTERM that comes early is seen when there is
- * something to end.
+ * Signals only set a flag and wake the backend; everything else happens between two iterations.
+ * They stay blocked while the loop is put together, so a SIGTERM that comes early is seen when
+ * there is something to end.
  */
 #include "config.h"
 

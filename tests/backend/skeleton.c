@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * skeleton.c - the smallest honest backend there is: poll(2) over everything that is attached. It is
- * what doc/adding-a-backend.md starts from, and passes the whole contract test; nobody would serve
- * with it, since every wait looks at every fd.
+ * skeleton.c - the smallest honest backend there is: poll(2) over everything that is attached. It
+ * is what doc/adding-a-backend.md starts from, and passes the whole contract test; nobody would
+ * serve with it, since every wait looks at every fd.
  *
  * One request's way: poll says that the fd is readable; one recv(2), input(), in it send(2).
  *

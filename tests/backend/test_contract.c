@@ -2,7 +2,8 @@
 /*
  * test_contract.c - the contract of backends (backend.h), scenario by scenario, on every backend,
  * sim included, and on io_uring with features taken away and with queues and pools so small that
- * every rare path is the usual one. fake_core.c checks at each upcall what the core may expect then.
+ * every rare path is the usual one. fake_core.c checks at each upcall what the core may expect
+ * then.
  */
 #include "config.h"
 

@@ -495,7 +495,7 @@ static void test_produce(void **state)
     }
 }
 
-/* HEAD and 304 have a head alone; HTTP/1.0 has no chunks: the end of the connection ends the body. */
+/* HEAD and 304 have a head alone. HTTP/1.0 has no chunks: its body ends with the connection. */
 static void test_framing(void **state)
 {
     struct world *w = open_handlers(state);

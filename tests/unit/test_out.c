@@ -263,7 +263,8 @@ static void test_no_blocks(void **state)
     world_close(&x);
 }
 
-/* A file between memory: in order, its fd open as long as there is something of it, and closed once.
+/* A file between memory: in order, its fd open as long as there is something of it, and closed
+ * once.
  */
 static int file_open(void)
 {
