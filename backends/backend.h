@@ -341,6 +341,18 @@ static inline int backend_wait(struct backend *be, int64_t timeout_us)
     return rc;
 }
 
+/* Bytes given back; 0 also where the backend has no such member. */
+static inline size_t backend_trim(struct backend *be)
+{
+    if (!be->ops->trim)
+        return 0;
+    assert(!be->in_wait);
+    backend_call_begin(be);
+    size_t bytes = be->ops->trim(be);
+    be->in_call = false;
+    return bytes;
+}
+
 /* ---- calls up, by backends ---- */
 
 static inline void backend_upcall_begin(const struct backend *be)

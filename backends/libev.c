@@ -41,6 +41,9 @@ static_assert(sizeof(ev_io) % 16 == 0, "slot_priv_size is a multiple of 16");
  */
 #define LIBEV_CHANGED_US 1000000
 
+/* The arrays of a loop that has seen so many connections at once are worth a new loop: libev_trim(). */
+#define LIBEV_TRIM_CONNS 128
+
 struct libev_listener {
     ev_io io;
     unsigned index;
@@ -53,6 +56,7 @@ struct libev_backend {
     ev_timer timeout; /* bounds wait(); does nothing itself */
     ev_io wake;       /* an eventfd: see libev_wake() */
     bool changed;     /* interest has changed since the last wait(): see LIBEV_CHANGED_US */
+    uint32_t conns, conns_peak; /* connections attached or connecting; most of them, in this loop */
     struct libev_listener listener[BACKEND_LISTENERS_MAX];
     char scratch[]; /* one receive */
 };
@@ -85,6 +89,19 @@ static void libev_interest(struct libev_backend *b, ev_io *io, int events)
         return;
     ev_io_start(b->loop, io);
     b->changed = true;
+}
+
+/* A new connection's watcher. */
+static void libev_start(struct libev_backend *b, int fd, void (*cb)(struct ev_loop *, ev_io *, int),
+                        int events)
+{
+    ev_io *io = libev_io(b, fd);
+
+    ev_io_init(io, cb, fd, events);
+    ev_io_start(b->loop, io);
+    b->changed = true;
+    b->conns++;
+    b->conns_peak = MAX(b->conns_peak, b->conns);
 }
 
 static inline int libev_events(const ev_io *io)
@@ -144,6 +161,7 @@ static void libev_on_connect(struct ev_loop *loop, ev_io *io, int revents)
 
     b->base.cfg.stats->events++;
     ev_io_stop(loop, io);
+    b->conns--;
     b->base.cfg.stats->in_flight--;
     backend_on_connected(&b->base, fd, revents & EV_ERROR ? ENOMEM : readiness_connect_result(fd));
 }
@@ -354,27 +372,19 @@ static int libev_listen_ctl(struct backend *be, unsigned index, int lfd, bool on
 static int libev_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct libev_backend *b = libev_of(be);
-    ev_io *io = libev_io(b, fd);
     int rc = readiness_connect(fd, addr, len);
 
     if (rc < 0)
         return rc;
     /* Connected at once, it is writable at once: reported by wait() like any other. */
-    ev_io_init(io, libev_on_connect, fd, EV_WRITE);
-    ev_io_start(b->loop, io);
-    b->changed = true;
+    libev_start(b, fd, libev_on_connect, EV_WRITE);
     be->cfg.stats->in_flight++;
     return 0;
 }
 
 static int libev_attach(struct backend *be, int fd)
 {
-    struct libev_backend *b = libev_of(be);
-    ev_io *io = libev_io(b, fd);
-
-    ev_io_init(io, libev_on_io, fd, EV_READ);
-    ev_io_start(b->loop, io);
-    b->changed = true;
+    libev_start(libev_of(be), fd, libev_on_io, EV_READ);
     return 0;
 }
 
@@ -409,6 +419,7 @@ static int libev_detach(struct backend *be, int fd)
     if (libev_events(io) & EV_WRITE)
         be->cfg.stats->in_flight--;
     ev_io_stop(b->loop, io); /* clears a pending event of this iteration as well */
+    b->conns--;
     return 0;
 }
 
@@ -428,6 +439,42 @@ static int libev_wait(struct backend *be, int64_t timeout_us)
     be->cfg.stats->enters++;
     ev_run(b->loop, timeout_us == 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
     return 0;
+}
+
+/* Stop a watcher, and start it in another loop if it was active. */
+static void libev_move(struct libev_backend *b, struct ev_loop *to, ev_io *io)
+{
+    if (!ev_is_active(io))
+        return;
+    ev_io_stop(b->loop, io);
+    ev_io_set(io, io->fd, EV_READ);
+    ev_io_start(to, io);
+}
+
+/*
+ * A loop's arrays grow with the highest fd and never shrink, so after a burst the loop is replaced,
+ * once there are no connections that would have to move.
+ */
+static size_t libev_trim(struct backend *be)
+{
+    struct libev_backend *b = libev_of(be);
+    char error[BACKEND_TEXT_MAX];
+
+    if (b->conns || b->conns_peak < LIBEV_TRIM_CONNS)
+        return 0;
+    struct ev_loop *loop = libev_loop_new(be->cfg.variant, error);
+    if (!loop)
+        return 0; /* no fd or memory for it now: when connections have ended the next time */
+    for (unsigned i = 0; i < BACKEND_LISTENERS_MAX; i++)
+        libev_move(b, loop, &b->listener[i].io);
+    libev_move(b, loop, &b->wake);
+    ev_timer_stop(b->loop, &b->timeout);
+    ev_loop_destroy(b->loop);
+    ev_set_userdata(loop, b);
+    b->loop = loop;
+    b->changed = true;
+    b->conns_peak = 0;
+    return 0; /* to the heap, not to the kernel */
 }
 
 static void libev_wake(struct backend *be)
@@ -450,14 +497,14 @@ static const int libev_syscalls[] = {
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif
-    SYS_epoll_ctl,  SYS_epoll_pwait,
+    SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
 #ifdef SYS_select
     SYS_select,
 #endif
 #ifdef SYS__newselect
     SYS__newselect,
 #endif
-    SYS_pselect6,   SYS_sendfile,    -1,
+    SYS_pselect6,      SYS_sendfile,  -1,
 };
 
 const struct backend_ops libev_backend_ops = {
@@ -480,5 +527,6 @@ const struct backend_ops libev_backend_ops = {
     .send = libev_send,
     .detach = libev_detach,
     .wait = libev_wait,
+    .trim = libev_trim,
     .wake = libev_wake,
 };

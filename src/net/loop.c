@@ -166,8 +166,7 @@ static void loop_trim(struct loop *l)
     bytes += l->hooks->trim(l, &more);
     l->trim_pending = pending || more || bufpool_trimmable(&l->out_pool);
     if (!l->trim_pending) { /* the last time: what is not ours, too */
-        if (l->be->ops->trim)
-            bytes += l->be->ops->trim(l->be);
+        bytes += backend_trim(l->be);
 #ifdef __GLIBC__
         malloc_trim(0);
 #endif

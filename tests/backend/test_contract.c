@@ -1205,6 +1205,61 @@ static void test_wake(void **state)
     sigaction(SIGUSR2, &old, NULL);
 }
 
+/*
+ * Memory is given back after a load: with a listener that goes on listening, before and after, and
+ * with a connection that is still there, or none.
+ */
+static void test_trim(void **state)
+{
+    enum { CONNS = 150 };
+    struct sockaddr_in a;
+    int pair[CONNS][2];
+
+    BEGIN(state);
+    int lfd = listener_open(&a);
+    assert_int_equal(fake_listen(f, 1, lfd, true, BACKEND_BURST_ANY), 0);
+    for (unsigned round = 0; round < 4; round++) {
+        unsigned rest = round % 2; /* connections that stay */
+        for (int i = 0; i < CONNS; i++) {
+            fake_pair(i % 2, pair[i]);
+            struct fake_conn *c = fake_attach(f, pair[i][0]);
+            peer_write(pair[i][1], c->id, 0, 100);
+        }
+        for (int i = 0; i < CONNS; i++)
+            until_input(f, &f->conn[pair[i][0]], 100);
+        for (unsigned i = rest; i < CONNS; i++) {
+            fake_detach(f, pair[i][0]);
+            close(pair[i][1]);
+        }
+        fake_settle(f);
+        backend_trim(f->be);
+        backend_trim(f->be); /* again, with nothing left to give */
+
+        int client = client_open(&a);
+        fake_until(f, f->opened_count, 1);
+        struct fake_conn *c = &f->conn[f->opened[0]];
+        peer_write(client, c->id, 0, 100);
+        until_input(f, c, 100);
+        assert_true(fake_stream_is(c, c->id, 0));
+        if (rest) {
+            c = &f->conn[pair[0][0]];
+            peer_write(pair[0][1], c->id, 100, 100);
+            until_input(f, c, 200);
+            assert_true(fake_stream_is(c, c->id, 0));
+            fake_detach(f, pair[0][0]);
+            close(pair[0][1]);
+        }
+        fake_detach(f, f->opened[0]);
+        close(client);
+        f->opened_count = 0;
+        fake_settle(f);
+        f->ops->wake(f->be);
+        fake_turn(f, -1);
+    }
+    listener_off(f, 1, lfd);
+    close(lfd);
+}
+
 static void test_wait_returns(void **state)
 {
     int pair[2];
@@ -1462,6 +1517,7 @@ int main(void)
         TEST(test_accept_without_fds),
         TEST(test_wake),
         TEST(test_wait_returns),
+        TEST(test_trim),
         TEST_TINY(test_counters),
         TEST_TINY(test_overflow),
     };
