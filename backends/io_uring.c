@@ -95,7 +95,7 @@ static void uring_complete(struct uring_backend *b, uint64_t user_data, int res,
 
 /*
  * Large answers do not wait for the end of a long iteration: their clients would have nothing to do
- * while this iteration goes on, and the worker nothing after it. They would work by turns, and
+ * while this iteration goes on, and the worker nothing after it. They would take turns, and
  * sleep in between.
  */
 static void uring_submit_early(struct uring_backend *b)

@@ -129,8 +129,8 @@ def build_parser():
         default=[],
         metavar="NAME",
         help=(
-            "a backend of bivalve (libev, io_uring, libev:poll); given twice. Default: libev and"
-            " io_uring"
+            "a backend of bivalve (libev, epoll, io_uring, libev:poll); given twice or more."
+            " Default: libev, epoll and io_uring"
         ),
     )
     c.add_argument(
@@ -287,7 +287,7 @@ def contenders(options):
     """The servers that the options name, in order."""
     names = list(options.backend)
     if not names and not options.server:
-        names = ["auto"] if options.command == "run" else ["libev", "io_uring"]
+        names = ["auto"] if options.command == "run" else ["libev", "epoll", "io_uring"]
     out = []
     if names:
         bivalve = servers.Bivalve(
