@@ -15,16 +15,19 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "util.h"
 
-#define LISTENER_BACKLOG 4096 /* the kernel lowers it to net.core.somaxconn */
+#define LISTENER_BACKLOG    4096 /* the kernel lowers it to net.core.somaxconn */
+#define LISTENER_LOCK_TRIES 200  /* 10 ms each */
 
 /* ---- understanding an address ---- */
 
@@ -46,18 +49,30 @@ static int listener_parse_port(const char *text)
 static int listener_parse_unix(const char *path, struct listener_addr *addr, char *error)
 {
     size_t len = strlen(path);
+    bool abstract = *path == '@';
 
-    if (len == 0 || len >= sizeof(addr->u.un.sun_path)) {
-        snprintf(error, LISTENER_ERROR_MAX,
-                 "has no path of 1 to %zu bytes behind unix:", sizeof(addr->u.un.sun_path) - 1);
+    if (len <= abstract || len >= sizeof(addr->u.un.sun_path)) {
+        snprintf(error, LISTENER_ERROR_MAX, "has no %s of 1 to %zu bytes behind %s",
+                 abstract ? "name" : "path", sizeof(addr->u.un.sun_path) - 1 - abstract,
+                 abstract ? "unix:@" : "unix:");
         return -EINVAL;
     }
     addr->unix_socket = true;
     addr->u.un.sun_family = AF_UNIX;
     memcpy(addr->u.un.sun_path, path, len + 1);
     addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+    if (abstract) { /* unix(7): a NUL instead of the @, and none behind the name */
+        addr->u.un.sun_path[0] = '\0';
+        addr->len--;
+    }
     snprintf(addr->text, sizeof(addr->text), "unix:%s", path);
     return 0;
+}
+
+/* A name in the abstract namespace of unix(7), not a path. */
+static bool listener_is_abstract(const struct listener_addr *addr)
+{
+    return addr->unix_socket && !addr->u.un.sun_path[0];
 }
 
 /* addr->text from the numbers, port included. */
@@ -89,7 +104,8 @@ int listener_parse(const char *text, struct listener_addr *addr, char *error)
     const char *host_end = ip6 ? strchr(text, ']') : strrchr(text, ':');
     const char *colon = host_end && ip6 ? host_end + 1 : host_end;
     if (!host_end || *colon != ':' || (size_t)(host_end - host_start) >= sizeof(host)) {
-        snprintf(error, LISTENER_ERROR_MAX, "is no ADDRESS:PORT, [IPV6]:PORT or unix:PATH");
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "is no ADDRESS:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME");
         return -EINVAL;
     }
     memcpy(host, host_start, (size_t)(host_end - host_start));
@@ -290,27 +306,61 @@ static int listener_clear_path(const struct listener_addr *addr, char *error)
     return unlink(path) < 0 && errno != ENOENT ? listener_error(error, addr, "unlink", errno) : 0;
 }
 
-static int listener_open_unix(struct listener *l, char *error)
+/*
+ * Lock the directory of the path against other servers that start: a socket that is bound and does
+ * not listen yet looks like one that a dead server left behind. The fd to close afterwards, -1
+ * where this user may write to the directory but not read it, so that there is no lock to be had;
+ * -2 with `error` and errno.
+ */
+static int listener_lock_directory(const struct listener_addr *addr, char *error)
+{
+    char path[sizeof(addr->u.un.sun_path)];
+
+    memcpy(path, addr->u.un.sun_path, sizeof(path));
+    char *slash = strrchr(path, '/');
+    if (slash)
+        slash[slash == path] = '\0';
+    int fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES)
+        return -1;
+    if (fd < 0) {
+        errno = -listener_error(error, addr, "open", errno);
+        return -2;
+    }
+    /* Others hold it for some system calls; who holds it longer is not one of us. */
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        const struct timespec pause = {.tv_nsec = 10000000};
+        int err = errno;
+        if (err == EINTR)
+            continue;
+        if (err != EWOULDBLOCK || i >= LISTENER_LOCK_TRIES) {
+            close(fd);
+            errno = -listener_error(error, addr, "lock of the directory", err);
+            return -2;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return fd;
+}
+
+/*
+ * Bind and listen. Everybody may connect, as to a TCP port; who may reach the path is for its
+ * directory to say.
+ */
+static int listener_bind_unix(struct listener *l, char *error)
 {
     const struct listener_addr *addr = &l->addr;
     struct stat st;
-    int rc = listener_clear_path(addr, error);
-
-    if (rc < 0)
-        return rc;
     int fd = l->fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
     if (fd < 0)
         return listener_error(error, addr, "socket", errno);
-    /*
-     * As with a TCP port, everybody may connect; who may reach the path is for its directory to
-     * say.
-     */
     mode_t mask = umask(0111);
-    rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
+    int rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
     umask(mask);
     if (rc < 0)
         return listener_error(error, addr, "bind", -rc);
-    if (lstat(addr->u.un.sun_path, &st) == 0) {
+    if (!listener_is_abstract(addr) && lstat(addr->u.un.sun_path, &st) == 0) {
         l->unix_dev = st.st_dev;
         l->unix_ino = st.st_ino;
         l->unix_made = st.st_mtim; /* inode numbers are used again soon */
@@ -321,6 +371,23 @@ static int listener_open_unix(struct listener *l, char *error)
         return listener_error(error, addr, "listen", -rc);
     }
     return 0;
+}
+
+static int listener_open_unix(struct listener *l, char *error)
+{
+    const struct listener_addr *addr = &l->addr;
+
+    if (listener_is_abstract(addr)) /* no file: the kernel frees it with the last socket */
+        return listener_bind_unix(l, error);
+    int lock = listener_lock_directory(addr, error);
+    if (lock < -1)
+        return -errno;
+    int rc = listener_clear_path(addr, error);
+    if (rc == 0)
+        rc = listener_bind_unix(l, error);
+    if (lock >= 0)
+        close(lock);
+    return rc;
 }
 
 int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,

@@ -41,16 +41,17 @@ struct listener {
 };
 
 /*
- * Understand `IPV4:PORT`, `[IPV6]:PORT` or `unix:PATH`. Pure. 0, or -EINVAL with the reason in
- * `error` (LISTENER_ERROR_MAX bytes), worded to follow the quoted text.
+ * Understand `IPV4:PORT`, `[IPV6]:PORT`, `unix:PATH` or `unix:@NAME` (abstract, unix(7)). Pure. 0,
+ * or -EINVAL with the reason in `error` (LISTENER_ERROR_MAX bytes), worded to follow the quoted
+ * text.
  */
 int listener_parse(const char *text, struct listener_addr *addr, char *error);
 
 /*
  * Open the sockets of `addr` for so many workers (at least 1), listening. Another server on the
  * address is found out, even one of the same user that would share it (SO_REUSEPORT). A stale unix
- * path is removed once connect() is refused there. 0, or -errno with one line in `error` that names
- * the cause and the way out, and nothing left behind.
+ * path is removed once connect() is refused there, under a lock of its directory. 0, or -errno with
+ * one line in `error` that names the cause and the way out, and nothing left behind.
  */
 int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,
                   char *error);

@@ -61,7 +61,7 @@ struct option_spec {
 
 static const struct option_spec option_table[] = {
     {"listen", 'l', OPTION_LISTEN, 0, 0, 0, "ADDR:PORT",
-     "IPV4:PORT, [IPV6]:PORT or unix:PATH; repeatable [127.0.0.1:8080]"},
+     "IPV4:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME; repeatable [127.0.0.1:8080]"},
     {"workers", 'w', OPTION_WORKERS, AT(workers), 0, OPTIONS_WORKERS_MAX, "N|auto",
      "worker processes; 0: serve in this process [auto: one per CPU]"},
     {"backend", 'b', OPTION_BACKEND, AT(backend), 0, 0, "NAME",

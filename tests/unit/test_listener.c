@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
@@ -15,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -279,6 +282,104 @@ static void test_unix_path_that_is_something_else(void **state)
     address[strlen(address) - 2] = '\0';
 }
 
+/* Whoever starts while another one is between bind and listen waits for it. */
+static void test_unix_path_is_locked(void **state)
+{
+    int status, lock = open(directory, O_RDONLY | O_DIRECTORY);
+
+    (void)state;
+    assert_true(lock >= 0);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(lock);
+        _exit(open_at(address, 1) == 0 ? 0 : 1);
+    }
+    usleep(100000);
+    assert_int_equal(waitpid(child, &status, WNOHANG), 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+    close(lock);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+/* Many at once at a path that a dead server left behind: one of them gets it, and keeps it. */
+static void test_unix_path_has_one_server(void **state)
+{
+    enum { SERVERS = 8, ROUNDS = 50 };
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        int start[2], result[2], end[2];
+        unsigned winners = 0;
+
+        unlink(path);
+        assert_int_equal(open_at(address, 1), 0);
+        listener_close(&l); /* and the path stays */
+        struct listener_addr addr = l.addr;
+        listener_destroy(&l);
+        assert_int_equal(pipe(start), 0);
+        assert_int_equal(pipe(result), 0);
+        assert_int_equal(pipe(end), 0);
+        for (int i = 0; i < SERVERS; i++) {
+            pid_t child = fork();
+            assert_true(child >= 0);
+            if (child)
+                continue;
+            char c;
+            close(start[1]);
+            close(end[1]);
+            (void)!read(start[0], &c, 1);
+            int rc = open_at(address, 1);
+            (void)!write(result[1], &rc, sizeof(rc));
+            (void)!read(end[0], &c, 1); /* it serves until the round is over */
+            _exit(0);
+        }
+        close(start[1]);
+        for (int i = 0; i < SERVERS; i++) {
+            int rc;
+            assert_int_equal(read(result[0], &rc, sizeof(rc)), sizeof(rc));
+            assert_true(rc == 0 || rc == -EADDRINUSE);
+            winners += rc == 0;
+        }
+        assert_int_equal(winners, 1);
+        int fd = client(&addr);
+        assert_true(fd >= 0);
+        close(fd);
+        close(end[1]);
+        while (wait(NULL) > 0)
+            ;
+        close(start[0]);
+        close(result[0]);
+        close(result[1]);
+        close(end[0]);
+    }
+}
+
+/* No file: a name that is free again once nobody listens there. */
+static void test_abstract_name(void **state)
+{
+    char name[64];
+
+    (void)state;
+    snprintf(name, sizeof(name), "unix:@bivalve-test-%d", (int)getpid());
+    assert_int_equal(open_at(name, WORKERS), 0);
+    assert_string_equal(l.addr.text, name);
+    assert_int_not_equal(access(name + 5, F_OK), 0);
+    int fd = client(&l.addr);
+    assert_true(fd >= 0);
+    close(fd);
+    struct listener first = l;
+    assert_int_equal(open_at(name, 1), -EADDRINUSE);
+    check_error("another server listens there");
+    assert_int_equal(listener_unlink(&first), 0);
+    listener_destroy(&first);
+    assert_int_equal(open_at(name, 1), 0);
+    listener_destroy(&l);
+}
+
 /* Accepted sockets inherit the limit on what the kernel holds unsent. */
 static void test_limit_unsent(void **state)
 {
@@ -309,7 +410,11 @@ int main(void)
         cmocka_unit_test(test_suspend_and_resume),
         cmocka_unit_test(test_keep_only),
         cmocka_unit_test(test_an_address_that_is_not_ours),
+        cmocka_unit_test(test_abstract_name),
         cmocka_unit_test_setup_teardown(test_unix_path, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(test_unix_path_is_locked, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(test_unix_path_has_one_server, make_directory,
+                                        remove_directory),
         cmocka_unit_test_setup_teardown(test_unix_path_that_is_something_else, make_directory,
                                         remove_directory),
     };

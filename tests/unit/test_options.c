@@ -293,6 +293,8 @@ static void test_addresses(void **state)
         {"unix:/run/x", NULL, AF_UNIX},
         {"unix:x", NULL, AF_UNIX},
         {"unix:/a:b", NULL, AF_UNIX},
+        {"unix:@name", NULL, AF_UNIX},
+        {"unix:./@name", NULL, AF_UNIX},
     };
 
     (void)state;
@@ -338,6 +340,7 @@ static void test_addresses_that_are_none(void **state)
         {"[::1%lo]:80", "has no IPv6 address"},
         {"[", "is no ADDRESS:PORT"},
         {"unix:", "has no path"},
+        {"unix:@", "has no name"},
         {"1111111111111111111111111111111111111111111111111111111111:80", "is no ADDRESS:PORT"},
     };
     char path[5 + 200];
