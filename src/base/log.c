@@ -8,15 +8,25 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
 
 static enum log_level log_level = LOG_LEVEL_NOTICE;
+
+/* How a write to stderr is kept from blocking: see log_open(). */
+static enum { LOG_WRITE, LOG_SEND, LOG_POLL } log_how = LOG_WRITE;
+
+static unsigned log_dropped; /* lines that there was no room for, since the last that was written */
+static bool log_torn;        /* of the last of them a part was written */
 
 static const char *const log_names[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_NOTICE] = "notice",
@@ -83,6 +93,73 @@ const char *log_escape(char *out, size_t out_size, const char *in, size_t len)
     return out;
 }
 
+void log_open(void)
+{
+    struct stat st;
+
+    if (fstat(STDERR_FILENO, &st) < 0 || S_ISREG(st.st_mode))
+        return;
+    if (S_ISSOCK(st.st_mode)) {
+        log_how = LOG_SEND;
+        return;
+    }
+    /*
+     * O_NONBLOCK belongs to the open file description, which whoever started us may share: so ours
+     * is a new one of the same pipe or terminal.
+     */
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+        log_how = LOG_POLL;
+    if (fd >= 0)
+        close(fd);
+}
+
+/* One attempt to write a line, without waiting. Bytes written, or -1. */
+static ssize_t log_put_once(const char *line, size_t len)
+{
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    if (log_how == LOG_SEND)
+        return send(STDERR_FILENO, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (log_how == LOG_POLL && poll(&room, 1, 0) == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(STDERR_FILENO, line, len);
+}
+
+/* The same again when a signal came. False, and counted, unless all of it was written. */
+static bool log_put(const char *line, size_t len)
+{
+    ssize_t n;
+
+    while ((n = log_put_once(line, len)) < 0 && errno == EINTR)
+        ;
+    if (n == (ssize_t)len)
+        return true;
+    log_dropped++;
+    log_torn = log_torn || n > 0;
+    return false;
+}
+
+/* Say first what is missing before this line. False: there is no room for that either. */
+static bool log_put_dropped(const char *when)
+{
+    char line[128];
+    unsigned dropped = log_dropped;
+
+    if (!dropped)
+        return true;
+    int n =
+        snprintf(line, sizeof(line), "%s%s %s [%ld] %u lines are missing here: the log was full\n",
+                 log_torn ? "\n" : "", when, log_names[LOG_LEVEL_WARN], (long)getpid(), dropped);
+    if (!log_put(line, (size_t)n))
+        return false; /* and this counts for the line that will not be written now */
+    log_dropped = 0;
+    log_torn = false;
+    return true;
+}
+
 static void log_line(enum log_level level, unsigned suppressed, const char *fmt, va_list args)
     PRINTF_LIKE(3, 0);
 
@@ -106,9 +183,9 @@ static void log_line(enum log_level level, unsigned suppressed, const char *fmt,
     at += log_escape_into(line + at, sizeof(line) - at - 1, text, len, false);
     line[at++] = '\n';
 
-    /* One attempt but for signals: a log that cannot be written to must not hold up the server. */
-    while (write(STDERR_FILENO, line, at) < 0 && errno == EINTR)
-        ;
+    /* A log that cannot be written to must not hold up the server. */
+    if (log_put_dropped(when))
+        log_put(line, at);
     errno = saved;
 }
 

@@ -34,6 +34,15 @@ struct log_site {
 /* Of one call site; more are counted, and reported with its next line. */
 #define LOG_LINES_PER_SECOND 5
 
+/*
+ * From now on no line waits for whoever reads stderr: what finds no room is dropped, and the next
+ * line that does is preceded by one that says how many were. Pipes and terminals are opened anew
+ * for that (proc(5), /proc/PID/fd), sockets take MSG_DONTWAIT. Where a pipe cannot be opened again
+ * (another user's), it is asked for room by poll(2) first: that blocks only where several processes
+ * write at once into the last of the room, until somebody reads. Call once, before forking.
+ */
+void log_open(void);
+
 /* Lines above `level` are dropped from now on. The default is LOG_LEVEL_NOTICE. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);

@@ -40,8 +40,8 @@ void notify_send(const char *state)
 {
     if (notify_fd < 0)
         return;
-    if (sendto(notify_fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&notify_addr,
-               notify_addr_len) < 0)
+    if (sendto(notify_fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+               (struct sockaddr *)&notify_addr, notify_addr_len) < 0)
         log_debug("cannot notify the service manager: %s", strerror(errno));
 }
 

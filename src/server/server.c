@@ -409,6 +409,7 @@ int server_run(const struct options *o)
 {
     struct server s = {.o = o};
 
+    log_open();
     log_set_level((enum log_level)o->log_level);
     notify_init();
     int status = server_start(&s);
