@@ -235,10 +235,13 @@ static int options_check_backend(char *error, const struct option_spec *spec, co
 
     if (!ops && !strcmp(value, "auto"))
         return 0;
-    if (ops)
-        return !colon || ops->check_variant(colon + 1, what) == 0
-                   ? 0
-                   : options_error(error, spec, value, what);
+    if (ops && (!colon || ops->check_variant(colon + 1, what) == 0))
+        return 0;
+    if (ops) { /* in the backend's words, which repeat the user's */
+        char escaped[BACKEND_TEXT_MAX];
+        return options_error(error, spec, value,
+                             log_escape(escaped, sizeof(escaped), what, strlen(what)));
+    }
     for (const struct backend_ops *const *b = registry_list(); *b; b++) {
         size_t len = strlen(what);
         snprintf(what + len, sizeof(what) - len, ", %s", (*b)->name);
