@@ -13,7 +13,9 @@
  * because the kernel had no more then; unless the end or urgent data had been announced already
  * (EPOLL_ENDING), which come behind other bytes and are not told again. A connection that is
  * readable and has had its receive of this iteration, or was turned on again, is in the list of
- * those to be read at the next wait(), which does not block then.
+ * those to be read at the next wait(), which does not block then. Level-triggered, the kernel looks
+ * at each fd that it has told of once more: that took 2.4 % [0.4, 4.5] more CPU time a request on
+ * baseline, and 1.4 % [0.4, 2.4] on pipelined, with 64 connections.
  *
  * Invariants:
  *   - at most one receive for a connection in an iteration, so that none starves the others
