@@ -72,6 +72,7 @@ enum {
     EPOLL_SENDING = 1 << 7,    /* sent() is due */
     EPOLL_QUEUED = 1 << 8,     /* in the ready list */
     EPOLL_DOUBT = 1 << 9,      /* it was said to be readable, and a receive found nothing */
+    EPOLL_ROUND = 1 << 10,     /* queued in an iteration of this parity: epoll_backend.round */
 };
 
 /* A connection's private part of the slot. */
@@ -94,6 +95,7 @@ struct epoll_backend {
     int epoll_fd;
     int wake_fd;
     int32_t ready_head, ready_tail; /* fds, -1: none */
+    uint16_t round;                 /* 0 or EPOLL_ROUND, in turn, one an iteration */
     bool no_pwait2;                 /* this kernel has only milliseconds */
     struct epoll_listener listener[BACKEND_LISTENERS_MAX];
     struct epoll_event events[EPOLL_EVENTS];
@@ -141,7 +143,7 @@ static void epoll_enqueue(struct epoll_backend *b, int fd, struct epoll_conn *c)
 {
     if (c->flags & EPOLL_QUEUED)
         return;
-    c->flags |= EPOLL_QUEUED;
+    c->flags = (uint16_t)((c->flags & ~EPOLL_ROUND) | EPOLL_QUEUED | b->round);
     c->prev = b->ready_tail;
     c->next = -1;
     if (b->ready_tail >= 0)
@@ -261,17 +263,18 @@ static void epoll_dispatch(struct epoll_backend *b, uint64_t data, uint32_t even
         b->base.cfg.stats->backend[EPOLL_COUNT_LATE]++;
 }
 
-/* Those that were in the ready list when wait() began. */
+/*
+ * Those that were in the ready list when wait() began. Later ones are behind all of them, and of
+ * the other round; any of either can have been taken out by an upcall meanwhile.
+ */
 static void epoll_reread(struct epoll_backend *b)
 {
-    int last = b->ready_tail;
-    bool more = b->ready_head >= 0;
-
-    while (more && b->ready_head >= 0) {
+    while (b->ready_head >= 0) {
         int fd = b->ready_head;
         struct epoll_conn *c = epoll_conn(b, fd);
 
-        more = fd != last;
+        if ((c->flags & EPOLL_ROUND) == b->round)
+            return;
         epoll_dequeue(b, c);
         if ((c->flags & (EPOLL_READABLE | EPOLL_PAUSED)) == EPOLL_READABLE) {
             b->base.cfg.stats->backend[EPOLL_COUNT_READY]++;
@@ -304,21 +307,17 @@ static int epoll_backend_wait(struct backend *be, int64_t timeout_us)
 {
     struct epoll_backend *b = epoll_of(be);
 
-    if (unlikely(b->ready_head >= 0)) {
-        timeout_us = 0;
-        epoll_reread(b);
-    }
+    b->round ^= EPOLL_ROUND;
     be->cfg.stats->enters++;
-    int n = epoll_fetch(b, timeout_us);
-    if (unlikely(n < 0)) {
-        if (errno == EINTR)
-            return 0;
+    int n = epoll_fetch(b, unlikely(b->ready_head >= 0) ? 0 : timeout_us);
+    if (unlikely(n < 0 && errno != EINTR)) {
         be->cfg.stats->backend_errors++;
         return -errno;
     }
-    be->cfg.stats->events += (uint64_t)n;
     for (int i = 0; i < n; i++)
         epoll_dispatch(b, b->events[i].data.u64, b->events[i].events);
+    be->cfg.stats->events += (uint64_t)MAX(n, 0);
+    epoll_reread(b);
     return 0;
 }
 

@@ -59,12 +59,18 @@ static int teardown(void **state)
 {
     struct fake *f = *state;
 
-    assert_int_equal(refuse.next, 0);
-    assert_true(refuse.refused > 0);
     fake_close(f);
     alarm(0);
     free(f);
     return 0;
+}
+
+/* What was to be refused has been asked for, or the test has tested nothing. */
+static int teardown_refused(void **state)
+{
+    assert_int_equal(refuse.next, 0);
+    assert_true(refuse.refused > 0);
+    return teardown(state);
 }
 
 /* "attach: 0 or -errno (the core then closes the fd)"; others go on. */
@@ -105,6 +111,91 @@ static void test_listener_refused(void **state)
     close(pair[1]);
 }
 
+/* ---- fairness: what is in the ready list and what it does to each other ---- */
+
+enum { GREEDY_INPUTS_MAX = 50 }; /* a backend that never stops reading fails; it need not hang */
+
+/* Connections that have more to read after every receive. */
+static struct {
+    struct fake *f;
+    unsigned inputs;
+    int fd[2], peer[2]; /* -1: there is no second */
+    bool detach_other;  /* in the first input */
+} greedy;
+
+static void greedy_feed(int i, size_t len)
+{
+    static const char bytes[2 * FAKE_RECV_BYTES];
+
+    assert_true(len <= sizeof(bytes));
+    assert_int_equal(send(greedy.peer[i], bytes, len, 0), len);
+}
+
+static void greedy_on_input(void *arg, int fd, const char *data, size_t len)
+{
+    int i = fd == greedy.fd[1];
+
+    (void)arg;
+    (void)data;
+    if (++greedy.inputs < GREEDY_INPUTS_MAX)
+        greedy_feed(i, len);
+    if (greedy.detach_other)
+        fake_detach(greedy.f, greedy.fd[!i]);
+    greedy.detach_other = false;
+}
+
+/* Attach `count` connections, in the ready list, with nothing else waiting for them. */
+static void greedy_begin(struct fake *f, int count)
+{
+    memset(&greedy, 0, sizeof(greedy));
+    greedy.f = f;
+    greedy.fd[1] = greedy.peer[1] = -1;
+    for (int i = 0; i < count; i++) {
+        int pair[2];
+        fake_pair(false, pair);
+        greedy.fd[i] = pair[0];
+        greedy.peer[i] = pair[1];
+        fake_attach(f, pair[0]);
+        greedy_feed(i, FAKE_RECV_BYTES); /* fills a receive to the brim */
+    }
+    fake_turn(f, -1);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(f->conn[greedy.fd[i]].inputs, 1);
+    f->be->cfg.events.input = greedy_on_input;
+}
+
+/*
+ * The last of the list is detached by an upcall for the first, which always has more to read: that
+ * one still gets a single receive, and wait() returns.
+ */
+static void test_last_of_list_detached(void **state)
+{
+    struct fake *f = *state;
+
+    greedy_begin(f, 2);
+    greedy_feed(0, FAKE_RECV_BYTES);
+    greedy_feed(1, FAKE_RECV_BYTES);
+    greedy.detach_other = true;
+    fake_turn(f, 0);
+    assert_int_equal(greedy.inputs, 1);
+    close(greedy.peer[0]);
+    close(greedy.peer[1]);
+}
+
+/* A connection of the list that has an edge waiting too gets one receive, not one for each. */
+static void test_one_receive_an_iteration(void **state)
+{
+    struct fake *f = *state;
+
+    greedy_begin(f, 1);
+    greedy_feed(0, 10);
+    for (unsigned i = 1; i < 10; i++) { /* and the rest is not forgotten */
+        fake_turn(f, 0);
+        assert_int_equal(greedy.inputs, i);
+    }
+    close(greedy.peer[0]);
+}
+
 /* A send that finds no room, and no way to hear of it, fails rather than waiting for ever. */
 static void test_room_refused(void **state)
 {
@@ -142,10 +233,12 @@ static void test_open_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_connection_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_listener_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_room_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_open_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connection_refused, setup, teardown_refused),
+        cmocka_unit_test_setup_teardown(test_listener_refused, setup, teardown_refused),
+        cmocka_unit_test_setup_teardown(test_room_refused, setup, teardown_refused),
+        cmocka_unit_test_setup_teardown(test_open_refused, setup, teardown_refused),
+        cmocka_unit_test_setup_teardown(test_last_of_list_detached, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_receive_an_iteration, setup, teardown),
     };
     return cmocka_run_group_tests_name("epoll", tests, NULL, NULL);
 }
