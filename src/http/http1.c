@@ -709,8 +709,9 @@ static size_t http1_held(const struct loop *l, const struct slot *s)
     return x->in ? h->in_pool.block_size : 0;
 }
 
-static void http1_gone(struct loop *l, struct slot *s)
+static void http1_gone(struct loop *l, struct slot *s, int err)
 {
+    (void)err;
     if (s->exchange)
         exchange_release(http_of(l), s->exchange);
 }

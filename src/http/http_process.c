@@ -18,6 +18,8 @@
  */
 #define HTTP_LINE_EXTRA 128
 
+#define HTTP_OUTPUT_BLOCK_BYTES 16256 /* with its header a block is 16 KiB */
+
 /* Bytes a block of stored input must hold: the longest head plus one receive. */
 static size_t http_input_block_bytes(const struct settings *set)
 {
@@ -60,7 +62,9 @@ int http_init(struct http *h, const struct settings *set, const struct routes *r
               const void *context, struct stats *stats, const struct backend_ops *ops,
               const char *variant, uint32_t fds, char *error)
 {
-    static const struct loop_hooks hooks = {.before_wait = http_before_wait, .trim = http_trim};
+    static const struct loop_hooks hooks = {.output_block_bytes = HTTP_OUTPUT_BLOCK_BYTES,
+                                            .before_wait = http_before_wait,
+                                            .trim = http_trim};
 
     memset(h, 0, sizeof(*h));
     int rc = loop_init(&h->loop, set, &hooks, stats, ops, variant, fds, error);

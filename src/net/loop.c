@@ -115,7 +115,7 @@ int loop_init(struct loop *l, const struct settings *set, const struct loop_hook
     }
     l->budget =
         (struct bufpool_budget){.max = set->max_buffer_bytes, .reclaim = loop_reclaim, .arg = l};
-    bufpool_init(&l->out_pool, LOOP_OUTPUT_BLOCK_BYTES, &l->budget);
+    bufpool_init(&l->out_pool, hooks->output_block_bytes, &l->budget);
     clock_update(&l->clock);
     l->clock_stale = true;
     timer_wheel_init(&l->timers, LOOP_TICK_SHIFT, l->clock.now_ms);
@@ -124,6 +124,7 @@ int loop_init(struct loop *l, const struct settings *set, const struct loop_hook
         .events = {.accepted = acceptor_on_accepted,
                    .accept_failed = acceptor_on_failed,
                    .listen_off = acceptor_on_listen_off,
+                   .connected = stream_on_connected,
                    .input = stream_on_input,
                    .eof = stream_on_eof,
                    .failed = stream_on_failed,

@@ -17,9 +17,8 @@
 #include "stats.h"
 #include "timer.h"
 
-#define LOOP_TICK_SHIFT         7 /* resolution of the connections' deadlines */
-#define LOOP_TICK_MS            (1u << LOOP_TICK_SHIFT)
-#define LOOP_OUTPUT_BLOCK_BYTES 16256 /* room in an output block */
+#define LOOP_TICK_SHIFT 7 /* resolution of the connections' deadlines */
+#define LOOP_TICK_MS    (1u << LOOP_TICK_SHIFT)
 
 struct loop;
 struct protocol;
@@ -53,6 +52,8 @@ struct acceptor {
 
 /* What a program does in the loop besides its protocols. */
 struct loop_hooks {
+    size_t output_block_bytes; /* room in a block of output */
+
     /*
      * Once an iteration, outside the wait: go on with what is queued. Microseconds until there is
      * something to do again, 0: now, -1: only events will bring it.
@@ -94,7 +95,7 @@ struct loop {
 static inline size_t loop_output_max(const struct loop *l)
 {
     if (unlikely(l->budget.used >= l->budget.max / 4 * 3))
-        return MIN(l->set->max_output_bytes, LOOP_OUTPUT_BLOCK_BYTES);
+        return MIN(l->set->max_output_bytes, l->hooks->output_block_bytes);
     return l->set->max_output_bytes;
 }
 

@@ -6,6 +6,7 @@
 
 #include "stream.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,9 +26,22 @@ static inline struct slot *stream_of(struct loop *l, int fd)
 
 /* ---- the beginning and the end ---- */
 
-bool stream_open(struct loop *l, unsigned index, int fd)
+/* The slot of a new connection of listener `index`; NULL: there is none for it. */
+static struct slot *stream_take(struct loop *l, unsigned index, int fd)
 {
     struct slot *s = slot_take(&l->slots, fd);
+
+    if (unlikely(!s))
+        return NULL;
+    s->listener = (uint8_t)index;
+    if (l->acceptor.listener[index].unix_socket)
+        s->flags = STREAM_UNIX;
+    return s;
+}
+
+bool stream_open(struct loop *l, unsigned index, int fd)
+{
+    struct slot *s = stream_take(l, index, fd);
 
     if (unlikely(!s)) {
         l->stats->rejected++;
@@ -36,9 +50,6 @@ bool stream_open(struct loop *l, unsigned index, int fd)
         close(fd);
         return false;
     }
-    s->listener = (uint8_t)index;
-    if (l->acceptor.listener[index].unix_socket)
-        s->flags = STREAM_UNIX;
     int rc = backend_attach(l->be, fd);
     if (unlikely(rc < 0)) {
         l->stats->backend_errors++;
@@ -76,15 +87,22 @@ void stream_on_detached(void *loop, int fd)
     stream_release(l, s);
 }
 
-bool stream_close(struct loop *l, struct slot *s)
+/* The protocol hears that it is over, and why; there is no deadline any more. */
+static void stream_part(struct loop *l, struct slot *s, int err)
+{
+    s->state = STREAM_DETACHING;
+    stream_protocol(l, s)->gone(l, s, err);
+    assert(!s->exchange);
+    timer_stop(&l->timers, &s->timer);
+}
+
+/* stream_close() because of `err`, a positive errno. */
+static bool stream_fail(struct loop *l, struct slot *s, int err)
 {
     assert(s->state != STREAM_FREE);
     if (s->state == STREAM_DETACHING)
         return false;
-    s->state = STREAM_DETACHING;
-    stream_protocol(l, s)->gone(l, s);
-    assert(!s->exchange);
-    timer_stop(&l->timers, &s->timer);
+    stream_part(l, s, err);
     if (backend_detach(l->be, stream_fd(l, s)) == IO_PENDING)
         l->budget.releasing += stream_held(l, s);
     else
@@ -92,12 +110,62 @@ bool stream_close(struct loop *l, struct slot *s)
     return false;
 }
 
-bool stream_reset(struct loop *l, struct slot *s)
+bool stream_close(struct loop *l, struct slot *s)
+{
+    return stream_fail(l, s, 0);
+}
+
+/* From now on a close is a reset, by which the kernel drops what it has queued for the peer. */
+static void stream_no_linger(const struct loop *l, const struct slot *s)
 {
     const struct linger now = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(stream_fd(l, s), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+bool stream_reset(struct loop *l, struct slot *s)
+{
+    stream_no_linger(l, s);
     return stream_close(l, s);
+}
+
+/* ---- connecting ---- */
+
+int stream_connect(struct loop *l, unsigned index, int fd, const struct sockaddr *addr,
+                   socklen_t len, void *exchange)
+{
+    struct slot *s = stream_take(l, index, fd);
+    int rc = -EMFILE;
+
+    assert(exchange);
+    if (likely(s)) {
+        rc = backend_connect(l->be, fd, addr, len);
+        if (likely(rc == 0)) {
+            s->exchange = exchange;
+            s->state = STREAM_CONNECTING;
+            return 0;
+        }
+        slot_release(&l->slots, fd);
+    }
+    close(fd);
+    return rc;
+}
+
+void stream_on_connected(void *loop, int fd, int err)
+{
+    struct loop *l = loop;
+    struct slot *s = stream_of(l, fd);
+
+    assert(s->state == STREAM_CONNECTING);
+    if (likely(err == 0))
+        err = -backend_attach(l->be, fd);
+    if (unlikely(err)) { /* the backend has nothing to let go of */
+        stream_part(l, s, err);
+        stream_release(l, s);
+        return;
+    }
+    s->state = STREAM_OPEN;
+    stream_protocol(l, s)->open(l, s);
 }
 
 /* All output is sent, and no more will come. */
@@ -211,7 +279,7 @@ void stream_on_failed(void *loop, int fd, int err)
 
     l->stats->resets++;
     log_debug("connection %d: %s", fd, strerror(err));
-    stream_close(l, s);
+    stream_fail(l, s, err);
 }
 
 /* ---- output ---- */
@@ -232,7 +300,7 @@ static bool stream_send(struct loop *l, struct slot *s, bool progress)
         }
         if (unlikely(rc <= 0)) {
             l->stats->resets++;
-            return stream_close(l, s);
+            return stream_fail(l, s, -rc);
         }
         if (unlikely((size_t)rc < backend_segments_len(segments, count)))
             l->stats->short_sends++;
@@ -259,7 +327,7 @@ void stream_on_sent(void *loop, int fd, int result)
     assert(s->flags & STREAM_SENDING);
     if (unlikely(result < 0)) {
         l->stats->resets++;
-        stream_close(l, s);
+        stream_fail(l, s, -result);
         return;
     }
     bool more = s->flags & STREAM_MORE;
@@ -297,7 +365,8 @@ void stream_on_timer(void *loop, struct timer *t)
     case STREAM_TIMER_WRITE:
         /* what is queued in the kernel for it goes as well */
         l->stats->timeout_write++;
-        stream_reset(l, s);
+        stream_no_linger(l, s);
+        stream_fail(l, s, ETIMEDOUT);
         break;
     case STREAM_TIMER_LINGER:
         l->stats->timeout_linger++;

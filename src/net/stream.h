@@ -5,7 +5,10 @@
  *
  *   state      event                                    next       why
  *   ---------  ---------------------------------------  ---------  ------------------------------
- *   FREE       accepted, connected                      OPEN       receiving
+ *   FREE       accepted                                 OPEN       receiving
+ *   FREE       stream_connect()                         CONNECTING
+ *   CONNECTING connected                                OPEN       receiving
+ *   CONNECTING refused, stream_close()                  DETACHING  there is nobody
  *   OPEN       stream_end()                             ENDING     output goes on, input is dropped
  *   OPEN       stream_close(), error, time limit        DETACHING  nothing is left to say
  *   ENDING     all sent, the peer may send yet          LINGER     half-closed: a close now would
@@ -32,6 +35,7 @@
 
 enum stream_state {
     STREAM_FREE = 0,
+    STREAM_CONNECTING,
     STREAM_OPEN,
     STREAM_ENDING,
     STREAM_LINGER,
@@ -82,8 +86,12 @@ struct protocol {
     /* Bytes of the blocks that slot->exchange holds. */
     size_t (*held)(const struct loop *l, const struct slot *s);
 
-    /* The stream is being closed: give up slot->exchange. Exactly once, after open(). */
-    void (*gone)(struct loop *l, struct slot *s);
+    /*
+     * The stream is being closed: give up slot->exchange. Exactly once, after open() or
+     * stream_connect(). `err` is why: a positive errno of the connect, the receive or the send that
+     * failed, ETIMEDOUT when the peer takes no byte of the output, 0: it was closed on this side.
+     */
+    void (*gone)(struct loop *l, struct slot *s, int err);
 };
 
 static inline int stream_fd(const struct loop *l, const struct slot *s)
@@ -101,6 +109,16 @@ static inline const struct protocol *stream_protocol(const struct loop *l, const
  * for it, or the backend refused it; it has been closed.
  */
 bool stream_open(struct loop *l, unsigned index, int fd);
+
+/*
+ * Connect a new non-blocking stream socket to `addr`, for the protocol of listener `index` (whose
+ * own fd may be -1), with `exchange` as the slot's, which is not NULL. 0: the protocol's open() will
+ * be called, or gone(); until then the connection may have a deadline (stream_set_timer()) and be
+ * closed. -errno: it has failed at once, nothing will be called. The fd is the stream's, and closed,
+ * in any case.
+ */
+int stream_connect(struct loop *l, unsigned index, int fd, const struct sockaddr *addr,
+                   socklen_t len, void *exchange);
 
 /* Hand output to the backend until it pends or is gone. */
 bool stream_flush(struct loop *l, struct slot *s);
@@ -149,5 +167,6 @@ void stream_on_eof(void *loop, int fd);
 void stream_on_failed(void *loop, int fd, int err);
 void stream_on_sent(void *loop, int fd, int result);
 void stream_on_detached(void *loop, int fd);
+void stream_on_connected(void *loop, int fd, int err);
 
 #endif
