@@ -61,6 +61,7 @@ struct server {
     unsigned workers; /* processes; 0: none but this one */
     int *cpus;        /* of the affinity mask */
     unsigned cpu_count;
+    bool ready; /* --workers 0: this process serves */
 };
 
 /* ---- what there is ---- */
@@ -220,11 +221,13 @@ static void server_ready(void *arg, const struct backend_ops *ops, const char *f
     server_start_line(arg, ops, features);
 }
 
-static void server_ready_alone(void *arg, const char *features)
+static int server_ready_alone(void *arg, const char *features)
 {
-    const struct server *s = arg;
+    struct server *s = arg;
 
+    s->ready = true;
     server_start_line(s, s->backend.ops, features);
+    return 0;
 }
 
 static void server_report(void *arg)
@@ -290,9 +293,8 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             s->listeners[i].fds[0] = listeners[i].fd; /* the drain closes them */
         if (rc == 0)
             return 0;
-        const struct backend_ops *next = s->backend.automatic && !s->stats->iterations
-                                             ? registry_fallback(s->backend.ops)
-                                             : NULL;
+        const struct backend_ops *next =
+            s->backend.automatic && !s->ready ? registry_fallback(s->backend.ops) : NULL;
         if (!next) {
             log_error("%s", error);
             return 1;

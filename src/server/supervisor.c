@@ -2,15 +2,16 @@
 /*
  * supervisor.c - one process that does nothing but look after the others.
  *
- *      starting  every worker reports that it serves        -> serving
+ *      starting  every worker reports that it is ready       -> serving: all are told to go on
  *                one reports that its backend does not open  -> all take the next backend (auto),
  *                                                              or the start has failed
  *      serving   a worker dies: restarted after a delay that doubles while it dies young
  *      draining  listeners closed, workers told; when all have ended, or time is up -> done
  *
  * Signals are blocked and read from a signalfd, so there is one place to wait in and nothing to
- * race with. A worker reports once, over a pipe of its own, with one write that is smaller than
- * PIPE_BUF.
+ * race with. A worker reports once, over a pair of sockets of its own, and accepts nobody until it
+ * has been told to go on over the same: clients that come before wait in the listeners' queues,
+ * which are those of the workers of another backend as well.
  */
 #include "config.h"
 
@@ -19,7 +20,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,16 +48,14 @@
 enum supervisor_state { SUPERVISOR_STARTING, SUPERVISOR_SERVING, SUPERVISOR_DRAINING };
 
 struct supervisor_report {
-    int error;                   /* 0: it serves; -errno: it does not, and ends */
+    int error;                   /* 0: it is ready; -errno: it is not, and ends */
     char text[BACKEND_TEXT_MAX]; /* the backend's features, or what is wrong */
 };
 
-static_assert(sizeof(struct supervisor_report) <= PIPE_BUF, "a report is one atomic write");
-
 struct supervisor_worker {
     pid_t pid;     /* 0: none now */
-    int report_fd; /* read end of its pipe, -1: closed */
-    bool ready;    /* it has reported that it serves */
+    int report_fd; /* our end of its sockets, -1: closed */
+    bool ready;    /* it has reported that it is ready */
     bool waiting;  /* dead, to be started again at restart_ms */
     uint64_t started_ms;
     uint64_t restart_ms;
@@ -80,16 +79,22 @@ struct supervisor {
 
 /* ---- in the worker process ---- */
 
-static void supervisor_report_ready(void *arg, const char *features)
+/* Report, and wait for the word to go on. 0, or -errno: there is no supervisor any more. */
+static int supervisor_report_ready(void *arg, const char *features)
 {
     int *fd = arg;
     struct supervisor_report report = {0};
+    ssize_t n;
+    char word;
 
     snprintf(report.text, sizeof(report.text), "%s", features);
-    if (write(*fd, &report, sizeof(report)) < 0)
-        log_error("cannot report to the supervisor: %s", strerror(errno));
+    n = send(*fd, &report, sizeof(report), MSG_NOSIGNAL);
+    while (n >= 0 && (n = read(*fd, &word, 1)) < 0 && errno == EINTR)
+        n = 0;
+    int rc = n == 1 ? 0 : n == 0 ? -EPIPE : -errno;
     close(*fd);
     *fd = -1;
+    return rc;
 }
 
 static void supervisor_pin(const struct supervisor_config *cfg, unsigned k)
@@ -108,7 +113,7 @@ static void supervisor_pin(const struct supervisor_config *cfg, unsigned k)
     CPU_FREE(set);
 }
 
-/* Only what is this worker's own stays open: its sockets, its end of its pipe. */
+/* Only what is this worker's own stays open: its listeners, its end of its sockets. */
 static void supervisor_close_others(struct supervisor *s, unsigned k)
 {
     close(s->signal_fd);
@@ -162,7 +167,7 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
         return 0;
     if (report_fd < 0) {
         log_error("worker %u: %s", k, report.text);
-    } else if (write(report_fd, &report, sizeof(report)) < 0) {
+    } else if (send(report_fd, &report, sizeof(report), MSG_NOSIGNAL) < 0) {
         log_error("worker %u: %s (and cannot report it: %s)", k, report.text, strerror(errno));
     }
     return 1;
@@ -177,7 +182,7 @@ static int supervisor_fork(struct supervisor *s, unsigned k)
     pid_t parent = getpid();
     int fds[2];
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
         return -errno;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
     w->pid = fork();
@@ -258,17 +263,29 @@ static void supervisor_backend_failed(struct supervisor *s, const char *why)
     supervisor_start_all(s);
 }
 
+/* Tell worker `k`, which is ready, to go on. If it has died, SIGCHLD will say so. */
+static void supervisor_release(struct supervisor *s, unsigned k)
+{
+    struct supervisor_worker *w = &s->worker[k];
+
+    if (w->report_fd >= 0 && send(w->report_fd, "", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+        log_error("worker %u cannot be told to go on: %s", k, strerror(errno));
+    supervisor_close_report(w);
+}
+
 static void supervisor_all_ready(struct supervisor *s)
 {
     for (unsigned k = 0; k < s->cfg->workers; k++)
         if (!s->worker[k].ready)
             return;
+    for (unsigned k = 0; k < s->cfg->workers; k++)
+        supervisor_release(s, k);
     s->state = SUPERVISOR_SERVING;
     s->deadline_ms = 0;
     s->cfg->ready(s->cfg->arg, s->ops, s->features);
 }
 
-/* Worker `k`'s pipe can be read. */
+/* Worker `k` has said something, or is gone. */
 static void supervisor_on_report(struct supervisor *s, unsigned k)
 {
     struct supervisor_worker *w = &s->worker[k];
@@ -277,11 +294,13 @@ static void supervisor_on_report(struct supervisor *s, unsigned k)
 
     if (n < 0 && errno == EAGAIN)
         return; /* what poll() saw was another's, who had this number before */
-    supervisor_close_report(w);
-    if (n != (ssize_t)sizeof(report))
-        return; /* it died before it could say anything: SIGCHLD will */
+    if (n != (ssize_t)sizeof(report)) { /* it died before it could say anything: SIGCHLD will */
+        supervisor_close_report(w);
+        return;
+    }
     report.text[sizeof(report.text) - 1] = '\0';
     if (report.error) {
+        supervisor_close_report(w);
         if (s->state == SUPERVISOR_STARTING)
             supervisor_backend_failed(s, report.text);
         else
@@ -290,9 +309,12 @@ static void supervisor_on_report(struct supervisor *s, unsigned k)
     }
     w->ready = true;
     snprintf(s->features, sizeof(s->features), "%s", report.text);
-    if (s->state == SUPERVISOR_STARTING)
+    if (s->state == SUPERVISOR_STARTING) {
         supervisor_all_ready(s);
-    else if (s->state == SUPERVISOR_SERVING)
+        return;
+    }
+    supervisor_release(s, k);
+    if (s->state == SUPERVISOR_SERVING)
         log_notice("worker %u serves again [%d]", k, (int)w->pid);
 }
 
@@ -423,8 +445,11 @@ static void supervisor_drain(struct supervisor *s)
      */
     for (unsigned i = 0; i < s->cfg->listener_count; i++)
         listener_close(&s->cfg->listeners[i]);
-    for (unsigned k = 0; k < s->cfg->workers; k++)
+    for (unsigned k = 0; k < s->cfg->workers; k++) {
         s->worker[k].waiting = false;
+        if (s->worker[k].ready)
+            supervisor_release(s, k); /* if the others were still starting: to drain, it serves */
+    }
     supervisor_kill_all(s, SIGTERM);
 }
 

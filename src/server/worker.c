@@ -189,6 +189,30 @@ static void worker_clear_gauges(struct stats *s)
     s->in_flight = 0;
 }
 
+/*
+ * All that can fail before the first client: does the backend wait, does it take the listeners,
+ * does the filter load? A connection is accepted by nothing but a wait after this.
+ */
+static int worker_prepare(const struct worker_config *cfg, struct http *h, char *error)
+{
+    int rc = loop_iterate(&h->loop, 0);
+
+    if (rc < 0) {
+        snprintf(error, WORKER_ERROR_MAX, "the %s backend cannot wait: %s", cfg->ops->name,
+                 strerror(-rc));
+        return rc;
+    }
+    for (unsigned i = 0; i < cfg->listener_count; i++)
+        acceptor_add(&h->loop, &cfg->listeners[i]);
+    rc = acceptor_start(&h->loop);
+    if (rc < 0) {
+        snprintf(error, WORKER_ERROR_MAX, "the %s backend cannot accept: %s", cfg->ops->name,
+                 strerror(-rc));
+        return rc;
+    }
+    return worker_sandbox(cfg, error);
+}
+
 int worker_run(const struct worker_config *cfg, char *error)
 {
     const struct handlers_context context = {.data = cfg->data};
@@ -200,19 +224,15 @@ int worker_run(const struct worker_config *cfg, char *error)
                        (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX), error);
     if (rc < 0)
         return rc;
-    struct backend *be = h.loop.be;
-    for (unsigned i = 0; i < cfg->listener_count; i++)
-        acceptor_add(&h.loop, &cfg->listeners[i]);
-    rc = acceptor_start(&h.loop);
-    if (rc < 0)
-        snprintf(error, WORKER_ERROR_MAX, "the %s backend cannot accept: %s", cfg->ops->name,
-                 strerror(-rc));
-    else
-        rc = worker_sandbox(cfg, error);
+    rc = worker_prepare(cfg, &h, error);
     if (rc == 0) {
-        be->ops->describe(be, features, sizeof(features));
-        worker_signals(cfg, be);
-        cfg->ready(cfg->arg, features);
+        h.loop.be->ops->describe(h.loop.be, features, sizeof(features));
+        rc = cfg->ready(cfg->arg, features);
+        if (rc < 0)
+            snprintf(error, WORKER_ERROR_MAX, "nobody waits for this worker: %s", strerror(-rc));
+    }
+    if (rc == 0) {
+        worker_signals(cfg, h.loop.be);
         rc = worker_serve(cfg, &h, error);
     }
     /*

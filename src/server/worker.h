@@ -32,8 +32,11 @@ struct worker_config {
     const sigset_t
         *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */
 
-    /* Accepting has begun; `features` is the backend's own description. Called once. */
-    void (*ready)(void *arg, const char *features);
+    /*
+     * Everything is open, and nobody has been accepted yet; `features` is the backend's own
+     * description. Called once; accepting begins when it has returned 0, and -errno ends the worker.
+     */
+    int (*ready)(void *arg, const char *features);
     /* SIGUSR1, when alone. */
     void (*report)(void *arg);
     void *arg;

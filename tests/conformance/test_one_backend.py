@@ -6,8 +6,11 @@ import ctypes
 import os
 import re
 import shutil
+import socket
 import struct
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -182,3 +185,70 @@ def test_a_worker_that_hangs_is_not_waited_for(tmp_path):
         wire.wait_until("another to serve", lambda: "serves again" in s.log())
         with s.connect() as c:
             assert c.get("/pipeline").body == b"ok"
+
+
+# The second worker's ring fails, and not before the others have had their time.
+LATE_FAILURE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static pid_t first;
+
+__attribute__((constructor)) static void remember(void) { first = getpid(); }
+
+int io_uring_queue_init_params(unsigned entries, void *ring, void *params)
+{
+    int (*real)(unsigned, void *, void *) = dlsym(RTLD_NEXT, "io_uring_queue_init_params");
+    if (getppid() == first) {
+        int fd = open(getenv("COUNT_FILE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+        if (fd >= 0 && write(fd, "x", 1) == 1 && lseek(fd, 0, SEEK_CUR) == atoi(getenv("FAIL_AT"))) {
+            sleep(1);
+            return -ENOMEM;
+        }
+        close(fd);
+    }
+    return real(entries, ring, params);
+}
+"""
+
+
+def early_client(address, started, answers):
+    """Connect as soon as somebody listens, begin a request, end it when all have started, and note the answer,
+    or what came instead of it."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(address, timeout=20) as c:
+                c.sendall(b"GET /pipeline HTTP/1.1\r\nHost: x\r\n")
+                started.wait(20)
+                c.sendall(b"Connection: close\r\n\r\n")
+                answers.append(b"".join(iter(lambda: c.recv(4096), b"")).split(b"\r\n", 1)[0])
+                return
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+        except OSError as e:
+            answers.append(repr(e))
+            return
+    answers.append("nobody listens")
+
+
+def test_clients_that_come_during_the_start(tmp_path):
+    """Nobody is accepted by a backend that will not serve: those who come before it is known wait."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()
+    answers, started = [], threading.Event()
+    clients = [threading.Thread(target=early_client, args=(address, started, answers)) for _ in range(12)]
+    for c in clients:
+        c.start()
+    with wire.Server("auto", workers=2, listen=["127.0.0.1:%d" % address[1]],
+                     env=preloading(tmp_path, LATE_FAILURE)(2)) as s:
+        started.set()
+        assert re.search(r"all workers use (epoll|libev)", s.log())
+        for c in clients:
+            c.join()
+    assert answers == [b"HTTP/1.1 200 OK"] * len(clients), answers
