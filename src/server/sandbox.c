@@ -53,6 +53,7 @@ static const int sandbox_calls[] = {
     SCMP_SYS(mremap),
     SCMP_SYS(munmap),
     /* time and signals */
+    SCMP_SYS(alarm),
     SCMP_SYS(clock_gettime),
     SCMP_SYS(clock_nanosleep),
     SCMP_SYS(gettimeofday),
@@ -61,6 +62,7 @@ static const int sandbox_calls[] = {
     SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(setitimer), /* alarm() where there is no such call */
     SCMP_SYS(sigaltstack),
     SCMP_SYS(time),
     /* the end, orderly or by abort() */

@@ -320,6 +320,8 @@ static int server_serve(struct server *s)
     sigemptyset(&block);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigaddset(&block, numbers[i]);
+    if (s->workers > 0)
+        sigaddset(&block, WORKER_ORPHAN_SIGNAL);
     sigprocmask(SIG_BLOCK, &block, &before);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigdelset(&before, numbers[i]);

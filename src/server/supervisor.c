@@ -134,8 +134,8 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
     struct supervisor_report report = {0};
 
     supervisor_close_others(s, k);
-    /* Nobody serves on a port that nobody looks after: without a supervisor workers drain. */
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    /* Nobody serves on a port that nobody looks after: without a supervisor workers end. */
+    prctl(PR_SET_PDEATHSIG, WORKER_ORPHAN_SIGNAL);
     if (getppid() != parent)
         return 1;
     supervisor_pin(cfg, k);

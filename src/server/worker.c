@@ -25,12 +25,15 @@
 #include "notify.h"
 #include "sandbox.h"
 
-#define WORKER_ABORT_MS 2000 /* how long a backend may take to let go of what was aborted */
+#define WORKER_ABORT_MS  2000 /* how long a backend may take to let go of what was aborted */
+#define WORKER_ORPHAN_MS 500  /* what is being answered when the supervisor dies has so long */
+#define WORKER_ORPHAN_S  1    /* ... and a worker that hangs then is killed */
 
 /* What the signal handlers touch. */
 static struct backend *volatile worker_backend;
 static volatile sig_atomic_t worker_stop;
 static volatile sig_atomic_t worker_report;
+static volatile sig_atomic_t worker_orphan;
 
 /* To end, in order. */
 static void worker_on_drain(int number)
@@ -55,6 +58,17 @@ static void worker_on_stop(int number)
     worker_stop = stop;
 }
 
+/*
+ * The supervisor is dead: to end in order, but at once, since the address has to be free for the
+ * next server. The alarm is for a worker that does not come back to its loop.
+ */
+static void worker_on_orphan(int number)
+{
+    worker_orphan = 1;
+    alarm(WORKER_ORPHAN_S);
+    worker_on_drain(number);
+}
+
 static void worker_on_report(int number)
 {
     (void)number;
@@ -72,15 +86,23 @@ static void worker_handle(int number, void (*handler)(int))
 
 static void worker_signals(const struct worker_config *cfg, struct backend *be)
 {
+    sigset_t mask = *cfg->mask;
+
     worker_backend = be;
-    worker_stop = worker_report = 0;
+    worker_stop = worker_report = worker_orphan = 0;
     worker_handle(SIGTERM, cfg->alone ? worker_on_stop : worker_on_drain);
     /* Ctrl-C reaches the whole group: the supervisor decides what it means. */
     worker_handle(SIGINT, cfg->alone ? worker_on_stop : SIG_IGN);
     worker_handle(SIGUSR1, cfg->alone ? worker_on_report : SIG_IGN);
+    if (!cfg->alone) {
+        worker_handle(SIGALRM, SIG_DFL);
+        worker_handle(WORKER_ORPHAN_SIGNAL, worker_on_orphan);
+        sigdelset(&mask, SIGALRM);
+        sigdelset(&mask, WORKER_ORPHAN_SIGNAL);
+    }
     worker_handle(SIGHUP, SIG_IGN);
     worker_handle(SIGPIPE, SIG_IGN);
-    sigprocmask(SIG_SETMASK, cfg->mask, NULL);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
 static int worker_sandbox(const struct worker_config *cfg, char *error)
@@ -106,13 +128,21 @@ static bool worker_drained(const struct loop *l)
 }
 
 /*
- * Iterate until drained, until `until_ms` (0: no limit), or a second signal. 0, or -errno when the
- * backend is broken.
+ * Iterate until drained, until `until_ms` (0: no limit), or a second signal; no longer than
+ * WORKER_ORPHAN_MS from when the supervisor is seen to be dead. 0, or -errno when the backend is
+ * broken.
  */
 static int worker_iterate(struct loop *l, uint64_t until_ms)
 {
+    bool hurry = false;
+
     while (!worker_drained(l) && worker_stop < 2) {
-        uint64_t now_ms = until_ms ? clock_monotonic_ms() : 0;
+        uint64_t now_ms = until_ms || worker_orphan ? clock_monotonic_ms() : 0;
+        if (worker_orphan && !hurry) {
+            hurry = true;
+            until_ms =
+                until_ms ? MIN(until_ms, now_ms + WORKER_ORPHAN_MS) : now_ms + WORKER_ORPHAN_MS;
+        }
         if (until_ms && now_ms >= until_ms)
             break;
         int rc = loop_iterate(l, until_ms ? (int64_t)(until_ms - now_ms) * 1000 : -1);

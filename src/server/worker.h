@@ -16,6 +16,12 @@
 
 #define WORKER_ERROR_MAX BACKEND_TEXT_MAX
 
+/*
+ * What the kernel sends to a worker when its supervisor dies, PR_SET_PDEATHSIG(2const): a drain
+ * like that of SIGTERM, which is over within a second. To be blocked where the others are.
+ */
+#define WORKER_ORPHAN_SIGNAL SIGUSR2
+
 struct worker_config {
     unsigned index; /* names it in the log */
     const struct settings *set;
