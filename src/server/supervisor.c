@@ -3,8 +3,8 @@
  * supervisor.c - one process that does nothing but look after the others.
  *
  *      starting  every worker reports that it is ready       -> serving: all are told to go on
- *                one reports that its backend does not open  -> all take the next backend (auto),
- *                                                              or the start has failed
+ *                one reports that its backend does not open, -> all take the next backend (auto),
+ *                dies, or says nothing for 30 s                 or the start has failed
  *      serving   a worker dies: restarted after a delay that doubles while it dies young
  *      draining  listeners closed, workers told; when all have ended, or time is up -> done
  *
@@ -246,7 +246,10 @@ static void supervisor_kill_and_reap(struct supervisor *s)
     }
 }
 
-/* A backend did not open at the start: all workers take the next, or the start has failed. */
+/*
+ * A worker cannot serve with its backend, died of it or hangs, and nobody serves yet: all workers
+ * take the next, or the start has failed.
+ */
 static void supervisor_backend_failed(struct supervisor *s, const char *why)
 {
     const struct backend_ops *next = s->cfg->automatic ? registry_fallback(s->ops) : NULL;
@@ -386,7 +389,7 @@ static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
     struct supervisor_worker *w = &s->worker[k];
     struct stats *stats = &s->cfg->stats[k];
     pid_t pid = w->pid;
-    char how[128];
+    char how[128], why[sizeof(how) + 64];
 
     if (w->report_fd >= 0 && !w->ready) { /* its last words may be unread yet */
         w->pid = 0;
@@ -401,8 +404,8 @@ static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
     stats->slots_used = stats->blocks_used = stats->block_bytes = stats->in_flight = 0;
     switch (s->state) {
     case SUPERVISOR_STARTING:
-        snprintf(s->trouble, sizeof(s->trouble), "worker %u [%d] %s before it served", k, (int)pid,
-                 how);
+        snprintf(why, sizeof(why), "worker %u [%d] %s before it served", k, (int)pid, how);
+        supervisor_backend_failed(s, why);
         break;
     case SUPERVISOR_SERVING:
         log_error("worker %u [%d] died: %s", k, (int)pid, how);
@@ -533,8 +536,10 @@ static void supervisor_on_time(struct supervisor *s)
     if (!s->deadline_ms || now_ms < s->deadline_ms)
         return;
     if (s->state == SUPERVISOR_STARTING) {
-        snprintf(s->trouble, sizeof(s->trouble), "the workers do not report within %d s",
+        char why[64];
+        snprintf(why, sizeof(why), "the workers do not report within %d s",
                  SUPERVISOR_START_MS / 1000);
+        supervisor_backend_failed(s, why);
     } else {
         log_error("workers that do not end in time are killed");
         supervisor_kill_and_reap(s);

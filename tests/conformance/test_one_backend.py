@@ -156,6 +156,50 @@ def test_backends_are_never_mixed(failing, which):
                 assert c.get("/pipeline").body == b"ok"
 
 
+# What befalls the second worker instead of an error, and what the log says of it.
+LATE = {
+    "killed": ("kill(getpid(), SIGKILL);", r"worker \d+ \[\d+\] killed by signal 9"),
+    "exits": ("_exit(3);", r"worker \d+ \[\d+\] exited with status 3"),
+    "cannot-wait": ("broken = 1;", r"the io_uring backend cannot wait: Operation not permitted"),
+}
+
+# The ring can be made, and entering it fails: as under a filter that was written with half the calls in mind.
+BROKEN_RING = r"""
+#include <signal.h>
+
+static int broken;
+
+#define SUBMIT(name, params, args)                            \
+    int name params                                           \
+    {                                                         \
+        int (*real) params = dlsym(RTLD_NEXT, #name);         \
+        return broken ? -EPERM : real args;                   \
+    }
+SUBMIT(io_uring_submit, (void *ring), (ring))
+SUBMIT(io_uring_submit_and_get_events, (void *ring), (ring))
+SUBMIT(io_uring_submit_and_wait_timeout, (void *ring, void *cqe, unsigned n, void *ts, void *set),
+       (ring, cqe, n, ts, set))
+"""
+
+
+@pytest.mark.parametrize("how", LATE)
+def test_whatever_befalls_a_worker_at_the_start(how, tmp_path):
+    """Under auto all take the next backend; by name the start fails, and says why."""
+    does, said = LATE[how]
+    head, function = ONE_WORKER_WITHOUT.split("static pid_t first;")
+    code = head + BROKEN_RING + "static pid_t first;" + function.replace("return -ENOMEM;", does)
+    env = preloading(tmp_path, code)
+    with wire.Server("auto", workers=3, env=env(2)) as s:
+        assert re.search(said + r".*all workers use (epoll|libev)", s.log()), s.log()
+        assert re.search(r"backend (epoll|libev)\b", s.start_line), s.start_line
+        with s.connect() as c:
+            assert c.get("/pipeline").body == b"ok"
+    (tmp_path / "count").unlink()
+    with pytest.raises(wire.StartError) as e:
+        wire.Server("io_uring", workers=3, env=env(2)).kill()
+    assert e.value.status == 1 and re.search(said, e.value.said), e.value
+
+
 def test_by_name_a_worker_without_stops_the_start(failing):
     with pytest.raises(wire.StartError) as e:
         wire.Server("io_uring", workers=3, env=failing(2)).kill()
