@@ -10,6 +10,7 @@ PACKAGES_BUILD="gcc libc6-dev make autoconf automake pkg-config libev-dev liburi
 PACKAGES_TEST="libcmocka-dev python3 python3-pytest strace curl procps"
 PACKAGES_MEASURE="wrk nghttp2-client python3-numpy python3-matplotlib"
 PACKAGES_CI="clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
+PACKAGES_CI="$PACKAGES_CI dpkg-dev debhelper lintian blhc rpm"
 
 say()
 {
