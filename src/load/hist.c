@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hist.c - see hist.h. Not needed on the way of a request.
+ */
+#include "config.h"
+
+#include "hist.h"
+
+#include <math.h>
+#include <string.h>
+
+void hist_add(struct hist *sum, const struct hist *h)
+{
+    if (h->total == 0)
+        return;
+    if (sum->total == 0 || h->min < sum->min)
+        sum->min = h->min;
+    sum->max = MAX(sum->max, h->max);
+    sum->total += h->total;
+    sum->sum += h->sum;
+    for (uint32_t i = 0; i < HIST_COUNTS; i++)
+        sum->count[i] += h->count[i];
+}
+
+void hist_since(struct hist *out, const struct hist *h, const struct hist *earlier)
+{
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < HIST_COUNTS; i++) {
+        /* The recorder goes on meanwhile: the sum over the counts is what is consistent. */
+        uint64_t count = h->count[i] - earlier->count[i];
+        if (!count)
+            continue;
+        if (out->total == 0)
+            out->min = hist_lowest(i);
+        out->max = MIN(hist_highest(i), h->max);
+        out->total += count;
+        out->count[i] = count;
+    }
+    out->sum = h->sum - earlier->sum;
+}
+
+/*
+ * Of `total` values, how many are `percent` of them, rounded up. A product that is off a whole
+ * number by the rounding of doubles alone counts as it: 99.9 % of 1000 are 999.
+ */
+static uint64_t hist_rank(uint64_t total, double percent)
+{
+    double wanted = percent / 100 * (double)total;
+    double rank = ceil(wanted - wanted * 1e-12 - 1e-9);
+
+    return rank < 1 ? 1 : rank >= (double)total ? total : (uint64_t)rank;
+}
+
+uint64_t hist_percentile(const struct hist *h, double percent)
+{
+    uint64_t seen = 0, rank = hist_rank(h->total, percent);
+
+    if (h->total == 0)
+        return 0;
+    for (uint32_t i = 0; i < HIST_COUNTS; i++) {
+        seen += h->count[i];
+        if (seen >= rank)
+            return MIN(hist_highest(i), h->max);
+    }
+    return h->max;
+}
+
+double hist_mean(const struct hist *h)
+{
+    return h->total ? (double)h->sum / (double)h->total : 0;
+}
+
+double hist_stddev(const struct hist *h)
+{
+    double mean = hist_mean(h), squares = 0;
+
+    if (h->total == 0)
+        return 0;
+    for (uint32_t i = 0; i < HIST_COUNTS; i++) {
+        if (!h->count[i])
+            continue;
+        double off = ((double)hist_lowest(i) + (double)hist_highest(i)) / 2 - mean;
+        squares += off * off * (double)h->count[i];
+    }
+    return sqrt(squares / (double)h->total);
+}

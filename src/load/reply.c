@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reply.c - see reply.h: the machine of the head. Bodies are decoded by http_body.c.
+ *
+ * The names and values that matter are compared as they come, since a head may be cut anywhere.
+ */
+#include "config.h"
+
+#include "reply.h"
+
+#include <string.h>
+
+#include "http_internal.h"
+#include "settings.h"
+#include "util.h"
+
+/* reply.flags */
+enum {
+    R_TO_HEAD = 1 << 0,
+    R_HTTP10 = 1 << 1,
+    R_LENGTH = 1 << 2,
+    R_CHUNKED = 1 << 3,
+    R_CLOSE = 1 << 4,
+    R_KEEP_ALIVE = 1 << 5,
+    R_DATE = 1 << 6,      /* one was seen */
+    R_HAS_HEAD = 1 << 7,  /* the final head is complete */
+    R_UNTIL_END = 1 << 8, /* the body ends with the connection */
+    R_NO_BODY = 1 << 9,
+};
+
+enum {
+    S_VERSION, /* reply.seen bytes of "HTTP/1." so far */
+    S_MINOR,
+    S_VERSION_SPACE,
+    S_STATUS, /* reply.seen digits so far */
+    S_STATUS_SPACE,
+    S_REASON,
+    S_LINE_LF,
+    S_FIELD, /* at the beginning of a line */
+    S_NAME,
+    S_VALUE_START,
+    S_VALUE,
+    S_VALUE_LF,
+    S_END_LF,
+    S_BODY,
+};
+
+enum { NAME_OTHER, NAME_CONNECTION, NAME_LENGTH, NAME_CODING, NAME_DATE, NAMES };
+
+static const struct {
+    const char *text;
+    uint8_t len;
+} reply_names[NAMES] = {
+    [NAME_OTHER] = {"", 0},
+    [NAME_CONNECTION] = {"connection", 10},
+    [NAME_LENGTH] = {"content-length", 14},
+    [NAME_CODING] = {"transfer-encoding", 17},
+    [NAME_DATE] = {"date", 4},
+};
+
+/* reply.value: of lists and numbers */
+enum {
+    V_START,  /* nothing but white space yet */
+    V_WORD,   /* in the word that is wanted, reply.value_seen bytes of it */
+    V_WORD_2, /* the same, of keep-alive */
+    V_OTHER,  /* in an element that is none of ours */
+    V_AFTER,  /* white space behind it, or behind the number */
+    V_AFTER_2,
+};
+
+void reply_init(struct reply *r, bool to_head)
+{
+    memset(r, 0, sizeof(*r));
+    if (to_head)
+        r->flags = R_TO_HEAD;
+}
+
+bool reply_has_head(const struct reply *r)
+{
+    return r->flags & R_HAS_HEAD;
+}
+
+static enum reply_result reply_fail(struct reply *r, enum reply_error error)
+{
+    r->error = (uint8_t)error;
+    return REPLY_FAIL;
+}
+
+static char reply_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static bool reply_is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* ---- names ---- */
+
+static void reply_name_byte(struct reply *r, char c)
+{
+    c = reply_lower(c);
+    if (r->seen == 0) {
+        r->field = c == 'c'   ? NAME_CONNECTION
+                   : c == 't' ? NAME_CODING
+                   : c == 'd' ? NAME_DATE
+                              : NAME_OTHER;
+    } else if (r->field == NAME_CONNECTION && r->seen == 3 && c == 't') {
+        r->field = NAME_LENGTH; /* as long as it was "con", it was both */
+    } else if (r->field != NAME_OTHER &&
+               (r->seen >= reply_names[r->field].len || c != reply_names[r->field].text[r->seen])) {
+        r->field = NAME_OTHER;
+    }
+    if (r->seen < UINT8_MAX)
+        r->seen++;
+}
+
+/* The colon: which field is it? */
+static enum reply_error reply_name_end(struct reply *r)
+{
+    if (r->seen != reply_names[r->field].len)
+        r->field = NAME_OTHER;
+    r->value = V_START;
+    r->value_seen = 0;
+    switch (r->field) {
+    case NAME_LENGTH:
+        if (r->flags & R_LENGTH)
+            return REPLY_ERROR_LENGTH_REPEATED;
+        r->flags |= R_LENGTH;
+        break;
+    case NAME_CODING:
+        if (r->flags & R_CHUNKED)
+            return REPLY_ERROR_CODING_REPEATED;
+        r->flags |= R_CHUNKED;
+        break;
+    case NAME_DATE:
+        r->date_off = 0;
+        if (r->flags & R_DATE) /* of two, none is to be passed over in comparing */
+            r->field = NAME_OTHER;
+        r->flags |= R_DATE;
+        break;
+    default: break;
+    }
+    return REPLY_ERROR_NONE;
+}
+
+/* ---- values ---- */
+
+static enum reply_error reply_length_byte(struct reply *r, char c)
+{
+    if (reply_is_space(c)) {
+        if (r->value == V_WORD)
+            r->value = V_AFTER;
+        return REPLY_ERROR_NONE;
+    }
+    unsigned digit = (unsigned)(c - '0');
+    if (r->value == V_AFTER || digit > 9 || r->length > ((uint64_t)INT64_MAX - digit) / 10)
+        return REPLY_ERROR_LENGTH;
+    r->length = r->length * 10 + digit;
+    r->value = V_WORD;
+    return REPLY_ERROR_NONE;
+}
+
+static enum reply_error reply_coding_byte(struct reply *r, char c)
+{
+    static const char chunked[] = "chunked";
+
+    if (reply_is_space(c)) {
+        if (r->value == V_WORD)
+            r->value = V_AFTER;
+        return REPLY_ERROR_NONE;
+    }
+    if (r->value == V_AFTER || reply_lower(c) != chunked[r->value_seen] ||
+        r->value_seen >= sizeof(chunked) - 1)
+        return REPLY_ERROR_CODING;
+    r->value_seen++;
+    r->value = V_WORD;
+    return REPLY_ERROR_NONE;
+}
+
+static const char reply_close[] = "close", reply_keep_alive[] = "keep-alive";
+
+/* An element of Connection has ended. */
+static void reply_connection_end(struct reply *r)
+{
+    if ((r->value == V_WORD || r->value == V_AFTER) && r->value_seen == sizeof(reply_close) - 1)
+        r->flags |= R_CLOSE;
+    if ((r->value == V_WORD_2 || r->value == V_AFTER_2) &&
+        r->value_seen == sizeof(reply_keep_alive) - 1)
+        r->flags |= R_KEEP_ALIVE;
+    r->value = V_START;
+    r->value_seen = 0;
+}
+
+static void reply_connection_byte(struct reply *r, char c)
+{
+    c = reply_lower(c);
+    if (c == ',') {
+        reply_connection_end(r);
+    } else if (reply_is_space(c)) {
+        if (r->value == V_WORD)
+            r->value = V_AFTER;
+        else if (r->value == V_WORD_2)
+            r->value = V_AFTER_2;
+    } else {
+        if (r->value == V_START)
+            r->value = c == 'k' ? V_WORD_2 : V_WORD;
+        const char *word = r->value == V_WORD_2 ? reply_keep_alive : reply_close;
+        /* At the word's end its NUL is what c is not. */
+        if ((r->value == V_WORD || r->value == V_WORD_2) && c == word[r->value_seen])
+            r->value_seen++;
+        else
+            r->value = V_OTHER;
+    }
+}
+
+/* The pieces of a value, `len` bytes that are allowed in one. */
+static enum reply_error reply_value_bytes(struct reply *r, const char *data, size_t len)
+{
+    enum reply_error error = REPLY_ERROR_NONE;
+
+    for (size_t i = 0; i < len && !error; i++) {
+        if (r->field == NAME_LENGTH)
+            error = reply_length_byte(r, data[i]);
+        else if (r->field == NAME_CODING)
+            error = reply_coding_byte(r, data[i]);
+        else
+            reply_connection_byte(r, data[i]);
+    }
+    return error;
+}
+
+static enum reply_error reply_value_end(struct reply *r)
+{
+    switch (r->field) {
+    case NAME_LENGTH: return r->value == V_START ? REPLY_ERROR_LENGTH : REPLY_ERROR_NONE;
+    case NAME_CODING: return r->value_seen != 7 ? REPLY_ERROR_CODING : REPLY_ERROR_NONE;
+    case NAME_CONNECTION: reply_connection_end(r); return REPLY_ERROR_NONE;
+    case NAME_DATE:
+        if (r->head_len - 1 - r->date_off != REPLY_DATE_LEN) /* the CR is counted already */
+            r->date_off = 0;
+        return REPLY_ERROR_NONE;
+    default: return REPLY_ERROR_NONE;
+    }
+}
+
+/* ---- the head ---- */
+
+/* The head has ended: what follows it? */
+static enum reply_error reply_head_end(struct reply *r)
+{
+    bool interim = r->status < 200, bodyless = interim || r->status == 204;
+
+    if (r->status == 101)
+        return REPLY_ERROR_UPGRADE;
+    if ((r->flags & R_LENGTH) && bodyless)
+        return REPLY_ERROR_LENGTH_FORBIDDEN;
+    if ((r->flags & R_CHUNKED) && (bodyless || (r->flags & R_HTTP10)))
+        return REPLY_ERROR_CODING_FORBIDDEN;
+    if ((r->flags & R_LENGTH) && (r->flags & R_CHUNKED))
+        return REPLY_ERROR_LENGTH_AND_CODING;
+    if (interim) {
+        uint8_t count = (uint8_t)(r->interim + 1);
+        if (count > REPLY_INTERIM_MAX)
+            return REPLY_ERROR_INTERIM;
+        reply_init(r, r->flags & R_TO_HEAD);
+        r->interim = count;
+        return REPLY_ERROR_NONE;
+    }
+    r->flags |= R_HAS_HEAD;
+    r->state = S_BODY;
+    if (bodyless || r->status == 304 || (r->flags & R_TO_HEAD) ||
+        ((r->flags & R_LENGTH) && r->length == 0)) {
+        r->flags |= R_NO_BODY;
+    } else if (r->flags & (R_LENGTH | R_CHUNKED)) {
+        r->body.flags = HTTP_F_BODY | (r->flags & R_CHUNKED ? HTTP_F_CHUNKED : 0);
+        r->body.left = r->length;
+        http_body_begin(&r->body);
+    } else {
+        r->flags |= R_UNTIL_END;
+    }
+    return REPLY_ERROR_NONE;
+}
+
+static enum reply_error reply_status_byte(struct reply *r, char c)
+{
+    static const char version[] = "HTTP/1.";
+
+    switch (r->state) {
+    case S_VERSION:
+        if (c != version[r->seen++])
+            return REPLY_ERROR_VERSION;
+        if (r->seen == sizeof(version) - 1)
+            r->state = S_MINOR;
+        return REPLY_ERROR_NONE;
+    case S_MINOR:
+        if (c == '0')
+            r->flags |= R_HTTP10;
+        else if (c != '1')
+            return REPLY_ERROR_VERSION;
+        r->state = S_VERSION_SPACE;
+        return REPLY_ERROR_NONE;
+    case S_VERSION_SPACE:
+        r->state = S_STATUS;
+        r->seen = 0;
+        return c == ' ' ? REPLY_ERROR_NONE : REPLY_ERROR_VERSION;
+    case S_STATUS:
+        if (!http_is(c, HTTP_C_DIGIT))
+            return REPLY_ERROR_STATUS;
+        r->status = (uint16_t)(r->status * 10 + (c - '0'));
+        if (++r->seen == 3)
+            r->state = S_STATUS_SPACE;
+        return REPLY_ERROR_NONE;
+    default: /* S_STATUS_SPACE: it is there even where no reason is (RFC 9112 section 4) */
+        r->state = S_REASON;
+        return c == ' ' && r->status >= 100 && r->status <= 599 ? REPLY_ERROR_NONE
+                                                                : REPLY_ERROR_STATUS;
+    }
+}
+
+static enum reply_error reply_field_byte(struct reply *r, char c)
+{
+    if (c == '\r') {
+        r->state = S_END_LF;
+        return REPLY_ERROR_NONE;
+    }
+    if (reply_is_space(c))
+        return r->fields ? REPLY_ERROR_FIELD_FOLD : REPLY_ERROR_FIELD_NAME;
+    if (!http_is(c, HTTP_C_TOKEN))
+        return c == '\n' ? REPLY_ERROR_LINE_END : REPLY_ERROR_FIELD_NAME;
+    if (++r->fields > REPLY_FIELDS_MAX)
+        return REPLY_ERROR_TOO_MANY;
+    r->seen = 0;
+    r->state = S_NAME;
+    reply_name_byte(r, c);
+    return REPLY_ERROR_NONE;
+}
+
+/* A byte that ends a value or a reason, or must not be there. */
+static enum reply_error reply_line_end(struct reply *r, char c, unsigned next,
+                                       enum reply_error otherwise)
+{
+    if (c != '\r')
+        return c == '\n' ? REPLY_ERROR_LINE_END : otherwise;
+    r->state = (uint8_t)next;
+    return REPLY_ERROR_NONE;
+}
+
+static enum reply_error reply_lf(struct reply *r, char c, unsigned next)
+{
+    r->state = (uint8_t)next;
+    return c == '\n' ? REPLY_ERROR_NONE : REPLY_ERROR_LINE_END;
+}
+
+/* One byte of the head that is in no run (below). */
+static enum reply_error reply_byte(struct reply *r, char c)
+{
+    switch (r->state) {
+    case S_REASON: return reply_line_end(r, c, S_LINE_LF, REPLY_ERROR_REASON);
+    case S_LINE_LF: return reply_lf(r, c, S_FIELD);
+    case S_FIELD: return reply_field_byte(r, c);
+    case S_NAME:
+        if (c == ':') {
+            r->state = S_VALUE_START;
+            return reply_name_end(r);
+        }
+        reply_name_byte(r, c);
+        return http_is(c, HTTP_C_TOKEN) ? REPLY_ERROR_NONE : REPLY_ERROR_FIELD_NAME;
+    case S_VALUE_START:
+    case S_VALUE: {
+        enum reply_error error = reply_line_end(r, c, S_VALUE_LF, REPLY_ERROR_FIELD_VALUE);
+        return error ? error : reply_value_end(r);
+    }
+    case S_VALUE_LF: return reply_lf(r, c, S_FIELD);
+    case S_END_LF: return c == '\n' ? reply_head_end(r) : REPLY_ERROR_LINE_END;
+    default: return reply_status_byte(r, c);
+    }
+}
+
+/* Bytes at `data` that do not end the present part of the head: they are gone over in one go. */
+static size_t reply_run(struct reply *r, const char *data, size_t len, enum reply_error *error)
+{
+    const char *end = data + len;
+    size_t space = 0;
+
+    if (r->state == S_REASON)
+        return (size_t)(http_run(data, end, HTTP_C_VALUE) - data);
+    if (r->state == S_VALUE_START) {
+        while (space < len && reply_is_space(data[space]))
+            space++;
+        if (space == len)
+            return len;
+        r->state = S_VALUE;
+        if (r->field == NAME_DATE)
+            r->date_off = r->head_len + (uint32_t)space;
+    }
+    if (r->state != S_VALUE)
+        return 0;
+    size_t n = (size_t)(http_run(data + space, end, HTTP_C_VALUE) - data) - space;
+    if (r->field != NAME_OTHER && r->field != NAME_DATE)
+        *error = reply_value_bytes(r, data + space, n);
+    return space + n;
+}
+
+/* REPLY_DONE: the head is complete. */
+static enum reply_result reply_parse_head(struct reply *r, const char *data, size_t len,
+                                          size_t *consumed)
+{
+    enum reply_error error = REPLY_ERROR_NONE;
+    size_t at = 0;
+
+    while (at < len && r->state != S_BODY) {
+        size_t n = reply_run(r, data + at, MIN(len - at, REPLY_HEAD_MAX), &error);
+        if (error)
+            return reply_fail(r, error);
+        at += n;
+        r->head_len += (uint32_t)n;
+        if (n == 0) {
+            r->head_len++;
+            error = reply_byte(r, data[at++]);
+            if (error)
+                return reply_fail(r, error);
+        }
+        if (r->head_len > REPLY_HEAD_MAX)
+            return reply_fail(r, REPLY_ERROR_TOO_LARGE);
+    }
+    *consumed = at;
+    return r->state == S_BODY ? REPLY_DONE : REPLY_MORE;
+}
+
+/* ---- the body ---- */
+
+/* What chunked bodies may contain; of their size there is no limit. */
+static const struct settings reply_limits = {.max_body_bytes = INT64_MAX,
+                                             .max_chunk_ext_bytes = 4096,
+                                             .max_header_bytes = REPLY_HEAD_MAX,
+                                             .max_header_fields = REPLY_FIELDS_MAX};
+
+static enum reply_result reply_parse_body(struct reply *r, const char *data, size_t len,
+                                          size_t *consumed, const char **body, size_t *body_len)
+{
+    *consumed = 0;
+    if (r->flags & R_NO_BODY)
+        return REPLY_DONE;
+    if (r->flags & R_UNTIL_END) {
+        *consumed = *body_len = len;
+        *body = data;
+        return len ? REPLY_BODY : REPLY_MORE;
+    }
+    switch (http_parse_body(&r->body, &reply_limits, data, len, consumed, body, body_len)) {
+    case HTTP_MORE: return REPLY_MORE;
+    case HTTP_READY: return REPLY_BODY;
+    case HTTP_DONE: return REPLY_DONE;
+    default: return reply_fail(r, REPLY_ERROR_BODY);
+    }
+}
+
+enum reply_result reply_parse(struct reply *r, const char *data, size_t len, size_t *consumed,
+                              const char **body, size_t *body_len)
+{
+    size_t head = 0;
+
+    *consumed = 0;
+    if (r->state != S_BODY) {
+        enum reply_result result = reply_parse_head(r, data, len, &head);
+        if (result != REPLY_DONE) {
+            *consumed = head;
+            return result;
+        }
+    }
+    enum reply_result result =
+        reply_parse_body(r, data + head, len - head, consumed, body, body_len);
+    *consumed += head;
+    return result;
+}
+
+enum reply_result reply_end(const struct reply *r)
+{
+    return r->state == S_BODY && (r->flags & R_UNTIL_END) ? REPLY_DONE : REPLY_FAIL;
+}
+
+bool reply_persists(const struct reply *r)
+{
+    if (r->flags & (R_CLOSE | R_UNTIL_END))
+        return false;
+    return !(r->flags & R_HTTP10) || (r->flags & R_KEEP_ALIVE);
+}
+
+const char *reply_error_text(const struct reply *r)
+{
+    static const char *const texts[] = {
+#define REPLY_TEXT_(sym, text) text,
+        REPLY_ERRORS(REPLY_TEXT_)
+#undef REPLY_TEXT_
+    };
+
+    return r->error == REPLY_ERROR_BODY ? http_error_text(r->body.error) : texts[r->error];
+}
+
+const char *reply_error_name(const struct reply *r)
+{
+    static const char *const names[] = {
+#define REPLY_NAME_(sym, text) #sym,
+        REPLY_ERRORS(REPLY_NAME_)
+#undef REPLY_NAME_
+    };
+
+    return r->error == REPLY_ERROR_BODY ? http_error_name(r->body.error) : names[r->error];
+}
