@@ -294,13 +294,11 @@ static enum reply_error reply_status_byte(struct reply *r, char c)
         if (r->seen == sizeof(version) - 1)
             r->state = S_MINOR;
         return REPLY_ERROR_NONE;
-    case S_MINOR:
+    case S_MINOR: /* a later one is read as 1.1 (RFC 9110 section 2.5) */
         if (c == '0')
             r->flags |= R_HTTP10;
-        else if (c != '1')
-            return REPLY_ERROR_VERSION;
         r->state = S_VERSION_SPACE;
-        return REPLY_ERROR_NONE;
+        return http_is(c, HTTP_C_DIGIT) ? REPLY_ERROR_NONE : REPLY_ERROR_VERSION;
     case S_VERSION_SPACE:
         r->state = S_STATUS;
         r->seen = 0;
@@ -411,7 +409,10 @@ static enum reply_result reply_parse_head(struct reply *r, const char *data, siz
     size_t at = 0;
 
     while (at < len && r->state != S_BODY) {
-        size_t n = reply_run(r, data + at, MIN(len - at, REPLY_HEAD_MAX), &error);
+        uint32_t room = REPLY_HEAD_MAX - r->head_len;
+        if (room == 0)
+            return reply_fail(r, REPLY_ERROR_TOO_LARGE);
+        size_t n = reply_run(r, data + at, MIN(len - at, room), &error);
         if (error)
             return reply_fail(r, error);
         at += n;
@@ -422,8 +423,6 @@ static enum reply_result reply_parse_head(struct reply *r, const char *data, siz
             if (error)
                 return reply_fail(r, error);
         }
-        if (r->head_len > REPLY_HEAD_MAX)
-            return reply_fail(r, REPLY_ERROR_TOO_LARGE);
     }
     *consumed = at;
     return r->state == S_BODY ? REPLY_DONE : REPLY_MORE;

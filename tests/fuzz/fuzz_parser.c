@@ -32,47 +32,20 @@ static void oracle_compare(const struct trace *t, const char *s, size_t len)
 }
 #endif
 
-#define RANDOM_SPLITS 3
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require_same(const struct trace *a, const struct trace *b, const char *how)
-{
-    if (!strcmp(a->text, b->text) && a->error == b->error && a->messages == b->messages)
-        return;
-    fprintf(stderr, "a split changes the result\nwhole: %s\n%s: %s\n", a->text, how, b->text);
-    abort();
-}
 
 /* All ways of cutting the stream give one result; the one for the whole is left in *whole. */
 static void check(const struct settings *set, const char *s, size_t len, struct trace *whole)
 {
-    static struct trace other, again;
-    uint64_t seed = 14695981039346656037u;
+    static struct trace other;
 
-    for (size_t i = 0; i < len; i++)
-        seed = (seed ^ (unsigned char)s[i]) * 1099511628211u;
-    seed |= 1;
     trace_run(whole, set, s, len, trace_cut_whole, NULL);
-    trace_run(&other, set, s, len, trace_cut_bytes, NULL);
-    require_same(whole, &other, "byte by byte");
-    if (other.error != HTTP_ERROR_NONE) {
-        /* refused at byte `fed`: with it, and not before */
-        trace_run(&again, set, s, other.fed, trace_cut_whole, NULL);
-        require_same(whole, &again, "cut behind the wrong byte");
-        trace_run(&again, set, s, other.fed - 1, trace_cut_whole, NULL);
-        if (again.error != HTTP_ERROR_NONE)
-            require_same(&again, whole, "cut before the wrong byte"), abort();
-    }
-    for (int i = 0; i < RANDOM_SPLITS; i++) {
-        trace_run(&other, set, s, len, trace_cut_random, &seed);
-        require_same(whole, &other, "at random");
-    }
-    if (len > 1) {
-        size_t at = 1 + (size_t)(seed >> 32) % (len - 1);
-        trace_run(&other, set, s, len, trace_cut_once, &at);
-        require_same(whole, &other, "cut once");
-    }
+    const char *how = trace_differs(trace_run, set, s, len, whole, &other, false);
+    if (!how)
+        return;
+    fprintf(stderr, "a split changes the result\nwhole: %s\n%s: %s\n", whole->text, how,
+            other.text);
+    abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

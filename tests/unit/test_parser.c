@@ -23,8 +23,7 @@
 #include "settings.h"
 #include "util.h"
 
-#define CORPUS      TEST_SRCDIR "/tests/corpus"
-#define RANDOM_CUTS 20
+#define CORPUS TEST_SRCDIR "/tests/corpus"
 
 static struct settings defaults;
 static struct trace whole, other;
@@ -36,29 +35,6 @@ static int setup(void **state)
     return 0;
 }
 
-/*
- * Any split gives the same events and errors, and no byte more is needed to refuse. `name` is for
- * messages.
- */
-static void check_splits(const char *name, const struct settings *set, const char *s, size_t len)
-{
-    uint64_t seed = 0x9e3779b97f4a7c15u + len;
-
-    trace_run(&other, set, s, len, trace_cut_bytes, NULL);
-    if (strcmp(whole.text, other.text))
-        fail_msg("%s, byte by byte: %s\nwhole: %s", name, other.text, whole.text);
-    for (size_t at = 1; at < len; at++) {
-        trace_run(&other, set, s, len, trace_cut_once, &at);
-        if (strcmp(whole.text, other.text))
-            fail_msg("%s, cut at %zu: %s\nwhole: %s", name, at, other.text, whole.text);
-    }
-    for (int i = 0; i < RANDOM_CUTS; i++) {
-        trace_run(&other, set, s, len, trace_cut_random, &seed);
-        if (strcmp(whole.text, other.text))
-            fail_msg("%s, cut at random: %s\nwhole: %s", name, other.text, whole.text);
-    }
-}
-
 /* The stream gives `expected`; a refusal comes with its `bytes`-th byte (0: it is not refused). */
 static void check_stream(const char *name, const struct settings *set, const char *s, size_t len,
                          const char *expected, size_t bytes)
@@ -66,7 +42,9 @@ static void check_stream(const char *name, const struct settings *set, const cha
     trace_run(&whole, set, s, len, trace_cut_whole, NULL);
     if (strcmp(whole.text, expected))
         fail_msg("%s: %s\nexpected: %s", name, whole.text, expected);
-    check_splits(name, set, s, len);
+    const char *how = trace_differs(trace_run, set, s, len, &whole, &other, true);
+    if (how)
+        fail_msg("%s, %s: %s\nwhole: %s", name, how, other.text, whole.text);
     trace_run(&other, set, s, len, trace_cut_bytes, NULL);
     if ((other.error != HTTP_ERROR_NONE) != (bytes != 0))
         fail_msg("%s: the table says %s", name, bytes ? "refused" : "not refused");
