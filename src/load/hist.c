@@ -6,6 +6,7 @@
 
 #include "hist.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -16,22 +17,24 @@ void hist_add(struct hist *sum, const struct hist *h)
     if (sum->total == 0 || h->min < sum->min)
         sum->min = h->min;
     sum->max = MAX(sum->max, h->max);
-    sum->total += h->total;
     sum->sum += h->sum;
-    for (uint32_t i = 0; i < HIST_COUNTS; i++)
-        sum->count[i] += h->count[i];
+    for (uint32_t i = 0; i < HIST_COUNTS; i++) {
+        uint64_t count = h->count[i]; /* once: the recorder goes on meanwhile */
+        sum->count[i] += count;
+        sum->total += count;
+    }
 }
 
 void hist_since(struct hist *out, const struct hist *h, const struct hist *earlier)
 {
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < HIST_COUNTS; i++) {
-        /* The recorder goes on meanwhile: the sum over the counts is what is consistent. */
+        /* As above: the sum over the counts is what is consistent. */
         uint64_t count = h->count[i] - earlier->count[i];
         if (!count)
             continue;
         if (out->total == 0)
-            out->min = hist_lowest(i);
+            out->min = MAX(hist_lowest(i), h->min);
         out->max = MIN(hist_highest(i), h->max);
         out->total += count;
         out->count[i] = count;
@@ -46,9 +49,9 @@ void hist_since(struct hist *out, const struct hist *h, const struct hist *earli
 static uint64_t hist_rank(uint64_t total, double percent)
 {
     double wanted = percent / 100 * (double)total;
-    double rank = ceil(wanted - wanted * 1e-12 - 1e-9);
+    double rank = ceil(wanted - wanted * 4 * DBL_EPSILON);
 
-    return rank < 1 ? 1 : rank >= (double)total ? total : (uint64_t)rank;
+    return rank < 1 ? 1 : percent >= 100 || rank >= (double)total ? total : (uint64_t)rank;
 }
 
 uint64_t hist_percentile(const struct hist *h, double percent)
@@ -70,16 +73,25 @@ double hist_mean(const struct hist *h)
     return h->total ? (double)h->sum / (double)h->total : 0;
 }
 
+double hist_counted_mean(const struct hist *h)
+{
+    double sum = 0;
+
+    if (h->total == 0)
+        return 0;
+    for (uint32_t i = 0; i < HIST_COUNTS; i++)
+        sum += (double)hist_middle(i) * (double)h->count[i];
+    return sum / (double)h->total;
+}
+
 double hist_stddev(const struct hist *h)
 {
-    double mean = hist_mean(h), squares = 0;
+    double mean = hist_counted_mean(h), squares = 0;
 
     if (h->total == 0)
         return 0;
     for (uint32_t i = 0; i < HIST_COUNTS; i++) {
-        if (!h->count[i])
-            continue;
-        double off = ((double)hist_lowest(i) + (double)hist_highest(i)) / 2 - mean;
+        double off = (double)hist_middle(i) - mean;
         squares += off * off * (double)h->count[i];
     }
     return sqrt(squares / (double)h->total);

@@ -25,9 +25,9 @@
 
 struct hist {
     uint64_t total; /* values recorded */
-    uint64_t sum;   /* of them, as they were given, for the mean */
-    uint64_t min;   /* 0: none yet, or it was 0 */
-    uint64_t max;   /* as given, but for HIST_MAX */
+    uint64_t sum;   /* of them, each as it was given, or HIST_MAX */
+    uint64_t min;   /* the same; 0: none yet, or it was 0 */
+    uint64_t max;
     uint64_t count[HIST_COUNTS];
 };
 
@@ -39,7 +39,7 @@ static inline uint32_t hist_index(uint64_t value)
     return bucket * HIST_HALF + (uint32_t)(value >> bucket);
 }
 
-/* The least and the greatest value that are counted there. */
+/* The least, the greatest and the middle value that are counted there. */
 static inline uint64_t hist_lowest(uint32_t index)
 {
     uint32_t bucket = index < HIST_SUB ? 0 : index / HIST_HALF - 1;
@@ -52,6 +52,11 @@ static inline uint64_t hist_highest(uint32_t index)
     uint32_t bucket = index < HIST_SUB ? 0 : index / HIST_HALF - 1;
 
     return hist_lowest(index) + (UINT64_C(1) << bucket) - 1;
+}
+
+static inline uint64_t hist_middle(uint32_t index)
+{
+    return (hist_lowest(index) + hist_highest(index) + 1) / 2;
 }
 
 static inline void hist_record(struct hist *h, uint64_t value)
@@ -67,7 +72,7 @@ static inline void hist_record(struct hist *h, uint64_t value)
     h->count[hist_index(value)]++;
 }
 
-/* sum += h. */
+/* sum += h, which may be recorded into meanwhile. */
 void hist_add(struct hist *sum, const struct hist *h);
 
 /* What h has recorded since it was `earlier`, into `out`; min and max as near as counts tell. */
@@ -79,10 +84,14 @@ void hist_since(struct hist *out, const struct hist *h, const struct hist *earli
  */
 uint64_t hist_percentile(const struct hist *h, double percent);
 
-/* 0: nothing is recorded. */
+/* Of the values as they were given. 0: nothing is recorded. */
 double hist_mean(const struct hist *h);
 
-/* Of the counted values, each taken as the middle of what is counted with it. */
+/*
+ * The mean and the standard deviation that HdrHistogram tells of the same counts: each value is
+ * taken as the middle of what is counted with it. 0: nothing is recorded.
+ */
+double hist_counted_mean(const struct hist *h);
 double hist_stddev(const struct hist *h);
 
 #endif

@@ -208,6 +208,8 @@ static inline void oracle_reply(const struct trace *t, const struct trace_messag
         if (oracle_odd_extension(ours, m->end - m->start))
             return;
         if (!o.complete && e == HPE_OK && llhttp_message_needs_eof(&o.parser)) {
+            if (tab) /* which hides "chunked" from it, too */
+                return;
             e = llhttp_finish(&o.parser); /* its body ends with the connection */
             at = m->end;
             break;
