@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tls_conn.c - a connection: OpenSSL between two ends of memory.
+ *
+ * Its BIO reads what was fed where it lies, and writes into blocks of output: the only copies are
+ * OpenSSL's own. A write of the BIO always takes all, or there is no memory; so OpenSSL never wants
+ * to write, and a record is never half written.
+ */
+#include "config.h"
+
+#include "tls.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "tls_internal.h"
+
+/* ---- the two ends ---- */
+
+static int tls_bio_read(BIO *b, char *to, size_t size, size_t *n)
+{
+    struct tls *t = BIO_get_data(b);
+
+    BIO_clear_retry_flags(b);
+    *n = MIN(size, t->len);
+    if (*n == 0) {
+        BIO_set_retry_read(b);
+        return 0;
+    }
+    memcpy(to, t->data, *n);
+    t->data += *n;
+    t->len -= *n;
+    return 1;
+}
+
+static int tls_bio_write(BIO *b, const char *data, size_t len, size_t *n)
+{
+    struct tls *t = BIO_get_data(b);
+
+    BIO_clear_retry_flags(b);
+    if (out_append(&t->out, t->pool, data, len) < 0) {
+        t->no_memory = true;
+        return 0;
+    }
+    *n = len;
+    return 1;
+}
+
+static long tls_bio_ctrl(BIO *b, int command, long number, void *arg)
+{
+    (void)b;
+    (void)number;
+    (void)arg;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static int tls_bio_create(BIO *b)
+{
+    BIO_set_init(b, 1);
+    return 1;
+}
+
+BIO_METHOD *tls_bio_method(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "bivalve");
+
+    if (m && BIO_meth_set_read_ex(m, tls_bio_read) && BIO_meth_set_write_ex(m, tls_bio_write) &&
+        BIO_meth_set_ctrl(m, tls_bio_ctrl) && BIO_meth_set_create(m, tls_bio_create))
+        return m;
+    BIO_meth_free(m);
+    return NULL;
+}
+
+/* ---- errors ---- */
+
+static const char *tls_last_reason = "";
+
+const char *tls_take_error(void)
+{
+    unsigned long e = ERR_peek_error(); /* the first is the cause of the others */
+    const char *reason = e ? ERR_reason_error_string(e) : NULL;
+
+    ERR_clear_error();
+    return reason ? reason : "unknown error";
+}
+
+const char *tls_reason(void)
+{
+    return tls_last_reason;
+}
+
+/* What an operation that did not succeed means. */
+static enum tls_status tls_judge(struct tls *t, int rc)
+{
+    switch (SSL_get_error(t->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+        if (!t->no_memory)
+            return TLS_WANT_INPUT;
+        break;
+    case SSL_ERROR_ZERO_RETURN: return TLS_CLOSED;
+    default: break;
+    }
+    if (ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)
+        t->no_memory = true;
+    tls_last_reason = tls_take_error();
+    if (t->no_memory)
+        tls_last_reason = "no memory";
+    t->closed = true;
+    return TLS_FAILED;
+}
+
+/* ---- a connection ---- */
+
+int tls_open(struct tls *t, struct tls_context *c, struct bufpool *pool)
+{
+    memset(t, 0, sizeof(*t));
+    t->pool = pool;
+    ERR_clear_error();
+    t->ssl = SSL_new(tls_context_default(c));
+    BIO *b = t->ssl ? BIO_new(c->method) : NULL;
+    if (!b) {
+        tls_last_reason = tls_take_error();
+        tls_free(t);
+        return -ENOMEM;
+    }
+    BIO_set_data(b, t);
+    SSL_set_bio(t->ssl, b, b);
+    SSL_set_accept_state(t->ssl);
+    return 0;
+}
+
+void tls_free(struct tls *t)
+{
+    SSL_free(t->ssl);
+    t->ssl = NULL;
+}
+
+enum tls_status tls_handshake(struct tls *t)
+{
+    ERR_clear_error();
+    int rc = SSL_do_handshake(t->ssl);
+    if (rc != 1)
+        return tls_judge(t, rc);
+    t->established = true;
+    return TLS_OK;
+}
+
+enum tls_status tls_read(struct tls *t, char *to, size_t size, size_t *n)
+{
+    ERR_clear_error();
+    int rc = SSL_read_ex(t->ssl, to, size, n);
+    return rc == 1 ? TLS_OK : tls_judge(t, rc);
+}
+
+bool tls_has_pending(const struct tls *t)
+{
+    return SSL_pending(t->ssl) > 0;
+}
+
+int tls_write(struct tls *t, const char *data, size_t len)
+{
+    size_t n;
+
+    if (t->closed)
+        return -EPIPE;
+    ERR_clear_error();
+    int rc = SSL_write_ex(t->ssl, data, len, &n);
+    if (rc == 1)
+        return 0;
+    tls_judge(t, rc);
+    t->closed = true; /* a renegotiation that wants input has been refused before */
+    return t->no_memory ? -ENOMEM : -EPROTO;
+}
+
+void tls_close(struct tls *t)
+{
+    if (t->established && !t->closed) {
+        ERR_clear_error();
+        SSL_shutdown(t->ssl); /* does not wait for the peer's: the bytes are in out, or never */
+        ERR_clear_error();
+    }
+    t->closed = true;
+}
+
+bool tls_is_resumed(const struct tls *t)
+{
+    return SSL_session_reused(t->ssl);
+}
+
+const char *tls_protocol_name(const struct tls *t)
+{
+    return SSL_get_version(t->ssl);
+}
+
+const char *tls_cipher_name(const struct tls *t)
+{
+    return SSL_get_cipher_name(t->ssl);
+}
+
+bool tls_available(void)
+{
+    return true;
+}
+
+void tls_version(char *out, size_t out_size)
+{
+    snprintf(out, out_size, "%s", OpenSSL_version(OPENSSL_VERSION));
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tls_internal.h - what tls_conn.c, tls_context.c and tls_make.c share.
+ */
+#ifndef BIVALVE_TLS_INTERNAL_H
+#define BIVALVE_TLS_INTERNAL_H
+
+#include <stdint.h>
+
+#include "tls.h"
+#include "tls_ticket.h"
+
+struct tls_host; /* an SSL_CTX: the certificates of one host */
+
+struct tls_context {
+    struct tls_host *hosts; /* the first is the default */
+    unsigned host_count;
+    struct bio_method_st *method; /* of every connection's BIO */
+    struct tls_tickets tickets;
+};
+
+/* The SSL_CTX that every handshake begins with. */
+struct ssl_ctx_st *tls_context_default(const struct tls_context *c);
+
+/* The BIO between a `struct tls` (its data) and OpenSSL. NULL: no memory. */
+struct bio_method_st *tls_bio_method(void);
+
+/* The first of OpenSSL's queue of errors, in words; empties the queue. */
+const char *tls_take_error(void);
+
+#endif
