@@ -11,7 +11,7 @@ PACKAGES_BUILD="$PACKAGES_BUILD libssl-dev"
 PACKAGES_TEST="libcmocka-dev python3 python3-pytest strace curl procps"
 PACKAGES_MEASURE="wrk nghttp2-client python3-numpy python3-matplotlib"
 PACKAGES_CI="clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
-PACKAGES_CI="$PACKAGES_CI dpkg-dev debhelper lintian blhc rpm"
+PACKAGES_CI="$PACKAGES_CI dpkg-dev debhelper lintian blhc rpm prometheus systemtap-sdt-dev"
 
 say()
 {

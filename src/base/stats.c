@@ -14,10 +14,13 @@
 static const struct {
     const char *name;
     size_t offset;
+    bool gauge;
 } stats_fields[] = {
-#define STATS_ENTRY_(field) {#field, offsetof(struct stats, field)},
-    STATS_COUNTERS(STATS_ENTRY_) STATS_GAUGES(STATS_ENTRY_)
-#undef STATS_ENTRY_
+#define STATS_COUNTER_(field) {#field, offsetof(struct stats, field), false},
+#define STATS_GAUGE_(field)   {#field, offsetof(struct stats, field), true},
+    STATS_COUNTERS(STATS_COUNTER_) STATS_GAUGES(STATS_GAUGE_)
+#undef STATS_COUNTER_
+#undef STATS_GAUGE_
 };
 
 /* "name=" (the NUL counts for '='), 20 digits, a space; and a NUL at the end. */
@@ -83,6 +86,14 @@ size_t stats_format(char *out, size_t out_size, const struct stats *s, const cha
         if (s->backend[i] || zeros)
             stats_print(out, out_size, &len, names[i], s->backend[i]);
     return len;
+}
+
+struct stats_field stats_field(const struct stats *s, size_t i)
+{
+    if (i >= ARRAY_LEN(stats_fields))
+        return (struct stats_field){.name = NULL};
+    return (struct stats_field){
+        .name = stats_fields[i].name, .value = stats_value(s, i), .gauge = stats_fields[i].gauge};
 }
 
 uint64_t stats_get(const struct stats *s, const char *name, int *found)

@@ -9,6 +9,7 @@
 #ifndef BIVALVE_STATS_H
 #define BIVALVE_STATS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -106,6 +107,16 @@ void stats_add(struct stats *sum, const struct stats *s);
 #define STATS_TEXT_MAX 4096
 size_t stats_format(char *out, size_t out_size, const struct stats *s, const char *const *names,
                     int zeros);
+
+/*
+ * The fields one by one, for whoever shows them: i = 0.. until the name is NULL. A gauge may fall.
+ */
+struct stats_field {
+    const char *name; /* NULL: there are no more */
+    uint64_t value;
+    bool gauge;
+};
+struct stats_field stats_field(const struct stats *s, size_t i);
 
 /* Value of the field called `name`, or 0 and *found = 0. For tests. */
 uint64_t stats_get(const struct stats *s, const char *name, int *found);

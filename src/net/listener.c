@@ -75,6 +75,17 @@ static bool listener_is_abstract(const struct listener_addr *addr)
     return addr->unix_socket && !addr->u.un.sun_path[0];
 }
 
+bool listener_is_local(const struct listener_addr *addr)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+
+    if (addr->unix_socket)
+        return true;
+    if (addr->u.sa.sa_family == AF_INET6)
+        return memcmp(&addr->u.in6.sin6_addr, loopback6, sizeof(loopback6)) == 0;
+    return ntohl(addr->u.in4.sin_addr.s_addr) >> 24 == 127;
+}
+
 /* addr->text from the numbers, port included. */
 static void listener_describe(struct listener_addr *addr)
 {

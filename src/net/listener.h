@@ -48,6 +48,11 @@ struct listener {
 int listener_parse(const char *text, struct listener_addr *addr, char *error);
 
 /*
+ * Is it an address that nobody but this machine's users reaches: a unix socket, or one of loopback?
+ */
+bool listener_is_local(const struct listener_addr *addr);
+
+/*
  * Open the sockets of `addr` for so many workers (at least 1), listening. Another server on the
  * address is found out, even one of the same user that would share it (SO_REUSEPORT). A stale unix
  * path is removed once connect() is refused there, under a lock of its directory. 0, or -errno with

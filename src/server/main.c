@@ -14,6 +14,7 @@
 #include "registry.h"
 #include "sandbox.h"
 #include "server.h"
+#include "status.h"
 #include "util.h"
 
 static void main_print_version(void)
@@ -72,6 +73,7 @@ int main(int argc, char **argv)
     case OPTIONS_VERSION: main_print_version(); return main_flush(0);
     case OPTIONS_PROBE: return main_flush(registry_print_probe());
     case OPTIONS_TEST: return main_flush(server_test(&o));
+    case OPTIONS_STATUS: return main_flush(status_print(&o.admin, o.watch));
     case OPTIONS_SERVE: break;
     }
     return server_run(&o);

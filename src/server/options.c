@@ -26,6 +26,7 @@ enum option_kind {
     OPTION_COUNT, /* a plain number, into uint32_t */
     OPTION_TEXT,  /* anything but the empty string */
     OPTION_LISTEN,
+    OPTION_ADDRESS, /* into struct listener_addr */
     OPTION_WORKERS,
     OPTION_BACKEND,
     OPTION_LEVEL,
@@ -73,6 +74,11 @@ static const struct option_spec option_table[] = {
     {"log-level", 0, OPTION_LEVEL, AT(log_level), 0, 0, "LEVEL",
      "error, warn, notice, info or debug [notice]"},
 
+    {"admin", 0, OPTION_ADDRESS, AT(admin), 0, 0, "ADDR:PORT",
+     "serve /metrics, /healthz and /status there: a loopback address or unix:PATH"},
+    {"admin-remote", 0, OPTION_TRUE, AT(admin_remote), 0, 0, NULL,
+     "let that be an address that others reach: they see all of it"},
+
     SECONDS("header-timeout", header_timeout_ms,
             "a request's first byte to the end of its head: 408"),
     SECONDS("body-timeout", body_timeout_ms, "without progress in a body: 408"),
@@ -114,6 +120,9 @@ static const struct option_spec option_table[] = {
     COUNT("burn-ns", burn_ns, 0, 1000000000, NULL),
 
     ACTION("test", 't', OPTIONS_TEST, "check options and dataset, and exit"),
+    ACTION("status", 0, OPTIONS_STATUS,
+           "show what a running server says of itself, at --admin [" OPTIONS_ADMIN_DEFAULT "]"),
+    {"watch", 0, OPTION_TRUE, AT(watch), 0, 0, NULL, "with --status: again every second"},
     ACTION("probe", 0, OPTIONS_PROBE, "say which backends work on this machine, and if not, why"),
     ACTION("version", 'V', OPTIONS_VERSION, "version and backends compiled in"),
     ACTION("help", 'h', OPTIONS_HELP, "this text"),
@@ -271,6 +280,7 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
                        char *error)
 {
     void *at = (char *)o + spec->at;
+    char why[LISTENER_ERROR_MAX];
     uint64_t n;
 
     switch (spec->kind) {
@@ -305,6 +315,9 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
                    ? 0
                    : options_error(error, spec, value, "is not error, warn, notice, info or debug");
     case OPTION_LISTEN: return options_listen(o, spec, value, error);
+    case OPTION_ADDRESS:
+        memset(at, 0, sizeof(struct listener_addr));
+        return listener_parse(value, at, why) < 0 ? options_error(error, spec, value, why) : 0;
     case OPTION_TRUE:
     case OPTION_FALSE: *(bool *)at = spec->kind == OPTION_TRUE; return 0;
     case OPTION_SANDBOX:
@@ -435,6 +448,16 @@ int options_parse(int argc, char **argv, struct options *o, char *error)
     }
     if (optind < argc)
         return options_stray(error, argv[optind]);
+    if (o->action == OPTIONS_STATUS && !o->admin.len)
+        listener_parse(OPTIONS_ADMIN_DEFAULT, &o->admin, error);
+    if (o->admin.len && o->action != OPTIONS_STATUS && !o->admin_remote &&
+        !listener_is_local(&o->admin)) {
+        snprintf(error, OPTIONS_ERROR_MAX,
+                 "option --admin: %s is no loopback address, and whoever reaches it sees all of "
+                 "the server; --admin-remote insists",
+                 o->admin.text);
+        return -EINVAL;
+    }
     if (o->listen_count == 0)
         return options_listen(o, &option_table[0], "127.0.0.1:8080", error);
     return 0;

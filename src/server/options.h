@@ -17,7 +17,17 @@
 #define OPTIONS_WORKERS_MAX 1024
 #define OPTIONS_AUTO        -1 /* .workers: one for each CPU */
 
-enum options_action { OPTIONS_SERVE, OPTIONS_TEST, OPTIONS_PROBE, OPTIONS_VERSION, OPTIONS_HELP };
+enum options_action {
+    OPTIONS_SERVE,
+    OPTIONS_TEST,
+    OPTIONS_STATUS,
+    OPTIONS_PROBE,
+    OPTIONS_VERSION,
+    OPTIONS_HELP
+};
+
+/* Where --status looks for a server when there is no --admin; the unit file puts it there. */
+#define OPTIONS_ADMIN_DEFAULT "unix:/run/bivalve/admin"
 
 enum options_sandbox { OPTIONS_SANDBOX_TRY, OPTIONS_SANDBOX_ON, OPTIONS_SANDBOX_OFF };
 
@@ -26,8 +36,11 @@ struct options {
     struct settings set;
     struct listener_addr listen[BACKEND_LISTENERS_MAX];
     unsigned listen_count;
-    int workers;         /* 0..OPTIONS_WORKERS_MAX or OPTIONS_AUTO */
-    const char *backend; /* this and the other texts point into argv or are constants */
+    struct listener_addr admin; /* .len 0: not given */
+    bool watch;                 /* --status: again and again */
+    bool admin_remote;          /* it may be an address that others reach */
+    int workers;                /* 0..OPTIONS_WORKERS_MAX or OPTIONS_AUTO */
+    const char *backend;        /* this and the other texts point into argv or are constants */
     const char *dataset;
     const char *user; /* NULL: not given */
     const char *group;

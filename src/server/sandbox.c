@@ -22,6 +22,7 @@
 
 #if HAVE_LIBSECCOMP
 
+#include <fcntl.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -107,7 +108,7 @@ static int sandbox_add(scmp_filter_ctx filter, uint32_t action, const int *calls
     return 0;
 }
 
-static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls)
+static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls, bool reads_files)
 {
     const int mappers[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
     int rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_calls, ARRAY_LEN(sandbox_calls));
@@ -133,6 +134,10 @@ static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls)
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
                               SCMP_A1(SCMP_CMP_LE, 4 /* F_SETFL */, 0));
+    /* O_CREAT and O_TRUNC change files whatever the access mode. */
+    if (rc == 0 && reads_files)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
     return rc;
 }
 
@@ -148,7 +153,7 @@ void sandbox_version(char *out, size_t out_size)
     snprintf(out, out_size, "libseccomp %u.%u.%u", v->major, v->minor, v->micro);
 }
 
-int sandbox_enter(const int *syscalls, char *error)
+int sandbox_enter(const int *syscalls, bool reads_files, char *error)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int rc;
@@ -162,7 +167,7 @@ int sandbox_enter(const int *syscalls, char *error)
      * bypass).
      */
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
-    rc = sandbox_rules(filter, syscalls);
+    rc = sandbox_rules(filter, syscalls, reads_files);
     if (rc == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
@@ -186,9 +191,10 @@ void sandbox_version(char *out, size_t out_size)
     snprintf(out, out_size, "none");
 }
 
-int sandbox_enter(const int *syscalls, char *error)
+int sandbox_enter(const int *syscalls, bool reads_files, char *error)
 {
     (void)syscalls;
+    (void)reads_files;
     snprintf(error, SANDBOX_ERROR_MAX, "this bivalve was built without libseccomp");
     return -ENOTSUP;
 }

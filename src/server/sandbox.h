@@ -19,10 +19,11 @@ void sandbox_version(char *out, size_t out_size);
 
 /*
  * From now on this process can make only the system calls that a worker makes, with those that its
- * backend needs besides (`syscalls`, terminated by -1: backend_ops.syscalls); for good. Others fail
- * with EPERM, those that only an intruder would try kill the process. Needs no_new_privs (set here
- * as well). 0, or -errno with one line in `error` (SANDBOX_ERROR_MAX bytes).
+ * backend needs besides (`syscalls`, terminated by -1: backend_ops.syscalls); with `reads_files` it
+ * may also open files, to read them; for good. Others fail with EPERM, those that only an intruder
+ * would try kill the process. Needs no_new_privs (set here as well). 0, or -errno with one line in
+ * `error` (SANDBOX_ERROR_MAX bytes).
  */
-int sandbox_enter(const int *syscalls, char *error);
+int sandbox_enter(const int *syscalls, bool reads_files, char *error);
 
 #endif

@@ -24,8 +24,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "admin.h"
+#include "board.h"
 #include "clock.h"
 #include "dataset.h"
+#include "handlers.h"
 #include "http1.h"
 #include "log.h"
 #include "notify.h"
@@ -37,6 +40,7 @@
 #include "worker.h"
 
 #define SERVER_CPUS_MAX (1u << 16)
+#define SERVER_SIDE_MS  1000 /* what a process beside the only one has for its end */
 
 /* LeakSanitizer stops the process with ptrace(2) to look at it, which the filter forbids. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -57,7 +61,11 @@ struct server {
     struct registry_choice backend;
     struct listener listeners[BACKEND_LISTENERS_MAX];
     unsigned listener_count;
+    struct handlers_context context;
     struct stats *stats;
+    struct board *board;
+    struct admin admin;
+    char where[2048]; /* the listeners' addresses */
     unsigned workers; /* processes; 0: none but this one */
     int *cpus;        /* of the affinity mask */
     unsigned cpu_count;
@@ -198,17 +206,12 @@ static int server_choose_backend(struct server *s)
 static void server_start_line(const struct server *s, const struct backend_ops *ops,
                               const char *features)
 {
-    char where[2048] = "";
-    size_t len = 0;
     struct utsname kernel;
 
-    for (unsigned i = 0; i < s->listener_count && len < sizeof(where); i++)
-        len += (size_t)snprintf(where + len, sizeof(where) - len, "%s%s", i ? ", " : "",
-                                s->listeners[i].addr.text);
     if (uname(&kernel) < 0)
         snprintf(kernel.release, sizeof(kernel.release), "unknown");
     log_notice("bivalve %s listening on %s; workers %u (%s), backend %s (%s), kernel %s",
-               PACKAGE_VERSION, where, s->workers,
+               PACKAGE_VERSION, s->where, s->workers,
                s->workers == 0        ? "in this process"
                : s->o->pin && s->cpus ? "pinned"
                                       : "not pinned",
@@ -226,6 +229,9 @@ static int server_ready_alone(void *arg, const char *features)
     struct server *s = arg;
 
     s->ready = true;
+    s->board->worker[0] =
+        (struct board_worker){.pid = getpid(), .serving = true, .started_ms = s->board->started_ms};
+    board_set_serving(s->board, s->backend.ops, features);
     server_start_line(s, s->backend.ops, features);
     return 0;
 }
@@ -273,8 +279,10 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
         };
     for (;;) {
         const struct worker_config worker = {
+            .name = "worker 0",
             .set = &s->o->set,
-            .data = &s->data,
+            .routes = &handlers_routes,
+            .context = &s->context,
             .stats = s->stats,
             .ops = s->backend.ops,
             .variant = s->backend.variant,
@@ -306,13 +314,43 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
     }
 }
 
+/* The process that is being started has none of the clients'. */
+static void server_leave(void *arg)
+{
+    struct server *s = arg;
+
+    notify_close();
+    for (unsigned i = 0; i < s->listener_count; i++)
+        listener_close(&s->listeners[i]);
+}
+
+/* --workers 0 with processes beside it, which nobody starts again. The exit status. */
+static int server_run_with(struct server *s, struct side **sides, unsigned count,
+                           const sigset_t *mask)
+{
+    for (unsigned i = 0; i < count; i++) {
+        int rc = side_start(sides[i], server_leave, s, mask);
+        if (rc < 0)
+            log_error("%s cannot be started: %s", sides[i]->name, strerror(-rc));
+        sides[i]->forget(sides[i]->arg);
+    }
+    int status = server_run_alone(s, mask);
+    for (unsigned i = 0; i < count; i++)
+        side_stop(sides[i], SERVER_SIDE_MS);
+    return status;
+}
+
 static int server_serve(struct server *s)
 {
     static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     sigset_t block, before;
 
+    struct side *sides[1];
+    unsigned side_count = 0;
+
     s->stats = stats_map(MAX(s->workers, 1));
-    if (!s->stats) {
+    s->board = board_map(MAX(s->workers, 1));
+    if (!s->stats || !s->board) {
         log_error("no memory for the counters: %s", strerror(errno));
         return 1;
     }
@@ -325,12 +363,25 @@ static int server_serve(struct server *s)
     sigprocmask(SIG_BLOCK, &block, &before);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigdelset(&before, numbers[i]);
+    s->context.data = &s->data;
+    if (s->admin.open) {
+        s->admin.view = (struct view){.board = s->board, .stats = s->stats, .listeners = s->where};
+        s->admin.backend = s->backend;
+        s->admin.sandbox = server_wants_sandbox(s);
+        s->admin.sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON;
+        admin_prepare(&s->admin);
+        sides[side_count++] = &s->admin.side;
+    }
     if (s->workers == 0)
-        return server_run_alone(s, &before);
+        return server_run_with(s, sides, side_count, &before);
     const struct supervisor_config supervisor = {
         .set = &s->o->set,
-        .data = &s->data,
+        .routes = &handlers_routes,
+        .context = &s->context,
         .stats = s->stats,
+        .board = s->board,
+        .sides = sides,
+        .side_count = side_count,
         .listeners = s->listeners,
         .listener_count = s->listener_count,
         .workers = s->workers,
@@ -350,7 +401,8 @@ static int server_serve(struct server *s)
 
 static int server_listen(struct server *s)
 {
-    char error[LISTENER_ERROR_MAX];
+    char error[MAX(LISTENER_ERROR_MAX, ADMIN_ERROR_MAX)];
+    size_t len = 0;
 
     for (; s->listener_count < s->o->listen_count; s->listener_count++) {
         unsigned i = s->listener_count;
@@ -362,7 +414,17 @@ static int server_listen(struct server *s)
         if (rc < 0)
             log_warn("cannot limit what the kernel holds unsent (--max-unsent-bytes): %s",
                      strerror(-rc));
+        if (len < sizeof(s->where))
+            len += (size_t)snprintf(s->where + len, sizeof(s->where) - len, "%s%s", i ? ", " : "",
+                                    s->listeners[i].addr.text);
     }
+    if (!s->o->admin.len)
+        return 0;
+    if (admin_open(&s->admin, &s->o->admin, error) < 0) {
+        log_error("--admin: %s", error);
+        return 1;
+    }
+    log_notice("the view inside is on %s", s->admin.listener.addr.text);
     return 0;
 }
 
@@ -402,8 +464,10 @@ static void server_clean_up(struct server *s)
                      s->listeners[i].addr.text, strerror(-rc));
         listener_destroy(&s->listeners[i]);
     }
+    admin_close(&s->admin);
     notify_close();
     dataset_free(&s->data);
+    board_unmap(s->board);
     if (s->stats)
         stats_unmap(s->stats, MAX(s->workers, 1));
     free(s->cpus);

@@ -8,6 +8,8 @@
  *      serving   a worker dies: restarted after a delay that doubles while it dies young
  *      draining  listeners closed, workers told; when all have ended, or time is up -> done
  *
+ * Processes beside the workers (side.h) run from before the first worker until after the last.
+ *
  * Signals are blocked and read from a signalfd, so there is one place to wait in and nothing to
  * race with. A worker reports once, over a pair of sockets of its own, and accepts nobody until it
  * has been told to go on over the same: clients that come before wait in the listeners' queues,
@@ -43,6 +45,7 @@
 #define SUPERVISOR_BACKOFF_MS     10    /* before the first restart; then twice as long */
 #define SUPERVISOR_BACKOFF_MAX_MS 30000
 #define SUPERVISOR_GROWN_UP_MS    10000 /* who has lived so long is restarted quickly again */
+#define SUPERVISOR_SIDE_MS        1000  /* what a process beside the workers has for its end */
 #define SUPERVISOR_SUSPEND_MS     1000  /* clients do not wait for longer: see listener_suspend() */
 
 enum supervisor_state { SUPERVISOR_STARTING, SUPERVISOR_SERVING, SUPERVISOR_DRAINING };
@@ -113,18 +116,26 @@ static void supervisor_pin(const struct supervisor_config *cfg, unsigned k)
     CPU_FREE(set);
 }
 
-/* Only what is this worker's own stays open: its listeners, its end of its sockets. */
-static void supervisor_close_others(struct supervisor *s, unsigned k)
+/* What is the supervisor's only: for every process that it starts. */
+static void supervisor_leave(struct supervisor *s)
 {
     close(s->signal_fd);
     notify_close();
     for (unsigned i = 0; i < s->cfg->workers; i++)
         if (s->worker[i].report_fd >= 0)
             close(s->worker[i].report_fd);
-    for (unsigned i = 0; i < s->cfg->listener_count; i++)
-        listener_keep_only(&s->cfg->listeners[i], k);
     free(s->worker);
     free(s->poll);
+}
+
+/* Only what is this worker's own stays open: its listeners, its end of its sockets. */
+static void supervisor_leave_as_worker(struct supervisor *s, unsigned k)
+{
+    for (unsigned i = 0; i < s->cfg->side_count; i++)
+        s->cfg->sides[i]->forget(s->cfg->sides[i]->arg);
+    for (unsigned i = 0; i < s->cfg->listener_count; i++)
+        listener_keep_only(&s->cfg->listeners[i], k);
+    supervisor_leave(s);
 }
 
 static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, int report_fd)
@@ -132,8 +143,9 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
     const struct supervisor_config *cfg = s->cfg;
     struct accept_listener listeners[BACKEND_LISTENERS_MAX];
     struct supervisor_report report = {0};
+    char name[24];
 
-    supervisor_close_others(s, k);
+    supervisor_leave_as_worker(s, k);
     /* Nobody serves on a port that nobody looks after: without a supervisor workers end. */
     prctl(PR_SET_PDEATHSIG, WORKER_ORPHAN_SIGNAL);
     if (getppid() != parent)
@@ -147,10 +159,12 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
             .protocol = &http1_protocol,
             .unix_socket = cfg->listeners[i].addr.unix_socket,
         };
+    snprintf(name, sizeof(name), "worker %u", k);
     const struct worker_config worker = {
-        .index = k,
+        .name = name,
         .set = cfg->set,
-        .data = cfg->data,
+        .routes = cfg->routes,
+        .context = cfg->context,
         .stats = &cfg->stats[k],
         .ops = s->ops,
         .variant = s->variant,
@@ -202,6 +216,7 @@ static int supervisor_fork(struct supervisor *s, unsigned k)
     w->ready = false;
     w->waiting = false;
     w->started_ms = clock_monotonic_ms();
+    s->cfg->board->worker[k] = (struct board_worker){.pid = w->pid, .started_ms = w->started_ms};
     return 0;
 }
 
@@ -242,6 +257,7 @@ static void supervisor_kill_and_reap(struct supervisor *s)
         while (w->pid && waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
             continue;
         w->pid = 0;
+        s->cfg->board->worker[k] = (struct board_worker){0};
         supervisor_close_report(w);
     }
 }
@@ -274,6 +290,7 @@ static void supervisor_release(struct supervisor *s, unsigned k)
     if (w->report_fd >= 0 && send(w->report_fd, "", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
         log_error("worker %u cannot be told to go on: %s", k, strerror(errno));
     supervisor_close_report(w);
+    s->cfg->board->worker[k].serving = true;
 }
 
 static void supervisor_all_ready(struct supervisor *s)
@@ -285,6 +302,7 @@ static void supervisor_all_ready(struct supervisor *s)
         supervisor_release(s, k);
     s->state = SUPERVISOR_SERVING;
     s->deadline_ms = 0;
+    board_set_serving(s->cfg->board, s->ops, s->features);
     s->cfg->ready(s->cfg->arg, s->ops, s->features);
 }
 
@@ -398,6 +416,7 @@ static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
             return; /* another backend is being tried, or there is none */
     }
     w->pid = 0;
+    s->cfg->board->worker[k] = (struct board_worker){0};
     supervisor_close_report(w);
     supervisor_ending(how, sizeof(how), status);
     /* Levels of a process that is no more. */
@@ -425,12 +444,50 @@ static void supervisor_reap(struct supervisor *s)
     int status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (unsigned i = 0; i < s->cfg->side_count; i++)
+            if (s->cfg->sides[i]->pid == pid)
+                side_died(s->cfg->sides[i], status);
         for (unsigned k = 0; k < s->cfg->workers; k++)
             if (s->worker[k].pid == pid) {
                 supervisor_on_death(s, k, status);
                 break;
             }
+    }
+}
+
+/* ---- the processes beside the workers ---- */
+
+static void supervisor_leave_as_side(void *arg)
+{
+    struct supervisor *s = arg;
+
+    for (unsigned i = 0; i < s->cfg->listener_count; i++)
+        listener_close(&s->cfg->listeners[i]);
+    for (unsigned i = 0; i < s->cfg->side_count; i++)
+        if (s->cfg->sides[i]->pid) /* not the one that is being started */
+            s->cfg->sides[i]->forget(s->cfg->sides[i]->arg);
+    supervisor_leave(s);
+}
+
+static void supervisor_start_side(struct supervisor *s, struct side *side)
+{
+    int rc = side_start(side, supervisor_leave_as_side, s, s->mask);
+
+    if (rc < 0)
+        log_error("%s cannot be started: %s", side->name, strerror(-rc));
+}
+
+static void supervisor_start_sides(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->cfg->side_count; i++)
+        supervisor_start_side(s, s->cfg->sides[i]);
+}
+
+static void supervisor_stop_sides(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->cfg->side_count; i++)
+        side_stop(s->cfg->sides[i], SUPERVISOR_SIDE_MS);
 }
 
 /* ---- ending ---- */
@@ -440,6 +497,7 @@ static void supervisor_drain(struct supervisor *s)
     uint64_t limit_ms = s->cfg->set->drain_timeout_ms;
 
     s->state = SUPERVISOR_DRAINING;
+    s->cfg->board->state = BOARD_DRAINING;
     s->deadline_ms = limit_ms ? clock_monotonic_ms() + limit_ms + SUPERVISOR_MARGIN_MS : 0;
     notify_send("STOPPING=1");
     /*
@@ -502,6 +560,9 @@ static int supervisor_timeout(const struct supervisor *s)
         else if (supervisor_is_coming(s, k))
             next_ms = MIN(next_ms, s->worker[k].started_ms + SUPERVISOR_START_MS);
     }
+    for (unsigned i = 0; i < s->cfg->side_count; i++)
+        if (s->cfg->sides[i]->restart_ms)
+            next_ms = MIN(next_ms, s->cfg->sides[i]->restart_ms);
     if (next_ms == UINT64_MAX)
         return -1;
     return next_ms <= now_ms ? 0 : (int)MIN(next_ms - now_ms, 3600000);
@@ -533,6 +594,9 @@ static void supervisor_on_time(struct supervisor *s)
             w->started_ms = now_ms;
         }
     }
+    for (unsigned i = 0; i < s->cfg->side_count; i++)
+        if (s->cfg->sides[i]->restart_ms && now_ms >= s->cfg->sides[i]->restart_ms)
+            supervisor_start_side(s, s->cfg->sides[i]);
     if (!s->deadline_ms || now_ms < s->deadline_ms)
         return;
     if (s->state == SUPERVISOR_STARTING) {
@@ -559,6 +623,7 @@ static bool supervisor_done(const struct supervisor *s)
 
 static int supervisor_loop(struct supervisor *s)
 {
+    supervisor_start_sides(s);
     supervisor_start_all(s);
     while (!s->trouble[0] && !supervisor_done(s)) {
         int n = supervisor_wait(s);
@@ -601,6 +666,7 @@ int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask)
             s.worker[k].report_fd = -1;
         status = supervisor_loop(&s);
         supervisor_kill_and_reap(&s); /* after trouble or a second signal; else nobody is left */
+        supervisor_stop_sides(&s);
     }
     for (unsigned i = 0; i < cfg->listener_count; i++)
         listener_close(&cfg->listeners[i]);

@@ -10,13 +10,20 @@
 #include <stdbool.h>
 
 #include "backend.h"
+#include "board.h"
 #include "listener.h"
 #include "settings.h"
+#include "side.h"
+#include "stats.h"
 
 struct supervisor_config {
     const struct settings *set;
-    const struct dataset *data;
+    const struct routes *routes; /* as in worker.h */
+    const void *context;
     struct stats *stats; /* one block a worker */
+    struct board *board; /* kept up to date */
+    struct side **sides; /* processes that are looked after, too */
+    unsigned side_count;
     struct listener *listeners;
     unsigned listener_count;
     unsigned workers; /* at least 1 */

@@ -18,7 +18,6 @@
 
 #include "accept.h"
 #include "clock.h"
-#include "handlers.h"
 #include "http_process.h"
 #include "log.h"
 #include "loop.h"
@@ -111,7 +110,7 @@ static int worker_sandbox(const struct worker_config *cfg, char *error)
 
     if (!cfg->sandbox)
         return 0;
-    int rc = sandbox_enter(cfg->ops->syscalls, why);
+    int rc = sandbox_enter(cfg->ops->syscalls, cfg->reads_files, why);
     if (rc == 0)
         return 0;
     if (cfg->sandbox_must) {
@@ -184,9 +183,9 @@ static int worker_drain(const struct worker_config *cfg, struct http *h, char *e
         return rc;
     }
     http_update(h);
-    log_notice("worker %u drained: slots_used=%" PRIu64 " blocks_used=%" PRIu64 " accepted=%" PRIu64
+    log_notice("%s drained: slots_used=%" PRIu64 " blocks_used=%" PRIu64 " accepted=%" PRIu64
                " closed=%" PRIu64 " requests=%" PRIu64 " forced=%" PRIu32,
-               cfg->index, stats->slots_used, stats->blocks_used, stats->accepted, stats->closed,
+               cfg->name, stats->slots_used, stats->blocks_used, stats->accepted, stats->closed,
                stats->requests, forced);
     return 0;
 }
@@ -245,12 +244,11 @@ static int worker_prepare(const struct worker_config *cfg, struct http *h, char 
 
 int worker_run(const struct worker_config *cfg, char *error)
 {
-    const struct handlers_context context = {.data = cfg->data};
     char features[BACKEND_TEXT_MAX];
     struct http h;
 
     worker_clear_gauges(cfg->stats);
-    int rc = http_init(&h, cfg->set, &handlers_routes, &context, cfg->stats, cfg->ops, cfg->variant,
+    int rc = http_init(&h, cfg->set, cfg->routes, cfg->context, cfg->stats, cfg->ops, cfg->variant,
                        (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX), error);
     if (rc < 0)
         return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * worker.h - one worker: its loop, its end. Runs in a process of its own, or in the only
- * one (--workers 0).
+ * one (--workers 0). What it serves is its caller's to say: the view inside (admin.h) is one, too.
  */
 #ifndef BIVALVE_WORKER_H
 #define BIVALVE_WORKER_H
@@ -11,7 +11,7 @@
 
 #include "loop_types.h"
 #include "backend.h"
-#include "dataset.h"
+#include "request.h"
 #include "settings.h"
 
 #define WORKER_ERROR_MAX BACKEND_TEXT_MAX
@@ -23,9 +23,10 @@
 #define WORKER_ORPHAN_SIGNAL SIGUSR2
 
 struct worker_config {
-    unsigned index; /* names it in the log */
+    const char *name; /* in the log: "worker 3" */
     const struct settings *set;
-    const struct dataset *data;
+    const struct routes *routes; /* what it serves, and */
+    const void *context;         /* ... what its handlers are given: request_context() */
     struct stats *stats;
     const struct backend_ops *ops;
     const char *variant;
@@ -35,6 +36,7 @@ struct worker_config {
     bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
     bool sandbox; /* enter the seccomp filter once the backend is open */
     bool sandbox_must; /* ... or fail */
+    bool reads_files;  /* the filter lets it open files, to read them */
     const sigset_t
         *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */
 

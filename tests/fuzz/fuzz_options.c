@@ -42,6 +42,8 @@ static void check_options(const struct options *o)
     require(s->recv_buffer_bytes >= 16 && s->max_header_bytes >= 64 && s->max_header_fields >= 1 &&
             s->max_pipeline >= 1);
     require(s->max_body_bytes <= INT64_MAX && s->max_output_bytes >= 1);
+    require(!o->admin.len || o->admin_remote || o->action == OPTIONS_STATUS ||
+            listener_is_local(&o->admin));
     for (unsigned i = 0; i < o->listen_count; i++) {
         struct listener_addr again;
         char error[LISTENER_ERROR_MAX];

@@ -389,6 +389,33 @@ static char *read_file(const char *path)
     return text;
 }
 
+static void test_admin(void **state)
+{
+    (void)state;
+    taken(NULL);
+    assert_int_equal(o.admin.len, 0);
+    taken("--admin", "127.0.0.1:9");
+    assert_string_equal(o.admin.text, "127.0.0.1:9");
+    taken("--admin", "127.200.0.1:9");
+    taken("--admin", "[::1]:9");
+    taken("--admin", "unix:/a");
+    taken("--admin", "unix:@a", "--admin", "[::1]:8"); /* the last one counts */
+    assert_string_equal(o.admin.text, "[::1]:8");
+    refused("nonsense", "--admin", "nonsense");
+    refused("--admin-remote", "--admin", "0.0.0.0:9");
+    refused("--admin-remote", "--admin", "[::]:9");
+    refused("--admin-remote", "--admin", "128.0.0.1:9");
+    refused("--admin-remote", "--admin", "[::ffff:127.0.0.1]:9"); /* not what one is told */
+    taken("--admin-remote", "--admin", "0.0.0.0:9");
+    taken("--status");
+    assert_int_equal(o.action, OPTIONS_STATUS);
+    assert_string_equal(o.admin.text, OPTIONS_ADMIN_DEFAULT);
+    assert_false(o.watch);
+    taken("--status", "--watch", "--admin", "192.0.2.1:9"); /* to ask one need not insist */
+    assert_string_equal(o.admin.text, "192.0.2.1:9");
+    assert_true(o.watch);
+}
+
 /* The man page's entry of an option: from its .It line to the next. NULL: there is none. */
 static char *man_entry(const char *man, const char *name)
 {
@@ -468,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_addresses_that_are_none),
         cmocka_unit_test(test_too_many_addresses),
+        cmocka_unit_test(test_admin),
         cmocka_unit_test(test_help_and_man_page_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
