@@ -49,7 +49,8 @@ dist_benchprofiles_DATA = \
 	scripts/bench/profiles/baseline.ini \
 	scripts/bench/profiles/json.ini \
 	scripts/bench/profiles/limited-conn.ini \
-	scripts/bench/profiles/pipelined.ini
+	scripts/bench/profiles/pipelined.ini \
+	scripts/bench/profiles/upload.ini
 
 dist_man_MANS += man/bivalve-bench.1
 dist_doc_DATA += doc/bench-results.md

@@ -5,7 +5,8 @@ profiles/baseline.ini.
 [profile]   title, requests (names, in rotation), pipeline (default 1), requests-per-connection
             (default 0: no limit),
             rate-requests (the ones a fixed-rate run can send, when not all are GET)
-[request N] method, target, body, framing (length or chunked), expect (the whole body) or
+[request N] method, target, body, or body-bytes (so many are made up), framing (length or chunked),
+            expect (the whole body) or
             expect-json (COUNT MULTIPLIER: so many items, each total price x quantity x multiplier)
 """
 import configparser
@@ -17,7 +18,8 @@ from .errors import BenchError
 PROFILE_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "profiles")
 DEFAULT = ("baseline", "pipelined", "limited-conn", "json")
 PROFILE_KEYS = {"title", "requests", "pipeline", "requests-per-connection", "rate-requests"}
-REQUEST_KEYS = {"method", "target", "body", "framing", "expect", "expect-json"}
+REQUEST_KEYS = {"method", "target", "body", "body-bytes", "framing", "expect", "expect-json"}
+BODY_BYTES_MAX = 8 << 20  # generators hold a request whole
 HOST = "localhost:8080"
 
 
@@ -150,11 +152,23 @@ def parse(text, name, path):
     )
 
 
+def parse_body(section, bad):
+    """The body of a request, or None."""
+    size = section.get("body-bytes")
+    if size is None:
+        return section.get("body")
+    if "body" in section or not size.isdigit() or not 0 < int(size) <= BODY_BYTES_MAX:
+        raise bad(section.name, f"body-bytes = 1 to {BODY_BYTES_MAX}, and no body =")
+    pattern = "0123456789abcdefghijklmnopqrstuvwxyz\n"
+    return (pattern * (int(size) // len(pattern) + 1))[: int(size)]
+
+
 def parse_request(section, bad):
     name = section.name[len("request ") :].strip()
     method, target = section.get("method", "GET"), section.get("target", "")
     if not target.startswith("/"):
         raise bad(section.name, "target = must begin with /")
+    body = parse_body(section, bad)
     framing = section.get("framing", "length")
     if framing not in ("length", "chunked"):
         raise bad(section.name, f"framing = {framing}: length or chunked")
@@ -173,7 +187,7 @@ def parse_request(section, bad):
         name,
         method,
         target,
-        section.get("body"),
+        body,
         framing == "chunked",
         section.get("expect"),
         expect_json,

@@ -22,7 +22,7 @@ void settings_init(struct settings *s)
     s->max_uri_bytes = 8192;
     s->max_header_bytes = 16384;
     s->max_header_fields = 100;
-    s->max_body_bytes = 8u << 20;
+    s->max_body_bytes = SETTINGS_BODY_BYTES;
     s->max_chunk_ext_bytes = 256; /* nobody sends any but to see what happens */
     s->max_requests = 0;
     s->max_connections = 0;

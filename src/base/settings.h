@@ -8,6 +8,9 @@
 
 #include <stdint.h>
 
+/* --max-body-bytes, and with 0 still that of handlers that do not stream. */
+#define SETTINGS_BODY_BYTES ((uint64_t)8 << 20)
+
 struct settings {
     /* time limits, milliseconds; 0: none */
     uint32_t header_timeout_ms; /* from a request's first byte to the end of its head */
@@ -21,7 +24,7 @@ struct settings {
     uint32_t max_uri_bytes;       /* request target: 414 */
     uint32_t max_header_bytes;    /* header section, each line of it, and trailer section: 431 */
     uint32_t max_header_fields;   /* 431 */
-    uint64_t max_body_bytes;      /* 413 */
+    uint64_t max_body_bytes;      /* 413; 0: no limit where a handler streams (request.h) */
     uint32_t max_chunk_ext_bytes; /* extensions of one chunk: 400 */
     uint32_t max_requests;        /* a connection is closed after so many; 0: no limit */
     uint32_t max_connections;     /* per worker, then accepts pause; 0: fd limit less a reserve */

@@ -20,6 +20,7 @@ extern const struct routes handlers_routes;
 extern const struct handler baseline_handler; /* /baseline11 */
 extern const struct handler pipeline_handler; /* /pipeline */
 extern const struct handler json_handler;     /* /json/{count} */
+extern const struct handler upload_handler;   /* /upload */
 
 #define HANDLER_METHOD(name) (1u << HTTP_##name)
 

@@ -9,26 +9,26 @@
 #include "handlers.h"
 
 /*
- * X(path, handler): exactly this path, and the same with one more segment that is not empty. A list
- * of literals rather than a table: the compiler turns each comparison into a load or two.
+ * EXACT(path, handler): exactly this path. BELOW: the same with one more segment that is not empty;
+ * nothing else may begin so. In the order in which they are tried, those first whose requests are
+ * short. A list of literals rather than a table: the compiler turns each comparison into a load or
+ * two.
  */
-#define ROUTES_EXACT(X)              \
-    X("/pipeline", pipeline_handler) \
-    X("/baseline11", baseline_handler)
-
-#define ROUTES_BELOW(X) X("/json/", json_handler)
+#define ROUTES(EXACT, BELOW)               \
+    EXACT("/pipeline", pipeline_handler)   \
+    EXACT("/baseline11", baseline_handler) \
+    BELOW("/json/", json_handler)          \
+    EXACT("/upload", upload_handler)
 
 static const struct handler *routes_find(const char *path, size_t len)
 {
 #define ROUTE_EXACT_(text, handler)                                             \
     if (len == sizeof(text) - 1 && memcmp(path, (text), sizeof(text) - 1) == 0) \
         return &handler;
-#define ROUTE_BELOW_(text, handler)                                              \
-    if (len > sizeof(text) - 1 && memcmp(path, (text), sizeof(text) - 1) == 0 && \
-        !memchr(path + sizeof(text) - 1, '/', len - sizeof(text) + 1))           \
-        return &handler;
-    ROUTES_EXACT(ROUTE_EXACT_)
-    ROUTES_BELOW(ROUTE_BELOW_)
+#define ROUTE_BELOW_(text, handler)                                            \
+    if (len > sizeof(text) - 1 && memcmp(path, (text), sizeof(text) - 1) == 0) \
+        return memchr(path + sizeof(text) - 1, '/', len - sizeof(text) + 1) ? NULL : &handler;
+    ROUTES(ROUTE_EXACT_, ROUTE_BELOW_)
 #undef ROUTE_EXACT_
 #undef ROUTE_BELOW_
     return NULL;

@@ -163,26 +163,6 @@ static enum http1_stop http1_fail(struct http *h, struct exchange *x, int err)
     return HTTP1_BROKEN;
 }
 
-/* A handler has said what is next. */
-static enum http1_stop http1_next(struct http *h, struct exchange *x, int next)
-{
-    if (next == HANDLER_CONTINUE) {
-        if (x->request.flags & REQUEST_BODY) {
-            x->state = EXCHANGE_BODY;
-            return HTTP1_NEED_INPUT;
-        }
-        next = x->request.handler->finish(&x->request);
-    }
-    switch (next) {
-    case HANDLER_DONE: return http1_answered(h, x);
-    case HANDLER_MORE: x->state = EXCHANGE_PRODUCE; return HTTP1_NEED_INPUT;
-    case HANDLER_WAIT: x->state = EXCHANGE_WAIT; return HTTP1_NEED_INPUT;
-    default:
-        assert(next < 0); /* HANDLER_CONTINUE at the end of the request */
-        return http1_fail(h, x, next);
-    }
-}
-
 /* ---- parsing ---- */
 
 static void http1_count_refusal(struct stats *stats, enum http_error e)
@@ -230,6 +210,38 @@ static enum http1_stop http1_malformed(struct http *h, struct exchange *x)
     return http1_refuse(h, x, http_error_status(e), line);
 }
 
+/* A handler has said what is next. */
+static enum http1_stop http1_next(struct http *h, struct exchange *x, int next)
+{
+    if (next == HANDLER_CONTINUE) {
+        if (x->request.flags & REQUEST_BODY) {
+            x->state = EXCHANGE_BODY;
+            return HTTP1_NEED_INPUT;
+        }
+        next = x->request.handler->finish(&x->request);
+    }
+    switch (next) {
+    case HANDLER_DONE: return http1_answered(h, x);
+    case HANDLER_MORE: x->state = EXCHANGE_PRODUCE; return HTTP1_NEED_INPUT;
+    case HANDLER_WAIT: x->state = EXCHANGE_WAIT; return HTTP1_NEED_INPUT;
+    default:
+        assert(next < 0); /* HANDLER_CONTINUE at the end of the request */
+        return x->parser.error ? http1_malformed(h, x) : http1_fail(h, x, next);
+    }
+}
+
+/*
+ * Without --max-body-bytes: handlers that do not stream keep a limit, whatever they do with a body.
+ * What begin() has said, or an error: the announced body is beyond it, as parser.error has it.
+ */
+static __attribute__((noinline)) int http1_limit_body(struct exchange *x, int next)
+{
+    if (next < 0 || next == HANDLER_DONE || x->request.handler->streams ||
+        http_limit_body(&x->parser, SETTINGS_BODY_BYTES))
+        return next;
+    return -EMSGSIZE;
+}
+
 /* A complete head of `len` bytes. */
 static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct exchange *x,
                                           const char *head, size_t len)
@@ -259,8 +271,8 @@ static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct
     r->flags = (uint16_t)flags;
     r->method = p->method;
     int next = dispatch(x, head, len);
-    if (p->flags & HTTP_F_BODY)
-        p->body_total = 0; /* shares its place with the target */
+    if (unlikely((p->flags & HTTP_F_BODY) && h->loop.set->max_body_bytes == 0))
+        next = http1_limit_body(x, next);
     enum http1_stop stop = http1_next(h, x, next);
     if (unlikely(p->flags & HTTP_F_EXPECT) && x->state == EXCHANGE_BODY && !x->unparsed) {
         if (response_continue(&s->out, &h->loop.out_pool) < 0)

@@ -20,7 +20,7 @@
 
 enum {
     B_LENGTH,
-    B_CHUNKED, /* not a byte of it yet: the target is still there, where body_total will be */
+    B_CHUNKED, /* not a byte of it yet: the target is still there, where body_room will be */
     C_SIZE_FIRST,
     C_SIZE,
     C_EXT_SEMICOLON, /* or white space before it */
@@ -48,6 +48,22 @@ void http_body_begin(struct http_parser *p)
     p->state = p->flags & HTTP_F_CHUNKED ? B_CHUNKED : B_LENGTH;
     p->pos = p->mark = 0;
     p->fields = 0;
+}
+
+/* The first chunk comes; the target is not needed any more. */
+static void chunked_begin(struct http_parser *p, uint64_t max)
+{
+    p->body_room = max ? max : INT64_MAX;
+    p->state = C_SIZE_FIRST;
+}
+
+bool http_limit_body(struct http_parser *p, uint64_t max)
+{
+    if (p->state == B_CHUNKED)
+        chunked_begin(p, max);
+    else if (p->left > max)
+        p->error = HTTP_ERROR_BODY_TOO_LARGE;
+    return p->error == HTTP_ERROR_NONE;
 }
 
 static unsigned hex_value(char c)
@@ -159,7 +175,7 @@ static enum http_error chunk_ext_byte(struct http_parser *p, const struct settin
 }
 
 /* The line of a chunk's size has ended. */
-static enum http_error chunk_begin(struct http_parser *p, const struct settings *set, char c)
+static enum http_error chunk_begin(struct http_parser *p, char c)
 {
     if (c != '\n')
         return HTTP_ERROR_LINE_END;
@@ -168,9 +184,9 @@ static enum http_error chunk_begin(struct http_parser *p, const struct settings 
         p->state = T_FIELD;
         return HTTP_ERROR_NONE;
     }
-    if (p->left > set->max_body_bytes - p->body_total)
+    if (p->left > p->body_room)
         return HTTP_ERROR_BODY_TOO_LARGE;
-    p->body_total += p->left;
+    p->body_room -= p->left;
     p->state = C_DATA;
     return HTTP_ERROR_NONE;
 }
@@ -263,10 +279,8 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
         *consumed = 0;
         return HTTP_DONE;
     }
-    if (p->state == B_CHUNKED) {
-        p->body_total = 0;
-        p->state = C_SIZE_FIRST;
-    }
+    if (p->state == B_CHUNKED)
+        chunked_begin(p, set->max_body_bytes);
     while (i < len) {
         enum http_error e = HTTP_ERROR_NONE;
         char c = buf[i];
@@ -282,7 +296,7 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
             return HTTP_READY;
         case C_SIZE_FIRST:
         case C_SIZE: e = chunk_size_byte(p, set, c); break;
-        case C_SIZE_LF: e = chunk_begin(p, set, c); break;
+        case C_SIZE_LF: e = chunk_begin(p, c); break;
         case C_DATA_CR:
             e = c == '\r' ? HTTP_ERROR_NONE : HTTP_ERROR_CHUNK_END;
             p->state = C_DATA_LF;

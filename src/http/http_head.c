@@ -210,7 +210,7 @@ static enum http_error http_head_end(struct http_parser *p, const struct setting
         p->flags |= HTTP_F_BODY;
         http_body_begin(p);
     } else if (p->left) {
-        if (p->left > set->max_body_bytes)
+        if (set->max_body_bytes && p->left > set->max_body_bytes)
             return HTTP_ERROR_BODY_TOO_LARGE;
         p->flags |= HTTP_F_BODY;
         http_body_begin(p);

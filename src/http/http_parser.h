@@ -105,7 +105,7 @@ struct http_parser {
             /* authority-form: the authority. Absolute-form without a path: 0 */
             uint32_t target_len;
         };
-        uint64_t body_total; /* in the body phase of a chunked message: decoded bytes so far */
+        uint64_t body_room; /* in the body phase of a chunked message: bytes that may come yet */
     };
     /* head: bytes looked at. chunked: bytes of this extension or of the trailer section */
     uint32_t pos;
@@ -152,6 +152,12 @@ static inline size_t http_fields_offset(const struct http_parser *p)
  */
 enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf,
                                  size_t len, size_t *consumed);
+
+/*
+ * A head with HTTP_F_BODY is complete: its body may have `max` (> 0) bytes rather than
+ * set->max_body_bytes. The target's span dies. False: it has announced more; parser.error is set.
+ */
+bool http_limit_body(struct http_parser *p, uint64_t max);
 
 /*
  * Go on with the body after a head with HTTP_F_BODY. *consumed bytes of buf are used; on HTTP_READY

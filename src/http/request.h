@@ -68,7 +68,7 @@ struct request_head {
 struct handler {
     const char *allow; /* value of Allow */
     unsigned methods;  /* bit set of 1 << enum http_method */
-    bool streams;      /* it responds while the body is coming, and reads it to its end */
+    bool streams;      /* takes a body of any length, to its end, and may respond meanwhile */
     int (*begin)(struct request *r, const struct request_head *head); /* NULL: HANDLER_CONTINUE */
     int (*body)(struct request *r, const char *data, size_t len);     /* NULL: bodies are dropped */
     int (*finish)(struct request *r);

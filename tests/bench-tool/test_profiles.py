@@ -44,6 +44,13 @@ def test_what_a_fixed_rate_can_express():
     )
 
 
+def test_a_body_of_so_many_bytes():
+    big = profiles.load(["upload"])[0].requests[0]
+    assert len(big.body) == 1 << 20 and big.expect == "1048576"
+    head, _, body = big.raw().partition(b"\r\n\r\n")
+    assert b"Content-Length: 1048576" in head and body == big.body.encode()
+
+
 def test_a_profile_is_added_by_dropping_a_file(tmp_path):
     (tmp_path / "own.ini").write_text(SMALL)
     (tmp_path / "baseline.ini").write_text(SMALL)
@@ -58,6 +65,8 @@ def test_a_profile_is_added_by_dropping_a_file(tmp_path):
 @pytest.mark.parametrize(
     "text, why",
     [
+        (SMALL + "body-bytes = 0\n", "body-bytes = 1 to"),
+        (SMALL + "body-bytes = 9\nbody = 9\n", "no body"),
         ("[profile]\nrequests = b\n" + SMALL[len("[profile]\nrequests = a\n") :], "no .request b."),
         (SMALL.replace("expect = y\n", ""), "unchecked"),
         (SMALL + "speed = 9\n", "unknown key speed"),

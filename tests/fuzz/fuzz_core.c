@@ -69,6 +69,8 @@ static const char *const fuzz_texts[] = {
     "HEAD /json/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+    "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n",
+    "POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n",
     "12345678901234567890",
     "GET /pipeline HTTP/1.1\r\nHo",
 };
@@ -140,7 +142,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.set.max_pipeline = 1 + schedule_next(&s) % 32;
     f.set.max_output_bytes = 64 + schedule_next(&s) * 64;
     f.set.max_connections = 1 + schedule_next(&s) % FUZZ_CLIENTS;
-    f.set.max_requests = schedule_next(&s) % 8;
+    unsigned limits = schedule_next(&s);
+    f.set.max_requests = limits % 8;
+    f.set.max_body_bytes = limits < 128 ? SETTINGS_BODY_BYTES : limits < 192 ? 0 : 100;
     f.set.recv_buffer_bytes = 256 + schedule_next(&s);
     f.set.max_header_bytes = 256;
     f.set.max_uri_bytes = 256;

@@ -286,10 +286,18 @@ static void test_limit_body(void **state)
     stream_len = edge;
     stream_add("5\r\n67890\r\n0\r\n\r\n"); /* refused when announced */
     check_limit(&set, "POST / keep; error BODY_TOO_LARGE", edge + 3);
-    set.max_body_bytes = 0;
+    set.max_body_bytes = 0; /* no limit, but for what the machine can count */
     stream_len = 0;
-    stream_add("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
-    check_limit(&set, "error BODY_TOO_LARGE", stream_len);
+    stream_add("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\nx");
+    check_limit(&set, "POST / keep; more body", 0);
+    stream_len = 0;
+    stream_add("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    size_t first = stream_len;
+    stream_add("7fffffffffffffff\r\n");
+    check_limit(&set, "POST / keep; error BODY_TOO_LARGE", stream_len);
+    stream_len = first;
+    stream_add("7ffffffffffffffe\r\nx");
+    check_limit(&set, "POST / keep; more body", 0);
     stream_len = 0;
     stream_add("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     check_limit(&set, "POST / keep body 0 \"\"", 0);
