@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * load_client_internal.h - what load_conn.c (requests and answers) and load_pace.c (when what is
+ * begun) share.
+ */
+#ifndef BIVALVE_LOAD_CLIENT_INTERNAL_H
+#define BIVALVE_LOAD_CLIENT_INTERNAL_H
+
+#include "load_client.h"
+
+/* load_conn.flags */
+enum {
+    CONN_FREE = 1 << 0,     /* in the free list, even while it is not open */
+    CONN_LAST = 1 << 1,     /* no answer follows on this connection: it is to be closed */
+    CONN_BAD_BODY = 1 << 2, /* this answer's body has differed already */
+    CONN_TRYING = 1 << 3,   /* `since` is of an earlier try of the same connection */
+};
+
+extern const struct protocol client_protocol;
+
+static inline struct load_conn *client_conn(const struct load_client *c, uint32_t index)
+{
+    return (struct load_conn *)(void *)(c->conns + (size_t)index * c->conn_size);
+}
+
+static inline uint32_t client_index(const struct load_client *c, const struct load_conn *conn)
+{
+    return (uint32_t)((size_t)((const char *)conn - c->conns) / c->conn_size);
+}
+
+/* ---- load_conn.c ---- */
+
+/* Send what is unsent of the connection's requests. False: it is gone. */
+bool client_send(struct load_client *c, struct load_conn *conn, uint64_t now);
+
+/* A failure that is not of one request, or that has been attributed already. */
+void client_count_failure(struct load_client *c, enum load_failure kind, const char *text);
+
+/* ---- load_pace.c ---- */
+
+/* The connection is open: begin the requests that are due on it, and send what is unsent. */
+void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now);
+
+/* It is not open any more: let it wait for its turn, if there is still something to do. */
+void client_wait(struct load_client *c, struct load_conn *conn);
+
+/* It could not be opened: `err` says why. */
+void client_connect_failed(struct load_client *c, struct load_conn *conn, int err);
+
+/* No connection is begun for a while, longer each time. */
+void client_back_off(struct load_client *c, uint64_t now);
+
+#endif

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * load_options.c - the command line, as one table: it is what is parsed and what --help prints.
+ */
+#include "config.h"
+
+#include "load_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "util.h"
+
+enum load_option_kind {
+    LOAD_OPTION_COUNT32,
+    LOAD_OPTION_COUNT64,
+    LOAD_OPTION_PROCESSES,
+    LOAD_OPTION_TIME,
+    LOAD_OPTION_RATE,
+    LOAD_OPTION_TEXT,
+    LOAD_OPTION_TRUE,
+    LOAD_OPTION_HEADER,
+    LOAD_OPTION_RAW,
+    LOAD_OPTION_STATUS,
+    LOAD_OPTION_ARRIVALS,
+    LOAD_OPTION_SLO,
+    LOAD_OPTION_FRACTION,
+    LOAD_OPTION_ACTION,
+};
+
+struct load_option {
+    const char *name;
+    char letter; /* 0: none */
+    enum load_option_kind kind;
+    size_t at; /* where in struct load_options it goes */
+    uint64_t min, max;
+    const char *arg;
+    const char *help;
+};
+
+#define AT(field)       offsetof(struct load_options, field)
+#define SECOND_US       UINT64_C(1000000)
+#define TIME_MAX_US     (3600 * SECOND_US) /* times within a run are kept in 32 bits */
+#define CONNECTIONS_MAX 1000000
+#define RATE_MAX        1e8
+
+/* clang-format off */
+static const struct load_option load_option_table[] = {
+    {"connections", 'c', LOAD_OPTION_COUNT32, AT(connections), 1, CONNECTIONS_MAX, "N",
+     "connections, of all processes together [64]"},
+    {"duration", 'd', LOAD_OPTION_TIME, AT(duration_us), 1000, TIME_MAX_US, "TIME",
+     "measure for so long [10s]"},
+    {"requests", 'n', LOAD_OPTION_COUNT64, AT(requests), 1, INT64_MAX, "N",
+     "end after so many requests, instead of after a time"},
+    {"processes", 't', LOAD_OPTION_PROCESSES, AT(processes), 1, LOAD_PROCESSES_MAX, "N|auto",
+     "processes, each pinned to a CPU; auto: one for each CPU [1]"},
+    {"pipeline", 'p', LOAD_OPTION_COUNT32, AT(pipeline), 1, LOAD_PIPELINE_MAX, "N",
+     "requests in flight on a connection [1]"},
+    {"requests-per-connection", 'k', LOAD_OPTION_COUNT32, AT(per_connection), 0, UINT32_MAX, "N",
+     "then connect again; 0: no limit [0]"},
+    {"rate", 'R', LOAD_OPTION_RATE, 0, 0, 0, "RATE|A:B",
+     "open loop: so many requests a second, or from A to B over the duration"},
+    {"arrivals", 0, LOAD_OPTION_ARRIVALS, AT(uniform), 0, 0, "KIND",
+     "of the open loop: poisson or uniform [poisson]"},
+    {"seed", 0, LOAD_OPTION_COUNT64, AT(seed), 0, UINT64_MAX, "N",
+     "of all that is random: the same seed sends the same [1]"},
+    {"warmup", 0, LOAD_OPTION_TIME, AT(warmup_us), 0, TIME_MAX_US, "TIME",
+     "load before the measuring begins [0]"},
+    {"ramp", 0, LOAD_OPTION_TIME, AT(ramp_us), 0, TIME_MAX_US, "TIME",
+     "open the connections over so long, not all at once [0]"},
+    {"timeout", 0, LOAD_OPTION_TIME, AT(timeout_us), 1000, TIME_MAX_US, "TIME",
+     "a request without an answer is an error after this [10s]"},
+    {"backend", 0, LOAD_OPTION_TEXT, AT(backend), 0, 0, "NAME",
+     "auto, or one of those that bivalve --help lists [" BIVALVE_DEFAULT_BACKEND "]"},
+    {"unix", 0, LOAD_OPTION_TEXT, AT(unix_path), 0, 0, "PATH",
+     "connect to this unix socket, whatever the URL's host"},
+    {"source", 0, LOAD_OPTION_TEXT, AT(source), 0, 0, "ADDR[,ADDR]",
+     "connect from these addresses in turn"},
+
+    {"method", 'X', LOAD_OPTION_TEXT, AT(method), 0, 0, "METHOD", "[GET, with a body POST]"},
+    {"header", 'H', LOAD_OPTION_HEADER, 0, 0, 0, "NAME: VALUE", "a field of the head; repeatable"},
+    {"body", 'b', LOAD_OPTION_TEXT, AT(body), 0, 0, "TEXT|@FILE", "of each request"},
+    {"chunked", 0, LOAD_OPTION_TRUE, AT(chunked), 0, 0, NULL, "send the body in chunks"},
+    {"raw", 0, LOAD_OPTION_RAW, 0, 0, 0, "FILE",
+     "requests as they go on the wire; repeatable: all are sent in turn"},
+    {"random-query", 0, LOAD_OPTION_TRUE, AT(random_query), 0, 0, NULL,
+     "{rand:A:B} in a request target is a new number from A to B each time"},
+
+    {"expect-status", 0, LOAD_OPTION_STATUS, 0, 0, 0, "LIST",
+     "right answers, such as 200,404 or 2xx [2xx,3xx]"},
+    {"expect-body", 0, LOAD_OPTION_TEXT, AT(expect_body), 0, 0, "TEXT|@FILE",
+     "the body of a right answer"},
+    {"slo-p99", 0, LOAD_OPTION_SLO, AT(slo_p99_us), 1, TIME_MAX_US, "TIME",
+     "fail (exit status 3) if the 99th percentile is beyond this"},
+    {"max-error-rate", 0, LOAD_OPTION_FRACTION, AT(max_error_rate), 0, 0, "FRACTION",
+     "errors up to this part of all requests are no failure [0]"},
+    {"find-max", 0, LOAD_OPTION_ACTION, 0, LOAD_FIND_MAX, 0, NULL,
+     "search for the highest rate that holds --slo-p99 without errors"},
+
+    {"json", 0, LOAD_OPTION_TEXT, AT(json), 0, 0, "FILE|-", "results as JSON"},
+    {"hdr", 0, LOAD_OPTION_TEXT, AT(hdr), 0, 0, "FILE|-", "latencies in HdrHistogram's text format"},
+    {"timeseries", 0, LOAD_OPTION_TEXT, AT(timeseries), 0, 0, "FILE|-",
+     "a line of JSON for each second"},
+    {"quiet", 'q', LOAD_OPTION_TRUE, AT(quiet), 0, 0, NULL, "no line a second"},
+    {"version", 'V', LOAD_OPTION_ACTION, 0, LOAD_VERSION, 0, NULL, "version"},
+    {"help", 'h', LOAD_OPTION_ACTION, 0, LOAD_HELP, 0, NULL, "this text"},
+};
+/* clang-format on */
+
+/* ---- values ---- */
+
+/* Digits, and k, m or g behind them for 10^3, 10^6, 10^9. */
+static bool load_count(const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+    char *end;
+
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    uint64_t unit = *end == 'k' || *end == 'K'   ? 1000
+                    : *end == 'm' || *end == 'M' ? 1000000
+                    : *end == 'g' || *end == 'G' ? 1000000000
+                                                 : 1;
+    if (errno || end[unit > 1] || v > max / unit)
+        return false;
+    *value = v * unit;
+    return *value >= min;
+}
+
+/* Digits with perhaps a fraction; no sign, no exponent, no infinity. */
+static bool load_decimal(const char *text, double *value, const char **end)
+{
+    size_t len = strspn(text, "0123456789.");
+    char *stop, copy[40];
+
+    if (len == 0 || len >= sizeof(copy))
+        return false;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    *value = strtod(copy, &stop);
+    *end = text + len;
+    return *stop == '\0';
+}
+
+/* A number and us, ms, s, m or nothing, which is seconds. */
+static bool load_time(const char *text, uint64_t min, uint64_t max, uint64_t *us)
+{
+    static const struct {
+        const char *name;
+        double us;
+    } units[] = {{"", 1e6}, {"us", 1}, {"ms", 1e3}, {"s", 1e6}, {"m", 60e6}};
+    const char *end;
+    double v;
+
+    if (!load_decimal(text, &v, &end))
+        return false;
+    for (unsigned i = 0; i < ARRAY_LEN(units); i++) {
+        if (strcmp(end, units[i].name))
+            continue;
+        v = ceil(v * units[i].us - 1e-6);
+        if (v > (double)max || v < (double)min)
+            return false;
+        *us = (uint64_t)v;
+        return true;
+    }
+    return false;
+}
+
+static bool load_one_rate(const char *text, char stop, double *rate, const char **end)
+{
+    if (!load_decimal(text, rate, end))
+        return false;
+    if (**end == 'k' || **end == 'm') {
+        *rate *= **end == 'k' ? 1e3 : 1e6;
+        ++*end;
+    }
+    return (**end == '\0' || **end == stop) && *rate > 0 && *rate <= RATE_MAX;
+}
+
+static bool load_rate(const char *text, struct load_options *o)
+{
+    const char *end;
+
+    if (!load_one_rate(text, ':', &o->rate_from, &end))
+        return false;
+    o->rate_to = o->rate_from;
+    return *end == '\0' || load_one_rate(end + 1, '\0', &o->rate_to, &end);
+}
+
+/* "200,404,3xx" */
+static bool load_statuses(const char *text, uint8_t wanted[600])
+{
+    memset(wanted, 0, 600);
+    for (;;) {
+        if (text[0] < '1' || text[0] > '5')
+            return false;
+        unsigned first = (unsigned)(text[0] - '0') * 100, count = 1;
+        if (text[1] == 'x' && text[2] == 'x')
+            count = 100;
+        else if (text[1] >= '0' && text[1] <= '9' && text[2] >= '0' && text[2] <= '9')
+            first += (unsigned)(text[1] - '0') * 10 + (unsigned)(text[2] - '0');
+        else
+            return false;
+        memset(wanted + first, 1, count);
+        if (text[3] == '\0')
+            return true;
+        if (text[3] != ',')
+            return false;
+        text += 4;
+    }
+}
+
+/* NAME: VALUE, without what would end the line. Its name's syntax is for the server to judge. */
+static bool load_header(const char *text, struct load_options *o)
+{
+    const char *colon = strchr(text, ':');
+
+    if (!colon || colon == text || strpbrk(text, "\r\n") || o->header_count == LOAD_HEADERS_MAX)
+        return false;
+    o->headers[o->header_count++] = text;
+    return true;
+}
+
+static bool load_store(const struct load_option *spec, const char *value, struct load_options *o)
+{
+    void *at = (char *)o + spec->at;
+    const char *end;
+    uint64_t number;
+
+    switch (spec->kind) {
+    case LOAD_OPTION_COUNT32:
+        if (!load_count(value, spec->min, spec->max, &number))
+            return false;
+        *(uint32_t *)at = (uint32_t)number;
+        return true;
+    case LOAD_OPTION_COUNT64: return load_count(value, spec->min, spec->max, at);
+    case LOAD_OPTION_PROCESSES:
+        number = LOAD_AUTO;
+        if (strcmp(value, "auto") && !load_count(value, spec->min, spec->max, &number))
+            return false;
+        *(uint32_t *)at = (uint32_t)number;
+        return true;
+    case LOAD_OPTION_TIME: return load_time(value, spec->min, spec->max, at);
+    case LOAD_OPTION_SLO:
+        *(double *)at = load_time(value, spec->min, spec->max, &number) ? (double)number : 0;
+        return *(double *)at > 0;
+    case LOAD_OPTION_RATE: return load_rate(value, o);
+    case LOAD_OPTION_TEXT: *(const char **)at = value; return *value;
+    case LOAD_OPTION_TRUE: *(bool *)at = true; return true;
+    case LOAD_OPTION_HEADER: return load_header(value, o);
+    case LOAD_OPTION_RAW:
+        if (o->raw_count == LOAD_RAW_MAX || !*value)
+            return false;
+        o->raw[o->raw_count++] = value;
+        return true;
+    case LOAD_OPTION_STATUS: return load_statuses(value, o->expect_status);
+    case LOAD_OPTION_ARRIVALS:
+        *(bool *)at = !strcmp(value, "uniform");
+        return *(bool *)at || !strcmp(value, "poisson");
+    case LOAD_OPTION_FRACTION: return load_decimal(value, at, &end) && !*end && *(double *)at <= 1;
+    default: o->action = (enum load_action)spec->min; return true;
+    }
+}
+
+/* ---- the command line ---- */
+
+/* What an option of this kind takes, to follow "takes ". */
+static void load_describe(const struct load_option *spec, char *out, size_t size)
+{
+    switch (spec->kind) {
+    case LOAD_OPTION_COUNT32:
+    case LOAD_OPTION_COUNT64:
+    case LOAD_OPTION_PROCESSES:
+        snprintf(out, size, "%sa whole number from %llu to %llu, perhaps with k, m or g",
+                 spec->kind == LOAD_OPTION_PROCESSES ? "auto, or " : "",
+                 (unsigned long long)spec->min, (unsigned long long)spec->max);
+        break;
+    case LOAD_OPTION_TIME:
+    case LOAD_OPTION_SLO:
+        snprintf(out, size, "a time such as 500us, 20ms, 10s or 2m, %sup to an hour",
+                 spec->min >= 1000 ? "from 1ms " : "");
+        break;
+    case LOAD_OPTION_RATE:
+        snprintf(out, size, "requests a second, such as 10000, 10k or 1k:50k, up to 100m");
+        break;
+    case LOAD_OPTION_HEADER:
+        snprintf(out, size, "NAME: VALUE in one line, at most %d times", LOAD_HEADERS_MAX);
+        break;
+    case LOAD_OPTION_RAW:
+        snprintf(out, size, "the name of a file, at most %d times", LOAD_RAW_MAX);
+        break;
+    case LOAD_OPTION_STATUS: snprintf(out, size, "a list such as 200,404 or 2xx,304"); break;
+    case LOAD_OPTION_ARRIVALS: snprintf(out, size, "poisson or uniform"); break;
+    case LOAD_OPTION_FRACTION: snprintf(out, size, "a fraction from 0 to 1, such as 0.001"); break;
+    default: snprintf(out, size, "some text"); break;
+    }
+}
+
+static int load_bad_value(char *error, const struct load_option *spec, const char *value)
+{
+    char shown[160], takes[160];
+
+    log_escape(shown, sizeof(shown), value, strlen(value));
+    load_describe(spec, takes, sizeof(takes));
+    snprintf(error, LOAD_ERROR_MAX, "option --%s: \"%s\": it takes %s; see bivalve-load --help",
+             spec->name, shown, takes);
+    return -EINVAL;
+}
+
+/* What getopt_long() needs, made of the table. */
+static void load_getopt(struct option *longs, char *letters)
+{
+    *letters++ = ':';
+    for (unsigned i = 0; i < ARRAY_LEN(load_option_table); i++) {
+        const struct load_option *spec = &load_option_table[i];
+        longs[i] = (struct option){.name = spec->name,
+                                   .has_arg = spec->arg ? required_argument : no_argument,
+                                   .val = 256 + (int)i};
+        if (spec->letter) {
+            *letters++ = spec->letter;
+            if (spec->arg)
+                *letters++ = ':';
+        }
+    }
+    longs[ARRAY_LEN(load_option_table)] = (struct option){0};
+    *letters = '\0';
+}
+
+static const struct load_option *load_option_of(int code)
+{
+    if (code >= 256)
+        return &load_option_table[code - 256];
+    for (unsigned i = 0; i < ARRAY_LEN(load_option_table); i++)
+        if (load_option_table[i].letter == code)
+            return &load_option_table[i];
+    return NULL;
+}
+
+static int load_bad_option(char *error, int code, char **argv)
+{
+    const char *text = argv[optind - 1];
+    char shown[160];
+
+    log_escape(shown, sizeof(shown), text, strlen(text));
+    if (code == ':') {
+        const struct load_option *spec = load_option_of(optopt);
+        snprintf(error, LOAD_ERROR_MAX, "option --%s takes a value: %s; see bivalve-load --help",
+                 spec ? spec->name : shown, spec ? spec->arg : "");
+    } else {
+        snprintf(error, LOAD_ERROR_MAX, "\"%s\" is no option; see bivalve-load --help", shown);
+    }
+    return -EINVAL;
+}
+
+static int load_conflict(char *error, const char *what)
+{
+    snprintf(error, LOAD_ERROR_MAX, "%s; see bivalve-load --help", what);
+    return -EINVAL;
+}
+
+/* What does not go together. */
+static int load_check(const struct load_options *o, bool timed, char *error)
+{
+    if (!o->url)
+        return load_conflict(error, "a URL is missing");
+    if (o->requests && timed)
+        return load_conflict(error, "--requests and --duration: either says when the end is");
+    if (o->requests && (o->rate_from != o->rate_to || o->action == LOAD_FIND_MAX))
+        return load_conflict(error, "a changing --rate and --find-max end with a --duration, not "
+                                    "after --requests");
+    if (o->action == LOAD_FIND_MAX && o->slo_p99_us == 0)
+        return load_conflict(error, "--find-max needs --slo-p99, the limit that it searches for");
+    if (o->action == LOAD_FIND_MAX && o->rate_from != 0)
+        return load_conflict(error, "--find-max chooses the --rate itself");
+    if (o->raw_count && (o->method || o->body || o->header_count || o->chunked))
+        return load_conflict(error, "--raw files are whole requests: --method, --header, --body "
+                                    "and --chunked say nothing of them");
+    if (o->chunked && !o->body)
+        return load_conflict(error, "--chunked is about a --body");
+    return 0;
+}
+
+static void load_defaults(struct load_options *o)
+{
+    memset(o, 0, sizeof(*o));
+    o->backend = BIVALVE_DEFAULT_BACKEND;
+    o->processes = 1;
+    o->connections = 64;
+    o->pipeline = 1;
+    o->duration_us = 10 * SECOND_US;
+    o->timeout_us = 10 * SECOND_US;
+    o->seed = 1;
+    o->max_error_rate = -1;
+    load_statuses("2xx,3xx", o->expect_status);
+}
+
+int load_options_parse(int argc, char **argv, struct load_options *o, char *error)
+{
+    struct option longs[ARRAY_LEN(load_option_table) + 1];
+    char letters[2 * ARRAY_LEN(load_option_table) + 2];
+    bool timed = false;
+    int code;
+
+    load_defaults(o);
+    load_getopt(longs, letters);
+    optind = 0; /* GNU's: forget what was parsed before */
+    opterr = 0;
+    while ((code = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        const struct load_option *spec = code == '?' || code == ':' ? NULL : load_option_of(code);
+        if (!spec)
+            return load_bad_option(error, code, argv);
+        if (!load_store(spec, optarg, o))
+            return load_bad_value(error, spec, optarg);
+        timed |= spec->at == AT(duration_us) && spec->kind == LOAD_OPTION_TIME;
+        if (o->action == LOAD_HELP || o->action == LOAD_VERSION)
+            return 0;
+    }
+    if (optind < argc)
+        o->url = argv[optind++];
+    if (optind < argc) {
+        char shown[160];
+        log_escape(shown, sizeof(shown), argv[optind], strlen(argv[optind]));
+        snprintf(error, LOAD_ERROR_MAX, "\"%s\": one URL is enough; see bivalve-load --help",
+                 shown);
+        return -EINVAL;
+    }
+    return load_check(o, timed, error);
+}
+
+void load_options_print_help(FILE *out)
+{
+    fputs(
+        "Usage: bivalve-load [OPTION]... URL\n"
+        "Load for an HTTP/1.1 server, and what it makes of it.\n\n"
+        "URL is http://HOST[:PORT][/PATH] or unix:PATH[:/URI]. TIME is 500us, 20ms, 10s or 2m.\n\n",
+        out);
+    for (unsigned i = 0; i < ARRAY_LEN(load_option_table); i++) {
+        const struct load_option *spec = &load_option_table[i];
+        char left[64], letter[8] = "   ";
+        if (spec->letter)
+            snprintf(letter, sizeof(letter), "-%c,", spec->letter);
+        snprintf(left, sizeof(left), "%s --%s%s%s", letter, spec->name, spec->arg ? " " : "",
+                 spec->arg ? spec->arg : "");
+        fprintf(out, "  %-38s %s\n", left, spec->help);
+    }
+    fputs("\nExit status: 0 when every answer was right, 1 after errors, 2 when the command line "
+          "or the\nenvironment was wrong, 3 when --slo-p99 was missed.\n",
+          out);
+}

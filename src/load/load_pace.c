@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * load_pace.c - when a client begins connections and requests, and when it has its end; and the
+ * client put together and taken apart.
+ *
+ * Requests that are due in the open loop are in no queue: the schedule stands still at the first
+ * that has no free connection, and goes on from there when one is.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "accept.h"
+#include "load_client_internal.h"
+#include "loop.h"
+#include "stream.h"
+
+#define PACE_CONNECTING_MAX   128 /* at once: a listener's queue is not endless */
+#define PACE_BACKOFF_US       1000
+#define PACE_BACKOFF_MAX_US   100000
+#define PACE_NEVER            (UINT64_MAX / 2)
+#define PACE_STOP_US          1000000 /* after load_client_stop() answers are waited for so long */
+#define PACE_OUTPUT_BLOCK_MAX 16256   /* with its header a block is 16 KiB */
+#define PACE_FDS              64      /* that are not connections */
+
+static inline struct load_client *pace_client(struct loop *l)
+{
+    return CONTAINER_OF(l, struct load_client, loop);
+}
+
+static bool pace_is_open_loop(const struct load_client *c)
+{
+    return c->plan.rate_from > 0;
+}
+
+/* ---- lists of connections ---- */
+
+static void list_push(struct load_client *c, struct load_list *list, struct load_conn *conn)
+{
+    uint32_t index = client_index(c, conn);
+
+    conn->next[list->link] = LOAD_NOBODY;
+    if (list->first == LOAD_NOBODY)
+        list->first = index;
+    else
+        client_conn(c, list->last)->next[list->link] = index;
+    list->last = index;
+}
+
+static struct load_conn *list_pop(struct load_client *c, struct load_list *list)
+{
+    if (list->first == LOAD_NOBODY)
+        return NULL;
+    struct load_conn *conn = client_conn(c, list->first);
+    list->first = conn->next[list->link];
+    return conn;
+}
+
+/* ---- what is due ---- */
+
+/* When the open loop's next request is due. */
+static inline uint64_t pace_due(const struct load_client *c)
+{
+    return c->schedule_us + c->schedule.due_us;
+}
+
+static void pace_advance(struct load_client *c)
+{
+    load_schedule_advance(&c->schedule);
+    if (unlikely(c->warming) && pace_due(c) >= c->measure_us) {
+        c->warming = false;
+        c->schedule_us = c->measure_us;
+        load_schedule_init(&c->schedule, c->plan.rate_from, c->plan.rate_to, c->plan.duration_us,
+                           !c->plan.options->uniform, c->plan.seed, c->plan.phase);
+    }
+}
+
+/* Is there another request that is to be sent at or after `now`? */
+static inline bool pace_has_more(const struct load_client *c, uint64_t now)
+{
+    if (c->quota_left == 0 || c->stopped)
+        return false;
+    return (pace_is_open_loop(c) ? pace_due(c) : now) < c->end_us;
+}
+
+static inline void pace_count_due(struct load_client *c, uint64_t due)
+{
+    if (unlikely(due < c->measure_us))
+        return;
+    c->results->due++;
+    c->quota_left--;
+}
+
+/* Another request on an open connection that has room for it. */
+static inline void pace_begin(struct load_client *c, struct load_conn *conn, uint64_t due,
+                              uint64_t now)
+{
+    uint32_t at = conn->head + conn->flying;
+    struct load_flight *f = &conn->ring[at < c->depth ? at : at - c->depth];
+
+    f->due = (uint32_t)due;
+    f->sent = (uint32_t)now;
+    f->request = c->request;
+    if (++c->request >= c->plan.requests->count)
+        c->request = 0;
+    conn->flying++;
+    conn->unsent++;
+    conn->written++;
+    c->flying++;
+    pace_count_due(c, due);
+}
+
+/* The open loop's next one. */
+static void pace_begin_due(struct load_client *c, struct load_conn *conn, uint64_t now)
+{
+    uint64_t due = pace_due(c), late = now - due;
+
+    if (!c->backlogged)
+        hist_record(&c->results->lag, late);
+    else if (late > c->results->backlog_us_max && due >= c->measure_us)
+        c->results->backlog_us_max = (uint32_t)MIN(late, UINT32_MAX);
+    pace_begin(c, conn, due, now);
+    pace_advance(c);
+}
+
+static inline bool pace_has_room(const struct load_client *c, const struct load_conn *conn)
+{
+    uint32_t most = c->plan.options->per_connection;
+
+    return conn->state == LOAD_CONN_OPEN && conn->flying < c->depth && !(conn->flags & CONN_LAST) &&
+           (most == 0 || conn->written < most);
+}
+
+void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now)
+{
+    if (pace_is_open_loop(c)) {
+        while (pace_has_room(c, conn) && pace_has_more(c, now) && pace_due(c) <= now)
+            pace_begin_due(c, conn, now);
+        if (pace_due(c) > now)
+            c->backlogged = false;
+        if (pace_has_room(c, conn) && !(conn->flags & CONN_FREE)) {
+            conn->flags |= CONN_FREE;
+            list_push(c, &c->free, conn);
+        }
+    } else {
+        while (pace_has_room(c, conn) && pace_has_more(c, now))
+            pace_begin(c, conn, now, now);
+    }
+    if (conn->unsent)
+        client_send(c, conn, now);
+}
+
+/* The free connection that has been so for longest, or NULL. */
+static struct load_conn *pace_free(struct load_client *c)
+{
+    struct load_conn *conn;
+
+    while ((conn = list_pop(c, &c->free)) != NULL) {
+        conn->flags &= (uint8_t)~CONN_FREE;
+        if (pace_has_room(c, conn))
+            return conn;
+    }
+    return NULL;
+}
+
+/* Send what is due now; what has waited for a connection for too long comes to nothing. */
+static void pace_dispatch(struct load_client *c)
+{
+    uint64_t now = load_client_now(c);
+
+    while (pace_has_more(c, now) && pace_due(c) <= now) {
+        struct load_conn *conn = pace_free(c);
+        if (!conn) {
+            c->backlogged = true;
+            break;
+        }
+        pace_begin_due(c, conn, now);
+        if (pace_has_room(c, conn)) {
+            conn->flags |= CONN_FREE;
+            list_push(c, &c->free, conn);
+        }
+        client_send(c, conn, now);
+        now = load_client_now(c);
+    }
+    while (c->backlogged && pace_has_more(c, now) &&
+           pace_due(c) + c->plan.options->timeout_us <= now) {
+        uint64_t late = now - pace_due(c);
+        if (pace_due(c) >= c->measure_us) {
+            client_count_failure(c, LOAD_FAILURE_TIMEOUT,
+                                 "no connection was free within --timeout");
+            hist_record(&c->results->response, late);
+            c->results->backlog_us_max = (uint32_t)MIN(late, UINT32_MAX);
+        }
+        pace_count_due(c, pace_due(c));
+        pace_advance(c);
+    }
+}
+
+/* ---- connecting ---- */
+
+void client_wait(struct load_client *c, struct load_conn *conn)
+{
+    conn->state = LOAD_CONN_WAITING;
+    conn->flags &= CONN_FREE | CONN_TRYING;
+    if (!c->aborted)
+        list_push(c, &c->waiting, conn);
+}
+
+void client_back_off(struct load_client *c, uint64_t now)
+{
+    c->backoff_us = MIN(MAX(c->backoff_us * 2, PACE_BACKOFF_US), PACE_BACKOFF_MAX_US);
+    c->connect_at_us = now + c->backoff_us;
+}
+
+/* The source address has no port left for the target: is there another one to try? */
+static bool pace_next_source(struct load_client *c)
+{
+    c->results->ports_used_up++;
+    if (c->plan.source_count == 0 || ++c->exhausted >= c->plan.source_count)
+        return false;
+    if (!c->plan.in_turn)
+        c->source = (c->source + 1) % c->plan.source_count;
+    return true;
+}
+
+void client_connect_failed(struct load_client *c, struct load_conn *conn, int err)
+{
+    uint64_t now = load_client_now(c);
+    uint64_t tried_us = (uint32_t)((uint32_t)now - conn->since);
+    char text[LOAD_FIRST_MAX];
+
+    if (err == EADDRNOTAVAIL && pace_next_source(c)) {
+        client_wait(c, conn);
+        return;
+    }
+    c->exhausted = 0;
+    client_back_off(c, now);
+    /* A unix socket whose queue is full says so where TCP would wait, connect(2). */
+    conn->flags |= CONN_TRYING;
+    if (err != EAGAIN || tried_us >= c->plan.options->timeout_us) {
+        conn->flags &= (uint8_t)~CONN_TRYING;
+        snprintf(text, sizeof(text), "%.120s: %s", c->plan.target->text, strerror(err));
+        if (!c->aborted)
+            client_count_failure(c,
+                                 err == EMFILE || err == ENFILE || err == ENOMEM
+                                     ? LOAD_FAILURE_LOCAL
+                                     : LOAD_FAILURE_CONNECT,
+                                 text);
+    }
+    client_wait(c, conn);
+}
+
+static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t now)
+{
+    const struct load_target *t = c->plan.target;
+    const struct load_addr *source = NULL;
+
+    if (!(conn->flags & CONN_TRYING))
+        conn->since = (uint32_t)now;
+    if (c->plan.in_turn)
+        source = &c->plan.sources[c->source++ % c->plan.source_count];
+    else if (c->source)
+        source = &c->plan.sources[c->source];
+    int fd = load_socket(t, source);
+    if (fd < 0) {
+        client_connect_failed(c, conn, -fd);
+        return;
+    }
+    int rc = stream_connect(&c->loop, 0, fd, &t->addr.u.sa, t->addr.len, conn);
+    if (rc < 0) {
+        client_connect_failed(c, conn, -rc);
+        return;
+    }
+    conn->state = LOAD_CONN_CONNECTING;
+    conn->slot = slot_get(&c->loop.slots, fd);
+    c->connecting++;
+    stream_set_timer(&c->loop, conn->slot, STREAM_TIMER_PROTOCOL,
+                     (uint32_t)(c->plan.options->timeout_us / 1000));
+}
+
+/* When the next connection of the ramp may be begun. */
+static uint64_t pace_ramp(const struct load_client *c)
+{
+    uint64_t ramp_us = c->plan.options->ramp_us;
+
+    if (ramp_us == 0 || c->opened >= c->plan.connections)
+        return 0;
+    return c->start_us + ramp_us * c->opened / c->plan.connections;
+}
+
+/* May another connection be begun now, as far as time says? */
+static bool pace_may_connect(const struct load_client *c, uint64_t now)
+{
+    return c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX &&
+           now >= c->connect_at_us && now >= pace_ramp(c);
+}
+
+static void pace_connect_waiting(struct load_client *c, uint64_t now)
+{
+    /* Each once, at most: one that fails at once is behind the others. */
+    for (unsigned i = 0; i < PACE_CONNECTING_MAX && pace_may_connect(c, now); i++) {
+        struct load_conn *conn = list_pop(c, &c->waiting);
+        if (!conn->flying && !pace_has_more(c, now))
+            continue; /* there is nothing to do on it any more */
+        c->opened += c->opened < c->plan.connections;
+        pace_connect(c, conn, now);
+    }
+}
+
+/* ---- the time that is measured ---- */
+
+static uint64_t pace_us(struct timeval later, struct timeval earlier)
+{
+    return (uint64_t)((later.tv_sec - earlier.tv_sec) * 1000000 + later.tv_usec - earlier.tv_usec);
+}
+
+static void pace_measured(struct load_client *c, uint64_t until)
+{
+    struct load_results *r = c->results;
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    c->measured = true;
+    r->cpu_user_us = pace_us(usage.ru_utime, c->usage.ru_utime);
+    r->cpu_system_us = pace_us(usage.ru_stime, c->usage.ru_stime);
+    r->measured_us = until > c->measure_us ? until - c->measure_us : 1;
+    r->bytes_in = c->stats->bytes_in - c->bytes_in;
+    r->bytes_out = c->stats->bytes_out - c->bytes_out;
+    r->busiest = (double)(r->cpu_user_us + r->cpu_system_us) / (double)r->measured_us;
+}
+
+static void pace_window(struct load_client *c, uint64_t now)
+{
+    if (unlikely(!c->measuring) && now >= c->measure_us) {
+        c->measuring = true;
+        getrusage(RUSAGE_SELF, &c->usage);
+        c->bytes_in = c->stats->bytes_in;
+        c->bytes_out = c->stats->bytes_out;
+    }
+    if (unlikely(!c->measured) && c->measuring && now >= c->end_us)
+        pace_measured(c, c->end_us);
+}
+
+static uint64_t pace_earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t pace_before_wait(struct loop *l)
+{
+    struct load_client *c = pace_client(l);
+    uint64_t now = load_client_now(c), next = PACE_NEVER;
+
+    if (now < c->start_us)
+        return (int64_t)(c->start_us - now);
+    pace_window(c, now);
+    pace_connect_waiting(c, now);
+    if (pace_is_open_loop(c))
+        pace_dispatch(c);
+
+    if (!c->measuring)
+        next = pace_earlier(next, c->measure_us);
+    if (!c->measured)
+        next = pace_earlier(next, c->end_us);
+    if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX)
+        next = pace_earlier(next, MAX(c->connect_at_us, pace_ramp(c)));
+    if (pace_is_open_loop(c) && pace_has_more(c, now))
+        next = pace_earlier(next, pace_due(c) + (c->backlogged ? c->plan.options->timeout_us : 0));
+    if (next >= PACE_NEVER)
+        return -1;
+    now = load_client_now(c);
+    return next > now ? (int64_t)(next - now) : 0;
+}
+
+static size_t pace_trim(struct loop *l, bool *pending)
+{
+    (void)l;
+    *pending = false;
+    return 0;
+}
+
+bool load_client_done(struct load_client *c)
+{
+    uint64_t now = load_client_now(c);
+    bool over = !pace_has_more(c, now) && (now >= c->end_us || c->quota_left == 0);
+
+    /* Where the number of requests says when the end is, a server that is away must not be waited
+     * for for ever. */
+    if (c->plan.by_count && c->flying == 0 && now > c->last_us + c->plan.options->timeout_us)
+        over = true;
+    if (!over)
+        return false;
+    if (c->flying > 0 && now < pace_earlier(c->end_us, c->last_us) +
+                                   (c->stopped ? PACE_STOP_US : c->plan.options->timeout_us))
+        return false;
+    if (!c->measured) /* the end is not a time that was known before */
+        pace_measured(c, c->stopped ? c->end_us : c->results->requests ? c->last_us : now);
+    return true;
+}
+
+/* ---- put together, taken apart ---- */
+
+/* All connections wait for their turn. */
+static int pace_make_conns(struct load_client *c)
+{
+    c->conn_size = util_round_up(sizeof(struct load_conn) + c->depth * sizeof(struct load_flight),
+                                 sizeof(void *));
+    c->conns = calloc(c->plan.connections, c->conn_size);
+    c->matches = calloc(c->plan.requests->count, sizeof(*c->matches));
+    if (!c->conns || !c->matches)
+        return -ENOMEM;
+    c->waiting = (struct load_list){.first = LOAD_NOBODY, .link = 0};
+    c->free = (struct load_list){.first = LOAD_NOBODY, .link = 1};
+    for (uint32_t i = 0; i < c->plan.connections; i++)
+        list_push(c, &c->waiting, client_conn(c, i));
+    return 0;
+}
+
+int load_client_init(struct load_client *c, const struct load_plan *plan,
+                     const struct backend_ops *ops, const char *variant, struct stats *stats,
+                     struct load_results *results, char *error)
+{
+    static struct settings set;
+    static struct loop_hooks hooks = {.before_wait = pace_before_wait, .trim = pace_trim};
+    size_t block = MIN(plan->requests->longest * plan->options->pipeline, PACE_OUTPUT_BLOCK_MAX);
+
+    memset(c, 0, sizeof(*c));
+    c->plan = *plan;
+    c->results = results;
+    c->stats = stats;
+    c->depth = (uint16_t)plan->options->pipeline;
+    c->prng.state = ~plan->seed; /* the schedule has the other */
+    if (plan->options->random_query && plan->requests->longest > PACE_OUTPUT_BLOCK_MAX) {
+        snprintf(error, BACKEND_TEXT_MAX, "with --random-query a request has at most %d bytes",
+                 PACE_OUTPUT_BLOCK_MAX);
+        return -EINVAL;
+    }
+    if (pace_make_conns(c) < 0) {
+        snprintf(error, BACKEND_TEXT_MAX, "out of memory for %u connections", plan->connections);
+        load_client_destroy(c);
+        return -ENOMEM;
+    }
+    settings_init(&set);
+    set.max_buffer_bytes = UINT64_MAX;
+    set.write_timeout_ms = (uint32_t)(plan->options->timeout_us / 1000 + 1);
+    hooks.output_block_bytes = util_round_up(MAX(block, 256), 64);
+    if (hooks.output_block_bytes > PACE_OUTPUT_BLOCK_MAX)
+        hooks.output_block_bytes = PACE_OUTPUT_BLOCK_MAX;
+    int rc = loop_init(&c->loop, &set, &hooks, stats, ops, variant,
+                       plan->connections + 2 * PACE_FDS, error);
+    if (rc < 0) {
+        load_client_destroy(c);
+        return rc;
+    }
+    acceptor_add(&c->loop, &(struct accept_listener){
+                               .text = plan->target->text,
+                               .protocol = &client_protocol,
+                               .fd = -1,
+                               .unix_socket = plan->target->addr.u.sa.sa_family == AF_UNIX});
+    return 0;
+}
+
+void load_client_start(struct load_client *c, uint64_t start_us)
+{
+    c->zero_us = start_us - 1000000; /* so that no time of the client is 0 */
+    c->start_us = 1000000;
+    c->measure_us = c->start_us + c->plan.warmup_us;
+    c->end_us = c->plan.by_count ? PACE_NEVER : c->measure_us + c->plan.duration_us;
+    c->quota_left = c->plan.by_count ? c->plan.quota : UINT64_MAX;
+    c->last_us = c->start_us;
+    if (!pace_is_open_loop(c))
+        return;
+    c->warming = c->plan.warmup_us > 0;
+    c->schedule_us = c->start_us;
+    load_schedule_init(&c->schedule, c->plan.rate_from,
+                       c->warming ? c->plan.rate_from : c->plan.rate_to, c->plan.duration_us,
+                       !c->plan.options->uniform, c->plan.seed, c->plan.phase);
+}
+
+void load_client_stop(struct load_client *c)
+{
+    uint64_t now = load_client_now(c);
+
+    if (c->stopped)
+        return;
+    c->stopped = true;
+    c->end_us = MIN(c->end_us, now);
+}
+
+void load_client_destroy(struct load_client *c)
+{
+    if (c->loop.be)
+        loop_destroy(&c->loop);
+    for (uint32_t i = 0; c->matches && i < c->plan.requests->count; i++)
+        load_match_free(&c->matches[i]);
+    free(c->matches);
+    free(c->conns);
+    memset(c, 0, sizeof(*c));
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * load_results.h - what one process of the load has seen, in memory that it shares with the program
+ * that started it: plain stores by the one, reads by the other, no lock.
+ */
+#ifndef BIVALVE_LOAD_RESULTS_H
+#define BIVALVE_LOAD_RESULTS_H
+
+#include <stdint.h>
+
+#include "backend.h" /* BACKEND_TEXT_MAX */
+#include "hist.h"
+
+#define LOAD_FIRST_MAX 240 /* bytes of the text of an error */
+
+/* X(symbol, its name in the results, what it means). */
+#define LOAD_FAILURES(X)                                                                \
+    X(CONNECT, "connect", "a connection that could not be made")                        \
+    X(RESET, "reset", "a request whose connection was reset")                           \
+    X(CLOSED_EARLY, "closed_early", "a request whose connection was closed unanswered") \
+    X(TRUNCATED, "truncated", "an answer that was cut off")                             \
+    X(MALFORMED, "malformed", "an answer that is no HTTP")                              \
+    X(TIMEOUT, "timeout", "a request that was not answered in time")                    \
+    X(STATUS, "status", "an answer with another status than --expect-status")           \
+    X(BODY, "body", "an answer with another body than --expect-body")                   \
+    X(LOCAL, "local", "a request that was not sent: this machine is out of fds or memory")
+
+enum load_failure {
+#define LOAD_FAILURE_ENUM_(sym, name, text) LOAD_FAILURE_##sym,
+    LOAD_FAILURES(LOAD_FAILURE_ENUM_)
+#undef LOAD_FAILURE_ENUM_
+        LOAD_FAILURE_KINDS
+};
+
+struct load_results {
+    /* X(name): sums. Of the time that is measured, by when a request was due, but for the last
+     * line: of all the time. */
+#define LOAD_SUMS(X)                                                                               \
+    X(requests)    /* answered, and rightly */                                                     \
+    X(due)         /* that should have been sent: in the closed loop, that were */                 \
+    X(in_time)     /* answered, and rightly, before the measuring ended */                         \
+    X(cpu_user_us) /* of this process, user and system */                                          \
+    X(cpu_system_us)                                                                               \
+    X(status_1xx)                                                                                  \
+    X(status_2xx)                                                                                  \
+    X(status_3xx) X(status_4xx) X(status_5xx) X(connects) X(reconnects) X(resent) X(ports_used_up) \
+        X(bytes_in) X(bytes_out)                                                                   \
+            X(matched) /* answers that were byte for byte like one that had been verified */
+#define LOAD_SUM_FIELD_(name) uint64_t name;
+    LOAD_SUMS(LOAD_SUM_FIELD_)
+#undef LOAD_SUM_FIELD_
+    uint64_t failures[LOAD_FAILURE_KINDS];
+    char first[LOAD_FAILURE_KINDS][LOAD_FIRST_MAX]; /* of each kind; empty: none yet */
+
+    uint64_t measured_us;    /* how long */
+    double busiest;          /* CPU time per time of the process that has the highest */
+    uint32_t backlog_us_max; /* the longest that a request has waited for a free connection */
+    char features[BACKEND_TEXT_MAX];
+    char error[BACKEND_TEXT_MAX]; /* why the process could not go on; empty: it did */
+
+    struct hist response; /* from when a request was due to its answer's end, microseconds */
+    struct hist service;  /* from when it was sent */
+    struct hist connect;
+    struct hist lag; /* from due to sent, where a connection was free in time */
+};
+
+const char *load_failure_name(enum load_failure kind);
+
+/* All failures together. */
+uint64_t load_results_failures(const struct load_results *r);
+
+/* sum += r. */
+void load_results_add(struct load_results *sum, const struct load_results *r);
+
+#endif
