@@ -65,6 +65,39 @@ AC_DEFUN([BIVALVE_DIR_FLAGS], [
     done
 ])
 
+# BIVALVE_FIND_LIBRARY(NAME, VARIABLE, MODULES, LIBS, WHAT, PROLOGUE, BODY, DEBIAN, FEDORA, ALPINE)
+# After BIVALVE_WITH_LIBRARY(NAME): looks for WHAT with pkg-config as MODULES, or as LIBS in the directory that was
+# named, and has a program of PROLOGUE and BODY linked with it. Sets have_NAME to yes or no, and
+# VARIABLE_CFLAGS and VARIABLE_LIBS. Where it is missed and was asked for, configure ends.
+AC_DEFUN([BIVALVE_FIND_LIBRARY], [
+    have_$1=no
+    AS_IF([test "$with_$1" != no], [
+        AS_IF([test -n "$$1_dir"], [
+            BIVALVE_DIR_FLAGS([$$1_dir], [$2_CFLAGS], [$2_LIBS])
+            $2_LIBS="$$2_LIBS $4"
+            have_$1=maybe
+        ], [
+            PKG_CHECK_MODULES([$2], [$3], [have_$1=maybe], [have_$1=no])
+        ])
+        AS_IF([test "$have_$1" = maybe], [
+            save_CPPFLAGS=$CPPFLAGS
+            save_LIBS=$LIBS
+            CPPFLAGS="$$2_CFLAGS $CPPFLAGS"
+            LIBS="$$2_LIBS $LIBS"
+            AC_MSG_CHECKING([whether a program links with $5])
+            AC_LINK_IFELSE([AC_LANG_PROGRAM([$6], [$7])], [have_$1=yes], [have_$1=no])
+            AC_MSG_RESULT([$have_$1])
+            CPPFLAGS=$save_CPPFLAGS
+            LIBS=$save_LIBS
+        ])
+        AS_IF([test "$have_$1" = no && test "$with_$1" = yes],
+            [BIVALVE_LIBRARY_MISSING([$5${$1_dir:+ under $$1_dir}], [$8], [$9], [$10])])
+    ])
+    AS_IF([test "$have_$1" != yes], [$2_CFLAGS=; $2_LIBS=])
+    AC_SUBST([$2_CFLAGS])
+    AC_SUBST([$2_LIBS])
+])
+
 # BIVALVE_LIBRARY_MISSING(NAME, DEBIAN, FEDORA, ALPINE [, MORE])
 # Ends configure with the packages that would have helped.
 AC_DEFUN([BIVALVE_LIBRARY_MISSING], [

@@ -7,7 +7,7 @@
 
 # Debian's packages for building, for testing and for measuring.
 PACKAGES_BUILD="gcc libc6-dev make autoconf automake pkg-config libev-dev liburing-dev libjansson-dev libseccomp-dev"
-PACKAGES_BUILD="$PACKAGES_BUILD libssl-dev"
+PACKAGES_BUILD="$PACKAGES_BUILD libssl-dev zlib1g-dev"
 PACKAGES_TEST="libcmocka-dev python3 python3-pytest strace curl procps"
 PACKAGES_MEASURE="wrk nghttp2-client python3-numpy python3-matplotlib"
 PACKAGES_CI="clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
