@@ -172,6 +172,26 @@ static void view_workers(const struct view *v, struct text *t)
                         usage.cpu_s);
 }
 
+/* `scale`: what one unit of the histogram is in the metric's unit. */
+static void view_histogram(struct text *t, const char *name, const char *help,
+                           const struct stats_histogram *h, unsigned shift, unsigned step,
+                           double scale)
+{
+    uint64_t below = 0;
+
+    view_family(t, name, "histogram", help);
+    for (unsigned i = 0; i + 1 < STATS_BUCKETS; i++) {
+        below += h->bucket[i];
+        text_printf(t, "bivalve_%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
+                    (double)((UINT64_C(1) << (shift + i * step)) - (scale == 1)) * scale, below);
+    }
+    below += h->bucket[STATS_BUCKETS - 1];
+    text_printf(t,
+                "bivalve_%s_bucket{le=\"+Inf\"} %" PRIu64 "\nbivalve_%s_sum %.9f\n"
+                "bivalve_%s_count %" PRIu64 "\n",
+                name, below, name, (double)h->sum * scale, name, below);
+}
+
 void view_metrics(const struct view *v, struct text *t)
 {
     const struct board *b = v->board;
@@ -189,4 +209,9 @@ void view_metrics(const struct view *v, struct text *t)
     view_workers(v, t);
     view_table(t, &sum);
     view_others(t, &sum);
+    view_histogram(t, "request_duration_seconds",
+                   "From when the loop saw that there was input to when the answer was sent.",
+                   &sum.duration_ns, STATS_TIME_SHIFT, STATS_TIME_STEP, 1e-9);
+    view_histogram(t, "response_size_bytes", "Bytes of the bodies of answers.", &sum.response_bytes,
+                   STATS_BYTES_SHIFT, STATS_BYTES_STEP, 1);
 }

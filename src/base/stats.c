@@ -53,6 +53,13 @@ void stats_unmap(struct stats *s, unsigned n)
         munmap(s, n * sizeof(struct stats));
 }
 
+static void stats_add_histogram(struct stats_histogram *sum, const struct stats_histogram *h)
+{
+    for (size_t i = 0; i < STATS_BUCKETS; i++)
+        sum->bucket[i] += h->bucket[i];
+    sum->sum += h->sum;
+}
+
 void stats_add(struct stats *sum, const struct stats *s)
 {
 #define STATS_ADD_(name) sum->name += s->name;
@@ -61,6 +68,8 @@ void stats_add(struct stats *sum, const struct stats *s)
 #undef STATS_ADD_
     for (size_t i = 0; i < STATS_BACKEND_MAX; i++)
         sum->backend[i] += s->backend[i];
+    stats_add_histogram(&sum->duration_ns, &s->duration_ns);
+    stats_add_histogram(&sum->response_bytes, &s->response_bytes);
 }
 
 /* Append "name=value" at *len, which goes on counting beyond the end. */

@@ -81,12 +81,29 @@
     X(in_flight)   /* operations the backend has in flight */          \
     X(restarts)    /* times this worker has been restarted (set by the supervisor) */
 
+/*
+ * How often a value was how large. Bucket i has those below 2^(shift + i * step), the last all
+ * others.
+ */
+#define STATS_BUCKETS     24
+#define STATS_TIME_SHIFT  12 /* of duration_ns: from 4 microseconds, each twice the one before, */
+#define STATS_TIME_STEP   1  /* ... to 17 seconds */
+#define STATS_BYTES_SHIFT 4  /* of response_bytes: from 16 bytes, each 4 times the one before, */
+#define STATS_BYTES_STEP  2  /* ... to 256 TiB */
+struct stats_histogram {
+    uint64_t bucket[STATS_BUCKETS];
+    uint64_t sum;
+};
+
 struct stats {
 #define STATS_FIELD_(name) uint64_t name;
     STATS_COUNTERS(STATS_FIELD_)
     STATS_GAUGES(STATS_FIELD_)
 #undef STATS_FIELD_
     uint64_t backend[STATS_BACKEND_MAX]; /* counters of the backend, named by its ops */
+    /* of requests answered, while somebody may look (--admin) */
+    struct stats_histogram duration_ns;
+    struct stats_histogram response_bytes; /* of the body */
 } __attribute__((aligned(CACHE_LINE)));
 
 /*
@@ -95,6 +112,17 @@ struct stats {
  */
 struct stats *stats_map(unsigned n);
 void stats_unmap(struct stats *s, unsigned n);
+
+/* `value` was seen `times` times (at least once). */
+static inline void stats_observe(struct stats_histogram *h, unsigned shift, unsigned step,
+                                 uint64_t value, uint64_t times)
+{
+    uint64_t above = value >> shift;
+    unsigned bits = above ? 64 - (unsigned)__builtin_clzll(above) : 0;
+
+    h->bucket[MIN((bits + step - 1) / step, STATS_BUCKETS - 1)] += times;
+    h->sum += value * times;
+}
 
 /* sum += s, field by field. */
 void stats_add(struct stats *sum, const struct stats *s);

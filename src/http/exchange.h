@@ -53,6 +53,7 @@ enum {
     REQUEST_CHUNKED = 1 << 6,   /* the response's body is chunked */
     REQUEST_NO_BODY = 1 << 7,   /* the response has no body */
     REQUEST_PEER_DONE = 1 << 8, /* the client said that this is its last request */
+    REQUEST_KEPT = 1 << 9,      /* watch_keep() has seen it */
 };
 
 struct exchange {
@@ -69,7 +70,10 @@ struct exchange {
     bool full;                 /* stopped because of output pending */
     bool resumed;              /* in WAIT: resume() is due */
     uint16_t body_credit_ms;   /* earned by body bytes, not yet worth a tick: --min-body-rate */
-    uint16_t looks;            /* how often an end of input was looked behind */
+    uint64_t begun_ns;         /* of a request that is REQUEST_KEPT: watch.h */
+    uint64_t
+        body_bytes; /* of its response, as far as written or announced; HEAD: as if it were GET */
+    uint16_t looks; /* how often an end of input was looked behind */
 };
 
 static inline struct exchange *exchange_of(const struct request *r)

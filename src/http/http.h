@@ -12,10 +12,14 @@
 #include "request.h"
 #include "timer.h"
 
+struct watch;
+
 struct http {
     struct loop loop;
     const struct routes *routes;
     const void *context; /* the handlers': request_context() */
+
+    struct watch *watch; /* who wants to see every request; NULL: nobody */
 
     struct exchange *hot; /* the one used last, to be used next; NULL: in use, or none yet */
     struct bufpool exchange_pool;     /* the others */

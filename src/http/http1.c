@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "dispatch.h"
 #include "exchange_pool.h"
@@ -25,6 +24,7 @@
 #include "respond.h"
 #include "stream.h"
 #include "util.h"
+#include "watch.h"
 
 /* At the drain an idle client may send one more request, and learn of the end. */
 #define HTTP1_DRAIN_GRACE_MS 500
@@ -104,23 +104,12 @@ static void http1_body_credit(struct loop *l, struct slot *s, struct exchange *x
 
 /* ---- the end of a request ---- */
 
-/* For the self-test of the benchmark (--burn-ns): cost a known time. */
-static void http1_burn(uint32_t ns)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t end = t.tv_sec * INT64_C(1000000000) + t.tv_nsec + ns;
-    do
-        clock_gettime(CLOCK_MONOTONIC, &t);
-    while (t.tv_sec * INT64_C(1000000000) + t.tv_nsec < end);
-}
-
 /* The response is written, and the body has been read or is not going to be. */
 static inline enum http1_stop http1_done(struct http *h, struct exchange *x)
 {
     h->loop.stats->requests++;
-    if (unlikely(h->loop.set->burn_ns))
-        http1_burn(h->loop.set->burn_ns);
+    if (unlikely(h->watch))
+        watch_done(h, x);
     if (!(x->request.flags & REQUEST_KEEP))
         return HTTP1_ENDING;
     exchange_reset(x);
@@ -539,12 +528,17 @@ static bool http1_serve(struct http *h, struct slot *s, struct exchange *x, cons
 static void http1_go_on(struct http *h, struct exchange *x)
 {
     struct buf *b = x->in;
+    struct slot *s = x->slot;
 
-    h->loop.current = x->slot;
+    if (unlikely(h->watch))
+        watch_before(h);
+    h->loop.current = s;
     if (b)
-        http1_serve(h, x->slot, x, b->data + b->start, b->end - b->start);
+        http1_serve(h, s, x, b->data + b->start, b->end - b->start);
     else
-        http1_serve(h, x->slot, x, "", 0);
+        http1_serve(h, s, x, "", 0);
+    if (unlikely(h->watch))
+        watch_after(h, s);
 }
 
 /* The same, from the queue. */
@@ -604,6 +598,14 @@ static void http1_input(struct loop *l, struct slot *s, const char *data, size_t
     l->stats->no_block++;
     log_limited(LOG_LEVEL_WARN, "no memory for a request: closing its connection");
     stream_close(l, s);
+}
+
+/* The same while somebody watches. */
+static void http1_input_watched(struct loop *l, struct slot *s, const char *data, size_t len)
+{
+    watch_before(http_of(l));
+    http1_input(l, s, data, len);
+    watch_after(http_of(l), s);
 }
 
 /*
@@ -728,17 +730,15 @@ static void http1_gone(struct loop *l, struct slot *s, int err)
         exchange_release(http_of(l), s->exchange);
 }
 
-const struct protocol http1_protocol = {
-    .name = "http/1.1",
-    .open = http1_open,
-    .input = http1_input,
-    .eof = http1_eof,
-    .writable = http1_writable,
-    .timeout = http1_timeout,
-    .drain = http1_drain,
-    .held = http1_held,
-    .gone = http1_gone,
-};
+#define HTTP1_PROTOCOL_(on_input)                                                      \
+    {                                                                                  \
+        .name = "http/1.1", .open = http1_open, .input = (on_input), .eof = http1_eof, \
+        .writable = http1_writable, .timeout = http1_timeout, .drain = http1_drain,    \
+        .held = http1_held, .gone = http1_gone,                                        \
+    }
+
+const struct protocol http1_protocol = HTTP1_PROTOCOL_(http1_input);
+const struct protocol http1_protocol_watched = HTTP1_PROTOCOL_(http1_input_watched);
 
 /* ---- what the loop calls ---- */
 

@@ -118,6 +118,7 @@ int request_reply(struct request *r, int status, enum response_type type, const 
     struct http *http = r->http;
     struct response_head h;
 
+    exchange_of(r)->body_bytes = len;
     if (likely(status == 200 && type == RESPONSE_TEXT && request_is_plain(r))) {
         http->loop.stats->responses_2xx++;
         r->flags |= REQUEST_RESPONDED;
@@ -137,6 +138,7 @@ int request_reply_allow(struct request *r, int status, const char *allow, const 
 
     request_head_init(r, &h, status);
     h.allow = allow;
+    exchange_of(r)->body_bytes = strlen(line);
     if (status != 204) {
         h.type = RESPONSE_TEXT;
         return request_reply_head(r, &h, line, strlen(line));
@@ -181,6 +183,7 @@ int request_respond(struct request *r, const struct request_response *response)
     }
     h.has_length = response->has_length && response->status != 204;
     h.length = response->length;
+    exchange_of(r)->body_bytes = bodiless ? 0 : h.length;
     if (bodiless || (r->flags & REQUEST_HEAD_ONLY))
         r->flags |= REQUEST_NO_BODY;
     if (!response->has_length && !bodiless) {
@@ -213,8 +216,10 @@ int request_write(struct request *r, const char *data, size_t len)
     assert(r->flags & REQUEST_RESPONDED);
     if (len == 0 || !request_has_body(r))
         return 0;
-    if (r->flags & REQUEST_CHUNKED)
+    if (r->flags & REQUEST_CHUNKED) {
+        exchange_of(r)->body_bytes += len;
         rc = response_chunk_begin(o, p, len);
+    }
     if (rc == 0)
         rc = out_append(o, p, data, len);
     if (rc == 0 && (r->flags & REQUEST_CHUNKED))
@@ -233,8 +238,10 @@ int request_write_file(struct request *r, int fd, off_t offset, uint64_t len)
         close(fd);
         return 0;
     }
-    if (r->flags & REQUEST_CHUNKED)
+    if (r->flags & REQUEST_CHUNKED) {
+        exchange_of(r)->body_bytes += len;
         rc = response_chunk_begin(o, p, len);
+    }
     if (rc < 0)
         close(fd);
     else

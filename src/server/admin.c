@@ -52,7 +52,7 @@ static int admin_run(void *arg, const sigset_t *mask)
     settings_init(&set);
     set.max_connections = ADMIN_CONNECTIONS_MAX;
     set.max_buffer_bytes = ADMIN_BUFFER_BYTES;
-    set.max_body_bytes = 0;
+    set.max_body_bytes = 1; /* who sends one is refused anyway */
     set.drain_timeout_ms = ADMIN_DRAIN_MS;
     while (a->backend.ops) {
         struct accept_listener listener = {

@@ -274,7 +274,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
         listeners[i] = (struct accept_listener){
             .fd = listener_fd(&s->listeners[i], 0),
             .text = s->listeners[i].addr.text,
-            .protocol = &http1_protocol,
+            .protocol = s->admin.open ? &http1_protocol_watched : &http1_protocol,
             .unix_socket = s->listeners[i].addr.unix_socket,
         };
     for (;;) {
@@ -291,6 +291,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .alone = true,
             .sandbox = server_wants_sandbox(s),
             .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
+            .meter = s->admin.open,
             .mask = mask,
             .ready = server_ready_alone,
             .report = server_report,
@@ -389,6 +390,7 @@ static int server_serve(struct server *s)
         .cpu_count = s->cpu_count,
         .sandbox = server_wants_sandbox(s),
         .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
+        .meter = s->admin.open,
         .ops = s->backend.ops,
         .variant = s->backend.variant,
         .automatic = s->backend.automatic,

@@ -30,6 +30,7 @@ struct supervisor_config {
     const int *cpus;  /* worker k is pinned to cpus[k % cpu_count]; NULL: not pinned */
     unsigned cpu_count;
     bool sandbox, sandbox_must;
+    bool meter; /* as in worker.h */
 
     /*
      * The backend; with `automatic`, all workers take the next one that runs if it fails to open in

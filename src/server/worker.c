@@ -23,6 +23,7 @@
 #include "loop.h"
 #include "notify.h"
 #include "sandbox.h"
+#include "watch.h"
 
 #define WORKER_ABORT_MS  2000 /* how long a backend may take to let go of what was aborted */
 #define WORKER_ORPHAN_MS 500  /* what is being answered when the supervisor dies has so long */
@@ -245,6 +246,7 @@ static int worker_prepare(const struct worker_config *cfg, struct http *h, char 
 int worker_run(const struct worker_config *cfg, char *error)
 {
     char features[BACKEND_TEXT_MAX];
+    struct watch watch;
     struct http h;
 
     worker_clear_gauges(cfg->stats);
@@ -252,6 +254,7 @@ int worker_run(const struct worker_config *cfg, char *error)
                        (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX), error);
     if (rc < 0)
         return rc;
+    watch_start(&h, &watch, cfg->meter);
     rc = worker_prepare(cfg, &h, error);
     if (rc == 0) {
         h.loop.be->ops->describe(h.loop.be, features, sizeof(features));

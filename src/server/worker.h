@@ -36,6 +36,7 @@ struct worker_config {
     bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
     bool sandbox; /* enter the seccomp filter once the backend is open */
     bool sandbox_must; /* ... or fail */
+    bool meter;        /* keep the histograms of the counters */
     bool reads_files;  /* the filter lets it open files, to read them */
     const sigset_t
         *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -45,6 +46,54 @@ def test_metrics_are_the_counters(start):
     assert [v for (name, _), v in after.items() if name == "bivalve_worker_up"] == [1, 1]
     # What it asks itself is not what clients ask.
     assert set(after) == set(before)
+
+
+def histogram(samples, name):
+    """[(upper bound, count of all below)], sum, count."""
+    buckets = [(float(labels[4:-1]), value) for (n, labels), value in samples.items()
+               if n == "bivalve_%s_bucket" % name]
+    return buckets, samples["bivalve_%s_sum" % name, None], samples["bivalve_%s_count" % name, None]
+
+
+def below(buckets, bound):
+    return max([count for upper, count in buckets if upper <= bound], default=0)
+
+
+def test_sizes(start):
+    server = start(*ADMIN)
+    with server.connect() as c:
+        small = c.get("/pipeline", method="HEAD").length
+        large = len(c.get("/json/50?m=3").body)
+        for _ in range(3):
+            assert len(c.get("/pipeline").body) == small == 2
+    with server.connect() as c:
+        c.send(wire.request("GET /pipeline HTTP/1.1") * 40 +
+               wire.request("GET /json/50?m=3 HTTP/1.1") * 2)
+        for _ in range(42):
+            c.response()
+    buckets, total, count = histogram(admin.metrics(server), "response_size_bytes")
+    assert count == 47 and total == 43 * small + 3 * large
+    assert below(buckets, 63) == 44 and below(buckets, large - 1) == 44
+    assert buckets[-1] == (float("inf"), 47)
+    assert [n for _, n in buckets] == sorted(n for _, n in buckets)
+
+
+def test_durations(start):
+    """Of requests answered at once, one whose body is slow, one whose answer waits for its reader."""
+    server = start(*ADMIN, workers=1)
+    with server.connect() as c, server.connect(rcvbuf=4096) as slow:
+        for _ in range(10):
+            c.get("/pipeline")
+        c.send(b"POST /baseline11?a=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+        slow.send(wire.request("GET /json/50 HTTP/1.1") * 3000)
+        time.sleep(0.3)
+        assert c.send(b"41").response().body.strip() == b"42"
+        for _ in range(3000):
+            slow.response()
+    buckets, total, count = histogram(admin.metrics(server), "request_duration_seconds")
+    assert count == server.stats()["requests"] == 3011
+    assert total >= 0.3
+    assert count - below(buckets, 0.27) >= 1
 
 
 def test_metrics_name_backend_and_features(seen, backend):

@@ -438,6 +438,41 @@ static void test_stats(void **state)
     stats_unmap(s, 3);
 }
 
+static void test_stats_histogram(void **state)
+{
+    struct stats a, sum;
+
+    (void)state;
+    memset(&a, 0, sizeof(a));
+    memset(&sum, 0, sizeof(sum));
+    for (unsigned step = 1; step <= 2; step++) {
+        struct stats_histogram h = {.sum = 0};
+        stats_observe(&h, 4, step, 0, 1);
+        stats_observe(&h, 4, step, 15, 2);
+        assert_int_equal(h.bucket[0], 3);
+        for (unsigned i = 1; i < STATS_BUCKETS - 1; i++) { /* the edges of every bucket */
+            uint64_t below = UINT64_C(1) << (4 + i * step);
+            stats_observe(&h, 4, step, below - 1, 1);
+            stats_observe(&h, 4, step, below >> step, 5);
+            assert_int_equal(h.bucket[i], 6);
+            assert_int_equal(h.bucket[i + 1], 0);
+        }
+        stats_observe(&h, 4, step, UINT64_C(1) << (4 + (STATS_BUCKETS - 2) * step), 1);
+        h.sum = 0;
+        stats_observe(&h, 4, step, UINT64_MAX, 1);
+        assert_int_equal(h.bucket[STATS_BUCKETS - 1], 2);
+        assert_int_equal(h.sum, UINT64_MAX);
+    }
+    stats_observe(&a.duration_ns, STATS_TIME_SHIFT, STATS_TIME_STEP, 5000, 3);
+    stats_observe(&a.response_bytes, STATS_BYTES_SHIFT, STATS_BYTES_STEP, 2, 4);
+    stats_add(&sum, &a);
+    stats_add(&sum, &a);
+    assert_int_equal(sum.duration_ns.bucket[1], 6);
+    assert_int_equal(sum.duration_ns.sum, 30000);
+    assert_int_equal(sum.response_bytes.bucket[0], 8);
+    assert_int_equal(sum.response_bytes.sum, 16);
+}
+
 static void test_stats_every_field(void **state)
 {
     struct stats s, sum;
@@ -516,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_dates),
         cmocka_unit_test(test_clock_update),
         cmocka_unit_test(test_stats),
+        cmocka_unit_test(test_stats_histogram),
         cmocka_unit_test(test_stats_every_field),
         cmocka_unit_test(test_stats_format),
     };

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * watch.c - see watch.h. The clock is read once an iteration and once for each batch of requests
+ * that is answered, not for each request.
+ */
+#include "config.h"
+
+#include "watch.h"
+
+#include <time.h>
+
+static uint64_t watch_now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* For the self-test of the benchmark (--burn-ns): cost a known time. */
+static void watch_burn(uint32_t ns)
+{
+    uint64_t end = watch_now_ns() + ns;
+
+    while (watch_now_ns() < end)
+        ;
+}
+
+void watch_start(struct http *h, struct watch *w, bool meter)
+{
+    if (!meter && !h->loop.set->burn_ns)
+        return;
+    *w = (struct watch){.meter = meter, .iteration = UINT64_MAX, .bytes = UINT64_MAX};
+    h->watch = w;
+}
+
+static void watch_duration(struct http *h, uint64_t begun_ns, unsigned count)
+{
+    stats_observe(&h->loop.stats->duration_ns, STATS_TIME_SHIFT, STATS_TIME_STEP,
+                  watch_now_ns() - begun_ns, count);
+}
+
+/* Those whose size has not been counted yet. */
+static void watch_sizes(struct http *h)
+{
+    struct watch *w = h->watch;
+
+    if (w->done > w->sized)
+        stats_observe(&h->loop.stats->response_bytes, STATS_BYTES_SHIFT, STATS_BYTES_STEP, w->bytes,
+                      w->done - w->sized);
+    w->sized = w->done;
+}
+
+void watch_before(struct http *h)
+{
+    struct watch *w = h->watch;
+
+    if (w->iteration == h->loop.stats->iterations)
+        return;
+    w->iteration = h->loop.stats->iterations;
+    w->start_ns = watch_now_ns();
+}
+
+/* A request that lasts longer than the batch which it came in. */
+static void watch_keep(struct http *h, struct exchange *x)
+{
+    if (x->state == EXCHANGE_HEAD || (x->request.flags & REQUEST_KEPT))
+        return;
+    x->request.flags |= REQUEST_KEPT;
+    x->begun_ns = h->watch->start_ns;
+}
+
+void watch_after(struct http *h, struct slot *s)
+{
+    struct watch *w = h->watch;
+
+    if (w->done) {
+        watch_sizes(h);
+        watch_duration(h, w->start_ns, w->done);
+        w->done = w->sized = 0;
+    }
+    if (s->exchange) /* a slot that has been released has none */
+        watch_keep(h, s->exchange);
+}
+
+void watch_done_odd(struct http *h, struct exchange *x)
+{
+    struct watch *w = h->watch;
+
+    if (h->loop.set->burn_ns)
+        watch_burn(h->loop.set->burn_ns);
+    if (!w->meter)
+        return;
+    watch_sizes(h);
+    uint64_t bytes = x->request.flags & REQUEST_HEAD_ONLY ? 0 : x->body_bytes;
+    w->bytes = h->loop.set->burn_ns ? UINT64_MAX : bytes;
+    if (x->request.flags & REQUEST_KEPT)
+        watch_duration(h, x->begun_ns, 1);
+    else
+        w->done++;
+    if ((x->request.flags & REQUEST_KEPT) || h->loop.set->burn_ns) {
+        stats_observe(&h->loop.stats->response_bytes, STATS_BYTES_SHIFT, STATS_BYTES_STEP, bytes,
+                      1);
+        w->sized = w->done;
+    }
+}
