@@ -229,13 +229,18 @@ def children(pid):
         return []
 
 
-def alive(pid):
-    """Whether a process exists and is no zombie."""
+def process_state(pid):
+    """The state of a process as proc(5) has it, "T": stopped; "X" where there is none."""
     try:
         with open("/proc/%d/stat" % pid) as f:
-            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+            return f.read().rsplit(")", 1)[1].split()[0]
     except OSError:
-        return False
+        return "X"
+
+
+def alive(pid):
+    """Whether a process exists and is no zombie."""
+    return process_state(pid) not in "ZX"
 
 
 def cpu_seconds(pid):

@@ -5,7 +5,8 @@
  * Which, and how, is said by the environment: see fault.h. The calls are
  *
  *   uring_accept, uring_recv, uring_send, uring_cancel, uring_wake (the read of an eventfd)
- *   uring_submit       any of the submitting functions: nothing is submitted, or ("short") a part
+ *   uring_submit       any of the submitting functions: nothing is submitted
+ *   uring_submit_part  one that has several entries to submit, of which only a part is ("short")
  *   uring_queue_init, uring_register, uring_register_ring_fd, uring_unregister_buf_ring,
  *   uring_probe_ring, uring_sync_cancel
  *
@@ -108,10 +109,12 @@ static int submit_part(struct io_uring *ring)
 /* What the submitting functions begin with. True: that was all, and *rc the result. */
 static bool submit_fault(struct io_uring *ring, int *rc)
 {
-    bool many = ring->sq.sqe_tail - ring->sq.sqe_head > 1;
-    int what = fault_pick("uring_submit", many ? WAYS(EINTR, EAGAIN, EBUSY, ENOMEM, FAULT_SHORT)
-                                               : WAYS(EINTR, EAGAIN, EBUSY, ENOMEM));
+    int what = FAULT_NONE;
 
+    if (ring->sq.sqe_tail - ring->sq.sqe_head > 1)
+        what = fault_pick("uring_submit_part", WAYS(FAULT_SHORT));
+    if (what == FAULT_NONE)
+        what = fault_pick("uring_submit", WAYS(EINTR, EAGAIN, EBUSY, ENOMEM));
     if (what == FAULT_NONE) {
         entries_pick(ring, UINT32_MAX);
         return false;

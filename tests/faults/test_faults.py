@@ -56,24 +56,37 @@ def preload():
         yield shim(tmp)
 
 
-def talk(addr, data):
-    """Send all, read until the server is silent or gone; the bytes, without what Date says."""
+GONE = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
+
+
+def ask(s, addr, data):
+    """Connect and send all there is to say, unless the server has gone."""
+    s.settimeout(wire.HANG_S)
+    try:
+        s.connect(addr[1])
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+    except OSError as e:
+        if e.errno not in GONE:
+            raise
+
+
+def answer(s):
+    """Read until the server is silent or gone; the bytes, without what Date says."""
     got = b""
-    with socket.socket(addr[0], socket.SOCK_STREAM) as s:
-        s.settimeout(wire.HANG_S)
-        try:
-            s.connect(addr[1])
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-            while True:
-                more = s.recv(65536)
-                if not more:
-                    break
-                got += more
-        except OSError as e:
-            if e.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
-                raise
+    try:
+        while more := s.recv(65536):
+            got += more
+    except OSError as e:
+        if e.errno not in GONE:
+            raise
     return DATE.sub(b"Date: -", got)
+
+
+def talk(addr, data):
+    with socket.socket(addr[0], socket.SOCK_STREAM) as s:
+        ask(s, addr, data)
+        return answer(s)
 
 
 def environment(preload, log, **faults):
