@@ -290,6 +290,41 @@ static int listener_open_tcp(struct listener *l, char *error)
     return MIN(l->fds[0], 0);
 }
 
+/* The directory of a path, in `path`, which holds a sun_path; "." where it has none. */
+static const char *listener_directory(const struct listener_addr *addr, char *path)
+{
+    memcpy(path, addr->u.un.sun_path, sizeof(addr->u.un.sun_path));
+    char *slash = strrchr(path, '/');
+    if (slash)
+        slash[slash == path] = '\0';
+    return slash ? path : ".";
+}
+
+int listener_check(const struct listener_addr *addr, char *error)
+{
+    struct listener_addr any = *addr;
+    char path[sizeof(addr->u.un.sun_path)];
+    struct stat st;
+
+    if (listener_is_abstract(addr))
+        return 0;
+    if (addr->unix_socket) {
+        if (stat(listener_directory(addr, path), &st) < 0)
+            return listener_error(error, addr, "stat", errno);
+        return S_ISDIR(st.st_mode) ? 0 : listener_error(error, addr, "stat", ENOTDIR);
+    }
+    int fd = listener_socket_tcp(addr->u.sa.sa_family);
+    if (fd < 0)
+        return listener_error(error, addr, "socket", -fd);
+    if (addr->u.sa.sa_family == AF_INET6)
+        any.u.in6.sin6_port = 0;
+    else
+        any.u.in4.sin_port = 0;
+    int rc = bind(fd, &any.u.sa, any.len) < 0 ? listener_error(error, addr, "bind", errno) : 0;
+    close(fd);
+    return rc;
+}
+
 /* Make the path free: nothing there, or a socket that nobody answers. 0, or -errno with `error`. */
 static int listener_clear_path(const struct listener_addr *addr, char *error)
 {
@@ -327,11 +362,7 @@ static int listener_lock_directory(const struct listener_addr *addr, char *error
 {
     char path[sizeof(addr->u.un.sun_path)];
 
-    memcpy(path, addr->u.un.sun_path, sizeof(path));
-    char *slash = strrchr(path, '/');
-    if (slash)
-        slash[slash == path] = '\0';
-    int fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(listener_directory(addr, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
         return -1;
     if (fd < 0) {

@@ -53,6 +53,13 @@ int listener_parse(const char *text, struct listener_addr *addr, char *error);
 bool listener_is_local(const struct listener_addr *addr);
 
 /*
+ * Could `addr` be listened on, as far as that shows without taking the port: does the kernel have
+ * such sockets, this machine the address, and is there a directory for the path? 0, or -errno with
+ * `error`.
+ */
+int listener_check(const struct listener_addr *addr, char *error);
+
+/*
  * Open the sockets of `addr` for so many workers (at least 1), listening. Another server on the
  * address is found out, even one of the same user that would share it (SO_REUSEPORT). A stale unix
  * path is removed once connect() is refused there, under a lock of its directory. 0, or -errno with

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "options.h"
+#include "options_parse.h"
 #include "registry.h"
 #include "sandbox.h"
 #include "server.h"
@@ -64,7 +64,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bivalve: %s\n", error);
         return 1;
     }
-    if (options_parse(argc, argv, &o, error) < 0) {
+    if (options_load(argc, argv, &o, error) < 0) {
         fprintf(stderr, "bivalve: %s\n", error);
         return 2;
     }

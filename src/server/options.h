@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * options.h - the command line. Parsing is pure: nothing is printed, opened or looked up, the
- * environment plays no part.
+ * options.h - what the options are. How they are read is in options_parse.h, which of them there are
+ * in option_table.h.
  */
 #ifndef BIVALVE_OPTIONS_H
 #define BIVALVE_OPTIONS_H
 
 #include <stdbool.h>
-#include <stdio.h>
 
 #include "backend.h"
 #include "listener.h"
 #include "settings.h"
 
-#define OPTIONS_ERROR_MAX   768
+#define OPTIONS_ERROR_MAX   1024
 #define OPTIONS_WORKERS_MAX 1024
 #define OPTIONS_AUTO        -1 /* .workers: one for each CPU */
 
@@ -40,7 +39,8 @@ struct options {
     bool watch;                 /* --status: again and again */
     bool admin_remote;          /* it may be an address that others reach */
     int workers;                /* 0..OPTIONS_WORKERS_MAX or OPTIONS_AUTO */
-    const char *backend;        /* this and the other texts point into argv or are constants */
+    const char *config;         /* NULL: no file */
+    const char *backend; /* this and other texts point into argv or .text, or are constants */
     const char *dataset;
     const char *user; /* NULL: not given */
     const char *group;
@@ -48,16 +48,13 @@ struct options {
     bool allow_root;
     enum options_sandbox sandbox;
     int log_level; /* enum log_level */
+    char *text;    /* what the file said: options_load() */
 };
 
-/*
- * Fill `o` from the command line; all defaults are set first. 0, or -EINVAL with one printable line
- * in `error` (OPTIONS_ERROR_MAX bytes) that names the option, what is wrong with it and what it
- * takes. Not thread-safe (getopt).
- */
-int options_parse(int argc, char **argv, struct options *o, char *error);
+/* All defaults. No address to listen on: that is only filled in when none is given. */
+void options_init(struct options *o);
 
-/* What --help prints: every option that users have, with its default. */
-void options_print_help(FILE *out);
+/* What options_load() allocated. */
+void options_free(struct options *o);
 
 #endif

@@ -487,17 +487,34 @@ int server_run(const struct options *o)
     return status;
 }
 
+/* May it serve as this user? What only root can do is no mistake of who tries the options. */
+static int server_test_user(const struct options *o, char *error)
+{
+    struct privdrop priv;
+    int rc = privdrop_resolve(&priv, o->user, o->group, o->allow_root, error);
+
+    return rc == -EPERM && geteuid() != 0 ? 0 : rc;
+}
+
 int server_test(const struct options *o)
 {
-    char error[DATASET_ERROR_MAX];
+    char error[MAX(MAX(DATASET_ERROR_MAX, LISTENER_ERROR_MAX), PRIVDROP_ERROR_MAX)];
     struct dataset data;
+    int rc = dataset_load(&data, o->dataset, error);
 
-    if (dataset_load(&data, o->dataset, error) < 0) {
-        fprintf(stderr, "bivalve: %s\n", error);
-        return 1;
+    if (rc == 0) {
+        for (unsigned i = 0; i < o->listen_count && rc == 0; i++)
+            rc = listener_check(&o->listen[i], error);
+        if (rc == 0 && o->admin.len)
+            rc = listener_check(&o->admin, error);
+        if (rc == 0)
+            rc = server_test_user(o, error);
+        if (rc == 0)
+            printf("configuration ok: %u address%s, %u records\n", o->listen_count,
+                   o->listen_count == 1 ? "" : "es", data.count);
+        dataset_free(&data);
     }
-    printf("configuration ok: %u address%s, %u records\n", o->listen_count,
-           o->listen_count == 1 ? "" : "es", data.count);
-    dataset_free(&data);
-    return 0;
+    if (rc < 0)
+        fprintf(stderr, "bivalve: %s\n", error);
+    return rc < 0 ? 1 : 0;
 }

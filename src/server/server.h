@@ -9,8 +9,8 @@
 #include "options.h"
 
 /*
- * --test: check what can be checked without serving (the dataset, --backend's variant; options have
- * been). Prints one line. The exit status.
+ * --test: check what can be checked without serving (the dataset, addresses, the user; options and
+ * their file have been). Prints one line. The exit status.
  */
 int server_test(const struct options *o);
 

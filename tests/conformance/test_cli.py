@@ -101,6 +101,49 @@ def test_spellings_of_an_option(spelling):
     assert wire.run("--test", *spelling).returncode == 0
 
 
+def test_options_file(tmp_path):
+    conf = tmp_path / "b.conf"
+    conf.write_text("# x\nlisten 127.0.0.1:0\nworkers 3\n")
+    assert wire.run("--test", "--config", conf).returncode == 0
+    with wire.Server(None, "--config", conf, listen=(), workers=None) as s:
+        assert "workers 3" in s.start_line
+    with wire.Server(None, "--config", conf, workers=1) as s:
+        assert "workers 1" in s.start_line
+    conf.write_text("listen 127.0.0.1:0\n  worker 3\n")
+    for how in ([], ["--test"]):
+        done = wire.run("-c", conf, *how)
+        assert done.returncode == 2
+        assert "%s:2:3: there is no option worker" % conf in one_line(done.stderr)
+
+
+def test_test_looks_at_addresses_and_user():
+    done = wire.run("--test", "--listen", "192.0.2.77:80")
+    assert done.returncode == 1 and "no interface of this machine" in one_line(done.stderr)
+    done = wire.run("--test", "--listen", "unix:/no/such/directory/s")
+    assert done.returncode == 1 and "make the directory first" in one_line(done.stderr)
+    done = wire.run("--test", "--user", "nosuchuserx")
+    assert done.returncode == 1 and "there is no user" in one_line(done.stderr)
+
+
+def complete(*words):
+    """What bash offers for the last word."""
+    source = os.path.join(os.environ.get("SRCDIR", "."), "scripts/completions/bivalve")
+    script = ('. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _bivalve; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    return subprocess.run(["bash", "-c", script, "bash", source, "bivalve", *words], check=True,
+                          stdout=subprocess.PIPE, universal_newlines=True).stdout.split()
+
+
+def test_completion_for_bash(tmp_path):
+    assert complete("--max-u") == ["--max-uri-bytes", "--max-unsent-bytes"]
+    assert complete("--backend", "e") == ["epoll"]
+    assert complete("--backend", "=", "lib") == ["libev"]
+    assert complete("-w", "a") == ["auto"]
+    assert complete("--idle-timeout", "") == []
+    (tmp_path / "some file").touch()
+    assert complete("--dataset", str(tmp_path) + "/s") == [str(tmp_path) + "/some", "file"]
+
+
 # -- the dataset --------------------------------------------------------------------------------
 
 def good():

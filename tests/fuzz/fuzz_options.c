@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_options.c - the command line. The input is the words, each ended by a newline. What is taken
- * is within its range and gives the same when parsed again; what is refused is refused in one
- * printable line.
+ * fuzz_options.c - the command line and an options file. The input is the words, each ended by a
+ * newline, and behind a form feed what the file says. What is taken is within its range and gives
+ * the same when parsed again; what is refused is refused in one printable line.
  */
 #include "config.h"
 
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "log.h"
-#include "options.h"
+#include "options_parse.h"
 #include "registry.h"
 
 #define FUZZ_WORDS_MAX 160
@@ -53,14 +53,31 @@ static void check_options(const struct options *o)
     }
 }
 
+/* Behind a form feed is a file, which is copied into `copy` since parsing writes to it. */
+static int parse(int argc, char **argv, const uint8_t *file, size_t len, char *copy,
+                 struct options *o, char *error)
+{
+    if (!file)
+        return options_parse(argc, argv, o, error);
+    memcpy(copy, file, len);
+    copy[len] = '\0';
+    return options_parse_with(argc, argv, "file", copy, len, o, error);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct options o, twice;
     char error[OPTIONS_ERROR_MAX], error_twice[OPTIONS_ERROR_MAX];
     char *argv[FUZZ_WORDS_MAX + 2] = {(char *)"bivalve"};
-    char *text = malloc(size + 1), *next = text;
+    const uint8_t *feed = size ? memchr(data, '\f', size) : NULL, *file = feed ? feed + 1 : NULL;
+    size_t file_len = feed ? size - (size_t)(file - data) : 0;
+    char *copy = malloc(file_len + 1);
     int argc = 1;
 
+    if (feed)
+        size = (size_t)(feed - data);
+    char *text = malloc(size + 1), *next = text;
+    require(copy && text);
     memcpy(text, data, size);
     text[size] = '\0';
     for (char *nul = text; nul < text + size; nul++)
@@ -72,8 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (next)
             *next++ = '\0';
     }
-    int rc = options_parse(argc, argv, &o, error);
-    require(options_parse(argc, argv, &twice, error_twice) == rc);
+    int rc = parse(argc, argv, file, file_len, copy, &o, error);
+    require(parse(argc, argv, file, file_len, copy, &twice, error_twice) == rc);
     if (rc == 0) {
         check_options(&o);
         require(!memcmp(&o, &twice, sizeof(o)));
@@ -83,6 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < len; i++)
             require(error[i] >= ' ' && error[i] <= '~');
     }
+    free(copy);
     free(text);
     return 0;
 }

@@ -14,11 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "log.h"
-#include "options.h"
+#include "options_parse.h"
 #include "registry.h"
 #include "sandbox.h"
 
@@ -375,6 +376,145 @@ static void test_too_many_addresses(void **state)
     check_error("one address too many");
 }
 
+/* ---- a file ---- */
+
+static char file_text[8192];
+
+/* Parse the words, and a file of this text. */
+static int parse_file(const char *text, const char *first, ...)
+{
+    char *argv[16] = {(char *)"bivalve"};
+    int argc = 1;
+    va_list ap;
+
+    va_start(ap, first);
+    for (const char *word = first; word && argc < 15; word = va_arg(ap, const char *))
+        argv[argc++] = (char *)word;
+    va_end(ap);
+    assert_true(strlen(text) < sizeof(file_text));
+    strcpy(file_text, text);
+    strcpy(error, "nothing");
+    return options_parse_with(argc, argv, "/etc/b.conf", file_text, strlen(text), &o, error);
+}
+
+static void test_file(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_file("", NULL), 0);
+    assert_int_equal(o.listen_count, 1);
+    assert_string_equal(o.listen[0].text, "127.0.0.1:8080");
+    assert_int_equal(parse_file("# all of it\n\n  listen 1.2.3.4:5 # one\n\tlisten\tunix:/a#b\t\r\n"
+                                "no-pin\nidle-timeout 1.5\nidle-timeout 2 #\n"
+                                "dataset \"/a \\\"b\\\\ #c\"# x\nworkers auto",
+                                NULL),
+                     -EINVAL); /* a comment needs a blank before it */
+    check_error("/etc/b.conf:8:22: one value is enough");
+    assert_int_equal(parse_file("# all of it\n\n  listen 1.2.3.4:5 # one\n\tlisten\tunix:/a#b\t\r\n"
+                                "no-pin\nidle-timeout 1.5\nidle-timeout 2 #\n"
+                                "dataset \"/a \\\"b\\\\ #c\" # x\nworkers 7",
+                                NULL),
+                     0);
+    assert_int_equal(o.listen_count, 2);
+    assert_string_equal(o.listen[1].text, "unix:/a#b");
+    assert_false(o.pin);
+    assert_int_equal(o.set.idle_timeout_ms, 2000);
+    assert_string_equal(o.dataset, "/a \"b\\ #c");
+    assert_int_equal(o.workers, 7);
+}
+
+static void test_command_line_wins(void **state)
+{
+    static const char text[] = "listen 1.2.3.4:5\nlisten 1.2.3.4:6\nmax-requests 5\nno-pin\n"
+                               "max-uri-bytes 100\n";
+
+    (void)state;
+    assert_int_equal(parse_file(text, "--max-requests", "6", "-l", "[::]:1", "--pin", NULL), 0);
+    assert_int_equal(o.listen_count, 1); /* in the place of the file's, not beside them */
+    assert_string_equal(o.listen[0].text, "[::]:1");
+    assert_int_equal(o.set.max_requests, 6);
+    assert_int_equal(o.set.max_uri_bytes, 100);
+    assert_true(o.pin);
+    assert_int_equal(parse_file(text, "--nonsense", NULL), -EINVAL);
+    check_error("unknown or ambiguous option --nonsense");
+    /* What is overruled is checked all the same. */
+    assert_int_equal(parse_file("max-requests x\n", "--max-requests", "6", NULL), -EINVAL);
+    check_error("/etc/b.conf:1:14: option --max-requests: \"x\" is not a number");
+}
+
+static void test_mistakes_in_a_file(void **state)
+{
+    static const struct {
+        const char *text, *wanted;
+    } bad[] = {
+        {"nonsense 7", "1:1: there is no option nonsense"},
+        {"\n\n  idle-timeouts 7", "3:3: there is no option idle-timeouts"},
+        {"--pin", "1:1: options are written without the dashes"},
+        {"-l x", "1:1: options are written without the dashes"},
+        {"\tidle-timeout=7", "1:14: blanks, and no =,"},
+        {"Pin", "1:1: here the long name of an option is expected"},
+        {"pin!", "1:4: the name of an option has"},
+        {"listen", "1:1: option listen needs ADDRESS"},
+        {"listen # 1.2.3.4:5", "1:1: option listen needs ADDRESS"},
+        {"pin yes", "1:5: option pin takes no value"},
+        {"listen 1.2.3.4", "1:8: option --listen: \"1.2.3.4\" is no ADDRESS:PORT"},
+        {"user a b", "1:8: one value is enough"},
+        {"user \"a\"b", "1:9: one value is enough"},
+        {"user \"a", "1:8: the quote is not closed"},
+        {"user \"a\\n\"", "1:8: a backslash between quotes"},
+        {"user a\"b\"", "1:7: a quote inside a value"},
+        {"user \"\"", "1:6: option --user: \"\" is empty"},
+        {"config /x", "1:1: config is for the command line"},
+        {"help", "1:1: help is for the command line"},
+        {"watch", "1:1: watch is for the command line"},
+        {"pin\n\x80", "2:1: here the long name"},
+        {"backend \x1b[31m", "1:9: option --backend: \"\\x1b[31m\" is no backend"},
+        {"admin 1.2.3.4:5", "--admin-remote insists"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(parse_file(bad[i].text, NULL), -EINVAL);
+        check_error(bad[i].wanted);
+    }
+    memcpy(file_text, "pin\n\0pin", 9);
+    char *argv[] = {(char *)"bivalve"};
+    assert_int_equal(options_parse_with(1, argv, "f", file_text, 9, &o, error), -EINVAL);
+    check_error("f:2:1: a NUL byte");
+    memset(file_text, ' ', sizeof(file_text));
+    file_text[5000] = '\0';
+    assert_int_equal(options_parse_with(1, argv, "f", file_text, 5000, &o, error), -EINVAL);
+    check_error("f:1:4097: the line is too long");
+    file_text[4096] = '\n';
+    assert_int_equal(options_parse_with(1, argv, "f", file_text, 4098, &o, error), 0);
+}
+
+static void test_load(void **state)
+{
+    char path[] = "/tmp/bivalve-conf-XXXXXX";
+    char *argv[] = {(char *)"bivalve", (char *)"-c", path};
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "user me\n", 8), 8);
+    assert_int_equal(options_load(3, argv, &o, error), 0);
+    assert_string_equal(o.user, "me");
+    options_free(&o);
+    assert_int_equal(pwrite(fd, "usex", 4, 0), 4);
+    assert_int_equal(options_load(3, argv, &o, error), -EINVAL);
+    check_error(":1:1: there is no option usex");
+    assert_int_equal(ftruncate(fd, 1 << 20), 0);
+    assert_int_equal(options_load(3, argv, &o, error), -EINVAL); /* NULs */
+    assert_int_equal(ftruncate(fd, (1 << 20) + 1), 0);
+    assert_int_equal(options_load(3, argv, &o, error), -EFBIG);
+    check_error("option --config: cannot read /tmp/bivalve-conf-");
+    close(fd);
+    unlink(path);
+    assert_int_equal(options_load(3, argv, &o, error), -ENOENT);
+    check_error("No such file");
+    assert_int_equal(options_load(1, argv, &o, error), 0);
+}
+
 /* ---- what is told ---- */
 
 static char *read_file(const char *path)
@@ -495,6 +635,10 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_addresses_that_are_none),
         cmocka_unit_test(test_too_many_addresses),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_command_line_wins),
+        cmocka_unit_test(test_mistakes_in_a_file),
+        cmocka_unit_test(test_load),
         cmocka_unit_test(test_admin),
         cmocka_unit_test(test_help_and_man_page_agree),
     };
