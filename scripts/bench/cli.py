@@ -13,6 +13,7 @@ import time
 from . import (
     compare,
     counts,
+    generators,
     idle,
     lab,
     metrics,
@@ -87,8 +88,8 @@ def add_common(p):
     )
     p.add_argument(
         "--generator",
-        choices=("wrk", "gcannon"),
-        help="default: gcannon where it is on the PATH, else wrk",
+        choices=generators.NAMES,
+        help="the load generator; default: bivalve-load, else the first that is on the PATH",
     )
     p.add_argument(
         "--bivalve",
@@ -157,7 +158,7 @@ def build_parser():
         help="seconds of a slice; default 1",
     )
     c.add_argument(
-        "--rate", type=positive(float, low=1), metavar="R", help="a fixed rate, requests/s (h2load)"
+        "--rate", type=positive(float, low=1), metavar="R", help="a fixed rate, requests/s"
     )
     c.add_argument(
         "--until", type=percent, metavar="W%%", help="add pairs until the interval is that narrow"
@@ -317,7 +318,7 @@ def choose_profiles(options, the_lab, sides):
     for p in chosen:
         why = ""
         if options.rate:
-            rated, why = p.for_rate()
+            rated, why = p.for_rate(the_lab.generator)
             if rated and why:
                 the_lab.notes.append(f"fixed rate: {why}")
             p, why = (rated, "") if rated else (p, why)
@@ -326,7 +327,7 @@ def choose_profiles(options, the_lab, sides):
             if unable:
                 why = (
                     f"{p.name}: {', '.join(unable)} cannot be told to end connections: put"
-                    " {max_requests} into the command, or install gcannon"
+                    " {max_requests} into the command, or use --generator bivalve-load"
                 )
         if why and names:
             raise BenchError(why)

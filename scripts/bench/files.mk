@@ -19,6 +19,7 @@ dist_bench_DATA = \
 	scripts/bench/compare.py \
 	scripts/bench/counts.py \
 	scripts/bench/errors.py \
+	scripts/bench/gen_bivalve_load.py \
 	scripts/bench/gen_gcannon.py \
 	scripts/bench/gen_h2load.py \
 	scripts/bench/gen_wrk.py \

@@ -9,6 +9,7 @@ from .load import Load, Unreadable
 NAME = "gcannon"
 PACKAGE = "build https://github.com/MDA2AV/gcannon and put it on the PATH"
 SERVER_CLOSES = False
+RATED = False
 NOTES = [
     (
         "gcannon is a closed loop; each connection keeps to one request of the mix and takes the"

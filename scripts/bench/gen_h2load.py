@@ -11,6 +11,8 @@ PACKAGE = (
     "apt install nghttp2-client (Debian), dnf install nghttp2 (Fedora), apk add nghttp2 (Alpine)"
 )
 SERVER_CLOSES = False
+RATED = True
+GET_ONLY = True
 WARM_UP_S = 1
 NOTES = [
     (

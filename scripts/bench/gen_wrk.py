@@ -9,6 +9,7 @@ from .load import Load, Unreadable, run_for_text
 NAME = "wrk"
 PACKAGE = "apt install wrk (Debian), dnf install wrk (Fedora, EPEL), apk add wrk (Alpine)"
 SERVER_CLOSES = True
+RATED = False
 NOTES = [
     "wrk is a closed loop: a connection sends its next request when the last was answered.",
     (

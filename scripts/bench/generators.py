@@ -2,15 +2,19 @@
 """What is common to the load generators: finding them, and the Load that each makes of its output.
 
 A generator module offers NAME, PACKAGE, version(path), command(path, job) -> (argv, env),
-parse(text, job, seen) -> Load, NOTES (what a reader must know of its figures) and SERVER_CLOSES
-(whether, for limited connections, the server has to).
+parse(text, job, seen) -> Load, NOTES (what a reader must know of its figures), SERVER_CLOSES
+(whether, for limited connections, the server has to), RATED (whether it keeps a fixed rate), and, if
+so, GET_ONLY (whether that is for GET alone).
 """
+import os
 import shutil
+import sys
 
-from . import gen_gcannon, gen_h2load, gen_wrk
+from . import gen_bivalve_load, gen_gcannon, gen_h2load, gen_wrk
 from .errors import BenchError
 
-CLOSED_LOOP = (gen_gcannon, gen_wrk)
+ALL = (gen_bivalve_load, gen_gcannon, gen_wrk, gen_h2load)  # the first that is found is used
+NAMES = tuple(m.NAME for m in ALL)
 
 
 class Generator:
@@ -32,22 +36,50 @@ class Generator:
             self.version = self.module.version_from_run(text)
 
 
-def find(wanted, rate):
-    """The generator to use: h2load for a fixed rate, else the wanted one, else gcannon if on the
-    PATH, else wrk."""
-    if rate:
-        if wanted not in (None, "h2load"):
-            raise BenchError(f"--rate needs h2load; {wanted} has no fixed rate for HTTP/1.1")
-        modules = (gen_h2load,)
-    elif wanted:
-        modules = [m for m in CLOSED_LOOP if m.NAME == wanted]
+def locate(module, beside=None):
+    """The program's path, or None. Ours may be where this tool or the server `beside` is."""
+    if module is gen_bivalve_load:
+        here = os.path.dirname(os.path.realpath(sys.argv[0]))
+        given = os.environ.get("BIVALVE_LOAD")
+        if given and not os.access(given, os.X_OK):
+            raise BenchError(f"BIVALVE_LOAD={given}: not an executable file")
+        for path in (
+            given,
+            os.path.join(os.path.dirname(os.path.realpath(beside)), NAMES[0]) if beside else None,
+            NAMES[0],
+            os.path.join(here, "..", NAMES[0]),
+            os.path.join(here, NAMES[0]),
+        ):
+            if path and os.path.isfile(path) and os.access(path, os.X_OK):
+                return os.path.abspath(path)
+    return shutil.which(module.NAME)
+
+
+def candidates(rate):
+    """The modules that can do it."""
+    return [m for m in ALL if (m.RATED if rate else m is not gen_h2load)]
+
+
+def find_all(beside=None):
+    """Every generator for the closed loop that is on this machine."""
+    found = [(m, locate(m, beside)) for m in candidates(None)]
+    return [Generator(m, path) for m, path in found if path]
+
+
+def find(wanted, rate, beside=None):
+    """The generator to use: the wanted one, else the first that is found of those that can do it."""
+    modules = candidates(rate)
+    if wanted:
+        modules = [m for m in modules if m.NAME == wanted]
         if not modules:
-            raise BenchError(f"no generator {wanted}: wrk or gcannon (h2load serves --rate)")
-    else:
-        modules = CLOSED_LOOP
+            able = ", ".join(m.NAME for m in candidates(rate))
+            what = "keeps no fixed rate over HTTP/1.1" if rate else "is for --rate alone"
+            raise BenchError(f"--generator {wanted}: it {what}; there are {able}")
     for module in modules:
-        path = shutil.which(module.NAME)
+        path = locate(module, beside)
         if path:
             return Generator(module, path)
-    missing = modules[-1]
-    raise BenchError(f"{missing.NAME} is not on the PATH; install it: {missing.PACKAGE}")
+    raise BenchError(
+        "; ".join(f"{m.NAME} was not found: {m.PACKAGE}" for m in modules)
+        + (" (or name bivalve-load by the environment: BIVALVE_LOAD)" if not wanted else "")
+    )

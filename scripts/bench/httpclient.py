@@ -188,6 +188,6 @@ def check_limit(port, profile, sizes, server_closes):
                 raise Wrong(
                     f"the server keeps a connection open after {profile.per_connection} requests;"
                     " wrk needs it closed: put {max_requests} into the server's command, or"
-                    " install gcannon, which closes by itself"
+                    " use --generator bivalve-load, which closes by itself"
                 )
     return extra / profile.per_connection

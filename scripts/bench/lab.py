@@ -30,7 +30,9 @@ class Lab:
             if note:
                 self.notes.append(note)
         self.workers = options.workers or len(self.server_cpus)
-        self.generator = generators.find(options.generator, getattr(options, "rate", None))
+        self.generator = generators.find(
+            options.generator, getattr(options, "rate", None), options.bivalve
+        )
         self.ports = servers.Ports(options.port)
         self.log_dir = make_dir(os.path.join(out_dir, "logs"))
         self.load_dir = make_dir(os.path.join(out_dir, "load"))

@@ -78,14 +78,19 @@ class Profile:
         self.pipeline, self.per_connection = pipeline, per_connection
         self.rate_requests = rate_requests
 
-    def for_rate(self):
-        """(the profile as a fixed rate can express it or None, what that leaves out or why not)."""
+    def for_rate(self, generator):
+        """(the profile as a fixed rate can express it with this generator or None, what that leaves
+        out or why not)."""
         if self.pipeline > 1:
             return None, f"{self.name}: batches of {self.pipeline} cannot be sent at a fixed rate"
+        if not generator.module.GET_ONLY:
+            return self, ""
         if self.per_connection:
-            return None, f"{self.name}: h2load does not reconnect when the server closes"
+            return None, (
+                f"{self.name}: {generator.name} does not reconnect when the server closes"
+            )
         if not self.rate_requests:
-            return None, f"{self.name}: h2load can only send GET"
+            return None, f"{self.name}: {generator.name} can only send GET"
         note = "" if self.rate_requests == self.requests else f"{self.name}: GET only"
         return Profile(self.name, self.title, self.rate_requests, 1, 0, self.rate_requests), note
 

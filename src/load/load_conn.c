@@ -65,10 +65,10 @@ static inline void client_answered(struct load_client *c, struct load_conn *conn
 
     if (likely(client_is_measured(c, f, now))) {
         c->results->requests++;
-        c->results->in_time += now < c->end_us;
         hist_record(&c->results->response, (uint32_t)now - f->due);
         hist_record(&c->results->service, (uint32_t)now - f->sent);
     }
+    c->results->answered += now >= c->measure_us && now < c->end_us;
     c->last_us = now;
     c->backoff_us = 0;
     client_drop_oldest(c, conn);

@@ -13,6 +13,8 @@
 
 #include "load_report.h"
 
+#define LOAD_JSON_DIGITS 15 /* times since the machine was started, to a microsecond */
+
 /* Integers of ours are below 2^63. */
 static json_int_t json_count(uint64_t n)
 {
@@ -84,11 +86,12 @@ int load_json_write(FILE *out, const struct load_setup *s, const struct load_run
                     const struct load_results *r, const struct load_verdict *v)
 {
     json_t *all = json_pack(
-        "{s:i, s:o, s:o, s:f, s:I, s:f, s:I, s:o, s:o, s:o, s:o, s:o}", "schema", LOAD_JSON_SCHEMA,
-        "generator", json_generator(s, r), "load", json_load(s, run), "seconds",
-        (double)r->measured_us / 1e6, "requests", json_count(r->requests), "rps", v->rps,
-        "error_count", json_count(load_results_failures(r)), "errors", json_failures(r),
-        "latency_us", json_hist(&r->response), "service_us", json_hist(&r->service), "connect_us",
+        "{s:i, s:o, s:o, s:f, s:f, s:I, s:I, s:f, s:I, s:o, s:o, s:o, s:o, s:o}", "schema",
+        LOAD_JSON_SCHEMA, "generator", json_generator(s, r), "load", json_load(s, run), "begin_s",
+        (double)r->begin_us / 1e6, "seconds", (double)r->measured_us / 1e6, "requests",
+        json_count(r->requests), "answered", json_count(r->answered), "rps", v->rps, "error_count",
+        json_count(load_results_failures(r)), "errors", json_failures(r), "latency_us",
+        json_hist(&r->response), "service_us", json_hist(&r->service), "connect_us",
         json_hist(&r->connect), "lag_us", json_hist(&r->lag));
     json_t *more = json_pack(
         "{s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:f, s:f, s:f, s:{s:f, "
@@ -107,7 +110,7 @@ int load_json_write(FILE *out, const struct load_setup *s, const struct load_run
     if (all && more)
         json_object_update(all, more);
     json_decref(more);
-    return json_out(out, all, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    return json_out(out, all, JSON_INDENT(2) | JSON_REAL_PRECISION(LOAD_JSON_DIGITS));
 }
 
 int load_json_moment(FILE *out, const struct load_moment *m)
@@ -118,7 +121,7 @@ int load_json_moment(FILE *out, const struct load_moment *m)
                               (double)m->interval_us / 1e6, "requests", json_count(m->requests),
                               "rps", (double)m->requests / ((double)m->interval_us / 1e6), "errors",
                               json_count(m->failures), "latency_us", json_hist(&m->response)),
-                    JSON_COMPACT | JSON_REAL_PRECISION(9));
+                    JSON_COMPACT | JSON_REAL_PRECISION(LOAD_JSON_DIGITS));
 }
 
 int load_json_search(FILE *out, const struct load_setup *s, const struct load_step *steps,
@@ -137,5 +140,5 @@ int load_json_search(FILE *out, const struct load_setup *s, const struct load_st
                     json_pack("{s:i, s:s, s:f, s:f, s:o}", "schema", LOAD_JSON_SCHEMA, "url",
                               s->options.url, "slo_p99_us", s->options.slo_p99_us, "max_rate",
                               max_rate, "curve", curve),
-                    JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+                    JSON_INDENT(2) | JSON_REAL_PRECISION(LOAD_JSON_DIGITS));
 }

@@ -324,6 +324,7 @@ static void pace_measured(struct load_client *c, uint64_t until)
 
     getrusage(RUSAGE_SELF, &usage);
     c->measured = true;
+    r->begin_us = c->zero_us + c->measure_us;
     r->cpu_user_us = pace_us(usage.ru_utime, c->usage.ru_utime);
     r->cpu_system_us = pace_us(usage.ru_stime, c->usage.ru_stime);
     r->measured_us = until > c->measure_us ? until - c->measure_us : 1;

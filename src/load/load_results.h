@@ -35,24 +35,26 @@ enum load_failure {
 struct load_results {
     /* X(name): sums. Of the time that is measured, by when a request was due, but for the last
      * line: of all the time. */
-#define LOAD_SUMS(X)                                                                               \
-    X(requests)    /* answered, and rightly */                                                     \
-    X(due)         /* that should have been sent: in the closed loop, that were */                 \
-    X(in_time)     /* answered, and rightly, before the measuring ended */                         \
-    X(cpu_user_us) /* of this process, user and system */                                          \
-    X(cpu_system_us)                                                                               \
-    X(status_1xx)                                                                                  \
-    X(status_2xx)                                                                                  \
-    X(status_3xx) X(status_4xx) X(status_5xx) X(connects) X(reconnects) X(resent) X(ports_used_up) \
-        X(bytes_in) X(bytes_out)                                                                   \
-            X(matched) /* answers that were byte for byte like one that had been verified */
+#define LOAD_SUMS(X)                                                                             \
+    X(requests)    /* answered, and rightly */                                                   \
+    X(due)         /* that should have been sent: in the closed loop, that were */               \
+    X(cpu_user_us) /* of this process, user and system */                                        \
+    X(cpu_system_us)                                                                             \
+    X(status_1xx)                                                                                \
+    X(status_2xx)                                                                                \
+    X(status_3xx)                                                                                \
+    X(status_4xx) X(status_5xx) X(connects) X(reconnects) X(resent) X(ports_used_up) X(bytes_in) \
+        X(bytes_out)                                                                             \
+            X(answered) /* rightly, while it was measured, whenever the request was due */       \
+        X(matched)      /* answers that were byte for byte like one that had been verified */
 #define LOAD_SUM_FIELD_(name) uint64_t name;
     LOAD_SUMS(LOAD_SUM_FIELD_)
 #undef LOAD_SUM_FIELD_
     uint64_t failures[LOAD_FAILURE_KINDS];
     char first[LOAD_FAILURE_KINDS][LOAD_FIRST_MAX]; /* of each kind; empty: none yet */
 
-    uint64_t measured_us;    /* how long */
+    uint64_t begin_us;       /* CLOCK_MONOTONIC, when the measuring began */
+    uint64_t measured_us;    /* how long it was */
     double busiest;          /* CPU time per time of the process that has the highest */
     uint32_t backlog_us_max; /* the longest that a request has waited for a free connection */
     char features[BACKEND_TEXT_MAX];

@@ -70,8 +70,11 @@ def check_structure(done, names, profiles, conns, pairs):
                     assert said == (r["low"] > 1 or r["high"] < 1)
 
 
-def test_both_backends(wrk, bivalve, backends, dataset, tmp_path):
+@pytest.mark.parametrize("generator", ["bivalve-load", "wrk"])
+def test_all_backends(generator, bivalve, backends, dataset, tmp_path):
     """compare, all profiles, with counts of nothing but structure."""
+    if generator == "wrk":
+        need("wrk", "wrk")
     sides = backends if len(backends) > 1 else backends * 2
     names = backends if len(backends) > 1 else [backends[0], backends[0] + "#2"]
     argv = [w for e in sides for w in ("--backend", e)]
@@ -89,7 +92,7 @@ def test_both_backends(wrk, bivalve, backends, dataset, tmp_path):
         "--idle",
         "200",
         "--generator",
-        "wrk",
+        generator,
         "--workers",
         "1",
         "--out",
@@ -245,14 +248,20 @@ def test_until_and_time_budget(wrk, tmp_path):
     )
 
 
-def test_fixed_rate(tmp_path):
-    need("h2load", "nghttp2-client")
+@pytest.mark.parametrize("generator", ["bivalve-load", "h2load"])
+def test_fixed_rate(generator, bivalve, tmp_path):
+    if generator == "h2load":
+        need("h2load", "nghttp2-client")
     done = bench(
         "compare",
         "--server",
         "one=" + tiny(),
         "--server",
         "two=" + tiny(),
+        "--bivalve",
+        bivalve,
+        "--generator",
+        generator,
         "--rate",
         "80",
         "--conns",
@@ -268,22 +277,25 @@ def test_fixed_rate(tmp_path):
     assert done.returncode == 0, done.stderr
     got = results(tmp_path / "out")
     # Of the default profiles those that a fixed rate cannot express are left out, and that is said.
-    assert [c["profile"] for c in got["cells"]] == ["baseline", "json"]
-    assert "GET only" in done.stderr and "batches of 16" in done.stderr
+    only = ["limited-conn"] if generator == "bivalve-load" else []
+    assert [c["profile"] for c in got["cells"]] == ["baseline"] + only + ["json"]
+    assert ("GET only" in done.stderr) == (generator == "h2load")
+    assert "batches of 16" in done.stderr
     for cell in got["cells"]:
         assert cell["rate"] == 80 and all(
             s["rate"] == 80 and s["rate_met"] in (True, False) for s in cell["slices"]
         )
 
 
-def test_a_rate_that_is_not_reached_is_marked(tmp_path):
-    need("h2load", "nghttp2-client")
+def test_a_rate_that_is_not_reached_is_marked(bivalve, tmp_path):
     done = bench(
         "compare",
         "--server",
         "one=" + tiny(),
         "--server",
         "two=" + tiny(),
+        "--bivalve",
+        bivalve,
         "--rate",
         "1000000",
         "--conns",
@@ -423,22 +435,16 @@ def test_a_server_s_last_words_are_shown(wrk, tmp_path):
 
 def test_missing_generator(tmp_path):
     env = dict(os.environ, PATH=str(tmp_path))
-    done = bench(
-        "compare", "--server", "a=" + tiny(), "--server", "b=" + tiny(), cwd=tmp_path, env=env
-    )
-    assert done.returncode == 1 and "wrk is not on the PATH; install it" in done.stderr
-    done = bench(
-        "compare",
-        "--server",
-        "a=" + tiny(),
-        "--server",
-        "b=" + tiny(),
-        "--rate",
-        "10",
-        cwd=tmp_path,
-        env=env,
-    )
-    assert done.returncode == 1 and "nghttp2-client" in done.stderr
+    sides = ["compare", "--server", "a=" + tiny(), "--server", "b=" + tiny()]
+    for more, why in (
+        (["--generator", "wrk"], "wrk was not found: apt install wrk"),
+        (["--generator", "h2load", "--rate", "10"], "nghttp2-client"),
+        (["--generator", "h2load"], "it is for --rate alone"),
+        (["--generator", "wrk", "--rate", "10"], "it keeps no fixed rate over HTTP/1.1"),
+        ([], "BIVALVE_LOAD=/no/such: not an executable file"),
+    ):
+        done = bench(*sides, *more, cwd=tmp_path, env=dict(env, BIVALVE_LOAD="/no/such"))
+        assert done.returncode == 1 and why in done.stderr, done.stderr
 
 
 def test_wrong_options_end_with_2(tmp_path):
