@@ -5,11 +5,12 @@
 # lib.sh - what scripts/test, scripts/quickstart and .ci/run share. Sourced, with $top, the top of the source
 # tree, $build, where to build, and $jobs, how many jobs of make, set.
 
-# Debian's packages for building, for testing and for measuring.
+# Debian's packages for building, for testing, for tables and plots, and for measuring with the load generators of others.
 PACKAGES_BUILD="gcc libc6-dev make autoconf automake pkg-config libev-dev liburing-dev libjansson-dev libseccomp-dev"
 PACKAGES_BUILD="$PACKAGES_BUILD libssl-dev zlib1g-dev"
 PACKAGES_TEST="libcmocka-dev python3 python3-pytest strace curl procps"
-PACKAGES_MEASURE="wrk nghttp2-client python3-numpy python3-matplotlib"
+PACKAGES_PLOTS="python3-numpy python3-matplotlib"
+PACKAGES_MEASURE="wrk nghttp2-client $PACKAGES_PLOTS"
 PACKAGES_CI="clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
 PACKAGES_CI="$PACKAGES_CI dpkg-dev debhelper lintian blhc rpm prometheus systemtap-sdt-dev"
 

@@ -318,7 +318,7 @@ def choose_profiles(options, the_lab, sides):
     for p in chosen:
         why = ""
         if options.rate:
-            rated, why = p.for_rate(the_lab.generator)
+            rated, why = p.for_rate(the_lab.generator.module)
             if rated and why:
                 the_lab.notes.append(f"fixed rate: {why}")
             p, why = (rated, "") if rated else (p, why)

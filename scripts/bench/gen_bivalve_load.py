@@ -22,6 +22,7 @@ NOTES = [
     ),
 ]
 PERCENTS = {"50": "p50", "75": "p75", "90": "p90", "99": "p99", "99.9": "p99.9", "99.99": "p99.99"}
+RATE_TIMEOUT_S = 5  # a rate that is not reached leaves requests that were never sent
 WARM_UP_S = 0.1
 WARM_UP_CONN_S = 0.00005  # for each connection
 
@@ -49,7 +50,7 @@ def command(path, job):
     if len(expected) == 1 and None not in expected:
         argv.append(f"--expect-body={expected.pop()}")
     if job.rate:
-        argv.append(f"--rate={job.rate:.10g}")
+        argv += [f"--rate={job.rate:.10g}", f"--timeout={RATE_TIMEOUT_S}s"]
     for r in p.requests:
         name = os.path.join(job.folder, f"{p.name}-{r.name}.raw")
         if not os.path.exists(name):
@@ -66,6 +67,8 @@ def parse(text, job, seen):
         errors = {k: int(v["count"]) for k, v in j["errors"].items()}
         h = j["latency_us"] or {}
         latency = {p: h[name] for p, name in PERCENTS.items() if name in h}
+        if job.rate and not j["rate"]["held"]:
+            errors.pop("timeout", None)  # the achieved rate says it
         size, opened = int(j["bytes"]["in"]), int(j["connections"]["opened"])
     except (ValueError, KeyError, TypeError) as e:
         raise Unreadable(f"bivalve-load's output is not its JSON: {e!r}") from None

@@ -83,14 +83,14 @@ class Profile:
         out or why not)."""
         if self.pipeline > 1:
             return None, f"{self.name}: batches of {self.pipeline} cannot be sent at a fixed rate"
-        if not generator.module.GET_ONLY:
+        if not generator.GET_ONLY:
             return self, ""
         if self.per_connection:
             return None, (
-                f"{self.name}: {generator.name} does not reconnect when the server closes"
+                f"{self.name}: {generator.NAME} does not reconnect when the server closes"
             )
         if not self.rate_requests:
-            return None, f"{self.name}: {generator.name} can only send GET"
+            return None, f"{self.name}: {generator.NAME} can only send GET"
         note = "" if self.rate_requests == self.requests else f"{self.name}: GET only"
         return Profile(self.name, self.title, self.rate_requests, 1, 0, self.rate_requests), note
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The load generators' recorded outputs, read."""
+import json
 import os
 import shutil
 
 import pytest
 from conftest import HERE, recorded
 
-from bench import gen_gcannon, gen_h2load, gen_wrk, profiles
+from bench import gen_bivalve_load, gen_gcannon, gen_h2load, gen_wrk, profiles
 from bench.load import Job, Seen, Unreadable
 
 
@@ -130,3 +131,56 @@ def test_commands_ask_for_what_the_profile_says(tmp_path):
     assert "--h1" in argv and "--rps=62.5" in argv and sum("/json/" in a for a in argv) == 7
     argv, _ = gen_wrk.command("wrk", job("json", str(tmp_path)))
     assert "-c16" in argv and os.path.isfile(argv[argv.index("-s") + 1])
+
+
+def bivalve_load_json(**more):
+    """What bivalve-load --json prints, as far as it is read."""
+    h = {"count": 9, "mean": 5.0, "min": 1, "p50": 2, "p75": 3, "p90": 4, "p99": 5}
+    return json.dumps(
+        {
+            "schema": 1,
+            "begin_s": 100.5,
+            "seconds": 1.0,
+            "requests": 1001,
+            "answered": 1000,
+            "rps": 1000.0,
+            "errors": {},
+            "latency_us": dict(h, **{"p99.9": 6, "p99.99": 7, "max": 8}),
+            "bytes": {"in": 150000, "out": 1},
+            "connections": {"opened": 116},
+            "rate": {"held": True},
+            **more,
+        }
+    )
+
+
+def test_bivalve_load_is_read():
+    load = gen_bivalve_load.parse(bivalve_load_json(), job("limited-conn"), None)
+    assert load.window == (100.5, 101.5) and load.requests == load.responses == 1000
+    assert load.bytes == 150000 and load.reconnects == 100 and load.own_rps == 1000
+    assert load.latency_us["50"] == 2 and load.latency_us["99.9"] == 6
+    assert load.latency_us["100"] == 8 and not load.errors and load.not_2xx == 0
+
+
+def test_bivalve_load_s_errors_are_read():
+    errors = {"status": {"count": 3, "first": "x"}, "timeout": {"count": 2, "first": "y"}}
+    load = gen_bivalve_load.parse(bivalve_load_json(errors=errors), job("baseline"), None)
+    assert load.not_2xx == 3 and load.errors == {"timeout": 2}
+    # What was never sent, because the rate could not be held, is no error of the server's.
+    text = bivalve_load_json(errors=errors, rate={"held": False})
+    load = gen_bivalve_load.parse(text, job("baseline", rate=5), None)
+    assert load.errors == {} and load.not_2xx == 3
+    with pytest.raises(Unreadable, match="no right answer"):
+        gen_bivalve_load.parse(bivalve_load_json(answered=0), job("baseline"), None)
+    with pytest.raises(Unreadable, match="not its JSON"):
+        gen_bivalve_load.parse("cannot look up\n", job("baseline"), None)
+
+
+def test_bivalve_load_s_command(tmp_path):
+    argv, env = gen_bivalve_load.command("/x/bivalve-load", job("pipelined", str(tmp_path)))
+    assert env is None and "--pipeline=16" in argv and "--expect-body=ok" in argv
+    raw = [a.partition("=")[2] for a in argv if a.startswith("--raw=")]
+    assert [open(f, "rb").read()[:13] for f in raw] == [b"GET /pipeline"]
+    argv, _ = gen_bivalve_load.command("x", job("baseline", str(tmp_path), rate=12000))
+    assert "--rate=12000" in argv and not any(a.startswith("--expect-body") for a in argv)
+    assert sum(a.startswith("--raw=") for a in argv) == 3

@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import TINY
 
-from bench import httpclient, profiles
+from bench import gen_bivalve_load, gen_h2load, httpclient, profiles
 from bench.errors import BenchError
 
 SMALL = "[profile]\nrequests = a\n[request a]\ntarget = /x\nexpect = y\n"
@@ -35,13 +35,15 @@ def test_the_shipped_profiles():
 
 def test_what_a_fixed_rate_can_express():
     by_name = {p.name: p for p in profiles.load([])}
-    rated, note = by_name["baseline"].for_rate()
+    rated, note = by_name["baseline"].for_rate(gen_h2load)
     assert [r.name for r in rated.requests] == ["get"] and "GET only" in note
-    rated, note = by_name["json"].for_rate()
+    rated, note = by_name["json"].for_rate(gen_h2load)
     assert len(rated.requests) == 7 and not note
-    assert (
-        by_name["pipelined"].for_rate()[0] is None and by_name["limited-conn"].for_rate()[0] is None
-    )
+    assert by_name["limited-conn"].for_rate(gen_h2load)[0] is None
+    for name in ("baseline", "limited-conn"):
+        assert by_name[name].for_rate(gen_bivalve_load) == (by_name[name], "")
+    for generator in (gen_h2load, gen_bivalve_load):
+        assert by_name["pipelined"].for_rate(generator)[0] is None
 
 
 def test_a_body_of_so_many_bytes():
