@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/utsname.h>
 
+#include "hist_export.h"
 #include "load_report.h"
 
 #define LOAD_JSON_DIGITS 15 /* times since the machine was started, to a microsecond */
@@ -31,6 +32,16 @@ static json_t *json_hist(const struct hist *h)
         json_count(hist_percentile(h, 75)), "p90", json_count(hist_percentile(h, 90)), "p99",
         json_count(hist_percentile(h, 99)), "p99.9", json_count(hist_percentile(h, 99.9)), "p99.99",
         json_count(hist_percentile(h, 99.99)), "max", json_count(h->max));
+}
+
+/* All of it, as other programs exchange it; null where this program has no zlib. */
+static json_t *json_encoded(const struct hist *h)
+{
+    char *text = hist_encode(h);
+    json_t *encoded = text ? json_string(text) : json_null();
+
+    free(text);
+    return encoded;
 }
 
 static json_t *json_failures(const struct load_results *r)
@@ -94,14 +105,15 @@ int load_json_write(FILE *out, const struct load_setup *s, const struct load_run
         json_hist(&r->response), "service_us", json_hist(&r->service), "connect_us",
         json_hist(&r->connect), "lag_us", json_hist(&r->lag));
     json_t *more = json_pack(
-        "{s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:f, s:f, s:f, s:{s:f, "
+        "{s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:f, s:f, s:f, "
+        "s:{s:f, "
         "s:f, s:b, s:I}, s:s, s:b, s:b}",
-        "bytes", "in", json_count(r->bytes_in), "out", json_count(r->bytes_out), "parsed_status",
-        "2xx", json_count(r->status_2xx), "3xx", json_count(r->status_3xx), "4xx",
-        json_count(r->status_4xx), "5xx", json_count(r->status_5xx), "connections", "opened",
-        json_count(r->connects), "resent", json_count(r->resent), "ports_used_up",
-        json_count(r->ports_used_up), "matched", json_count(r->matched), "cpu_us_per_request",
-        v->cpu_us, "cpu_user_us_per_request",
+        "latency_hdr", json_encoded(&r->response), "bytes", "in", json_count(r->bytes_in), "out",
+        json_count(r->bytes_out), "parsed_status", "2xx", json_count(r->status_2xx), "3xx",
+        json_count(r->status_3xx), "4xx", json_count(r->status_4xx), "5xx",
+        json_count(r->status_5xx), "connections", "opened", json_count(r->connects), "resent",
+        json_count(r->resent), "ports_used_up", json_count(r->ports_used_up), "matched",
+        json_count(r->matched), "cpu_us_per_request", v->cpu_us, "cpu_user_us_per_request",
         r->requests ? (double)r->cpu_user_us / (double)r->requests : 0, "cpu_busiest", r->busiest,
         "rate", "wanted", v->wanted_rps, "got", v->rps, "held", v->rate_held, "backlog_us_max",
         json_count(r->backlog_us_max), "bottleneck", v->bottleneck, "errors_ok", v->errors_ok,

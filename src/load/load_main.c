@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hist_export.h"
 #include "load_json.h"
 #include "load_options.h"
 #include "load_report.h"
@@ -100,6 +101,8 @@ static int main_run(const struct load_setup *s, struct main_outputs *out)
     struct load_verdict v = load_verdict_of(s, &run, &r);
     load_report_end(out->human, s, &run, &r, &v);
     if (out->json && load_json_write(out->json, s, &run, &r, &v) < 0)
+        out->err = EIO;
+    if (out->hdr && hist_write_text(&r.response, out->hdr, 1000) < 0)
         out->err = EIO;
     return load_verdict_status(&v);
 }
