@@ -7,6 +7,7 @@ complete -c bivalve -f -l pin -d 'pin each worker to a CPU'
 complete -c bivalve -f -l no-pin -d 'leave that to the scheduler'
 complete -c bivalve -f -s b -l backend -x -d 'auto: the best that runs here, or one of those below' -a 'auto io_uring epoll libev'
 complete -c bivalve -f -s d -l dataset -d 'records that /json serves' -r -F
+complete -c bivalve -f -l static -x -d 'serve its files below /static/' -a '(__fish_complete_directories)'
 complete -c bivalve -f -l log-level -x -d 'error, warn, notice, info or debug' -a 'error warn notice info debug'
 complete -c bivalve -f -l admin -x -d 'serve /metrics, /healthz and /status there: a loopback address or unix:PATH'
 complete -c bivalve -f -l admin-remote -d 'let that be an address that others reach: they see all of it'

@@ -6,6 +6,7 @@
 #ifndef BIVALVE_SETTINGS_H
 #define BIVALVE_SETTINGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* --max-body-bytes, and with 0 still that of handlers that do not stream. */
@@ -34,6 +35,7 @@ struct settings {
     uint64_t max_buffer_bytes;    /* blocks that all connections of a worker hold together */
     uint32_t max_unsent_bytes;    /* that the kernel holds for a connection; 0: what it likes */
     uint32_t max_linger_bytes;    /* discarded on a half-closed connection before it is closed */
+    bool serves_files;            /* a connection may have a file open besides its own fd */
     uint32_t recv_buffer_bytes;   /* the most that one receive may carry */
 
     /* for the benchmark's self-test: spin so long for each request, nanoseconds; 0: not at all */

@@ -54,6 +54,7 @@
     X(limit_requests)  /* closed after --max-requests */                                        \
     X(limit_linger)    /* closed while a client kept sending after its last answer */           \
     X(limit_buffers)   /* closed without progress: --max-buffer-bytes */                        \
+    X(limit_files)     /* 503: no file could be opened for want of fds or memory */             \
     X(limit_drain)     /* listeners closed at the drain with clients left waiting */            \
     /* back-pressure and memory */                                                              \
     X(paused)         /* receiving suspended: output above the high-water mark */               \

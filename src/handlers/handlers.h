@@ -9,15 +9,19 @@
 
 #include "dataset.h"
 #include "request.h"
+#include "static_dir.h"
 
 /* What the handlers are given, as request_context(): struct http.context. */
 struct handlers_context {
-    const struct dataset *data; /* what /json serves */
+    const struct dataset *data;     /* what /json serves */
+    const struct static_dir *files; /* what /static serves, with handlers_routes_files */
 };
 
 extern const struct routes handlers_routes;
+extern const struct routes handlers_routes_files; /* the same and /static */
 
 extern const struct handler baseline_handler; /* /baseline11 */
+extern const struct handler static_handler;   /* /static/{path} */
 extern const struct handler pipeline_handler; /* /pipeline */
 extern const struct handler json_handler;     /* /json/{count} */
 extern const struct handler upload_handler;   /* /upload */

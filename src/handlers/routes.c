@@ -34,7 +34,23 @@ static const struct handler *routes_find(const char *path, size_t len)
     return NULL;
 }
 
+/* Everything below /static/ is a path of its own. */
+static const struct handler *routes_find_files(const char *path, size_t len)
+{
+    static const char files[] = "/static/";
+    const struct handler *handler = routes_find(path, len);
+
+    if (!handler && len >= sizeof(files) - 1 && !memcmp(path, files, sizeof(files) - 1))
+        return &static_handler;
+    return handler;
+}
+
 const struct routes handlers_routes = {
     .find = routes_find,
+    .allow = "GET, HEAD, POST, OPTIONS",
+};
+
+const struct routes handlers_routes_files = {
+    .find = routes_find_files,
     .allow = "GET, HEAD, POST, OPTIONS",
 };

@@ -15,7 +15,7 @@
 #include "respond.h"
 
 #define DISPATCH_PATH_MAX \
-    256 /* bytes of a decoded path; a longer one with escapes is no resource's */
+    4096 /* bytes of a decoded path; a longer one with escapes is no resource's */
 
 /*
  * Is there an escaped slash? It is data, not a separator (RFC 3986 section 2.2), and no path here

@@ -325,7 +325,9 @@ static inline bool http1_is_full(const struct http *h, const struct slot *s)
 
     if (likely(!tail))
         return false;
-    if (likely(tail->next == tail && !tail->is_file))
+    if (unlikely(tail->is_file)) /* one open file a connection, however many requests wait */
+        return true;
+    if (likely(tail->next == tail))
         return tail->end - tail->start >= loop_output_max(&h->loop);
     return out_pending(&s->out) >= loop_output_max(&h->loop);
 }

@@ -46,6 +46,7 @@ static const struct response_status response_statuses[] = {
     {406, "Not Acceptable"},
     {408, "Request Timeout"},
     {411, "Length Required"},
+    {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {415, "Unsupported Media Type"},

@@ -28,6 +28,8 @@ static uint32_t loop_connections_max(const struct settings *set, uint32_t fds)
 {
     uint32_t room = fds > 2 * LOOP_FDS_RESERVED ? fds - LOOP_FDS_RESERVED : MAX(fds / 2, 1);
 
+    if (set->serves_files)
+        room = MAX(room / 2, 1);
     return set->max_connections ? MIN(set->max_connections, room) : room;
 }
 

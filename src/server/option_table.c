@@ -155,6 +155,40 @@ const struct option_spec option_table[] = {
             ".Li count ) .\n"
             "A record with a missing or doubled field or one of the wrong type stops the\n"
             "start.\n"},
+    {.section = OPTION_CONTENT, .name = "static", .kind = OPTION_TEXT, .at = AT(static_dir),
+     .arg = "DIR",
+     .values = "@dir",
+     .help = "serve its files below /static/",
+     .man = "Serve the files in\n"
+            ".Ar dir\n"
+            "and below it under\n"
+            ".Li /static/ ,\n"
+            "looked up and read anew for each request.\n"
+            "Only regular files that the server's user may read are served; symbolic links\n"
+            "are followed where they lead to a place in\n"
+            ".Ar dir ,\n"
+            "and nowhere else\n"
+            ".Po\n"
+            ".Xr openat2 2 ;\n"
+            "a kernel older than 5.6 follows none\n"
+            ".Pc .\n"
+            ".Ar dir\n"
+            "itself is opened once, before privileges are given up: after it has been\n"
+            "exchanged for another of the same name the server has to be restarted.\n"
+            "A file whose name has\n"
+            ".Pa .br , .zst\n"
+            "or\n"
+            ".Pa .gz\n"
+            "appended is sent instead of the one beside it where the request's\n"
+            "Accept-Encoding says so, unless it is older.\n"
+            "Content-Type comes from\n"
+            ".Pa /etc/mime.types\n"
+            "and a short list of the server's own.\n"
+            "A connection can then have a file open besides itself, so\n"
+            ".Fl Fl max-connections\n"
+            "is at most half of what it is otherwise; where no file can be opened for want of\n"
+            "descriptors the answer is 503\n"
+            ".Pq limit_files .\n"},
     {.section = OPTION_CONTENT, .name = "log-level", .kind = OPTION_LEVEL, .at = AT(log_level),
      .arg = "LEVEL",
      .preset = "notice",
@@ -270,7 +304,9 @@ const struct option_spec option_table[] = {
      .man = "Connections of each worker.\n"
             "Beyond them the worker stops accepting until one has closed\n"
             ".Pq accept_pauses .\n"
-            "0 is the limit of open files less 64; it cannot be more.\n"
+            "0 is the limit of open files less 64, half of that with\n"
+            ".Fl Fl static ;\n"
+            "it cannot be more.\n"
             "The server raises its soft limit of open files to the hard one, but not beyond\n"
             "1048576.\n"},
     {COUNT(OPTION_SIZES, "max-pipeline", max_pipeline, 1, 65535),

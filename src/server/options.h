@@ -42,6 +42,7 @@ struct options {
     const char *config;         /* NULL: no file */
     const char *backend; /* this and other texts point into argv or .text, or are constants */
     const char *dataset;
+    const char *static_dir; /* NULL: no files are served */
     const char *user; /* NULL: not given */
     const char *group;
     bool pin;

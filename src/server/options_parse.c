@@ -329,6 +329,7 @@ static int options_line(int argc, char **argv, struct options *o, bool *given, c
 /* What one option says alone is right: do they fit together? And what none of them has said. */
 static int options_finish(struct options *o, char *error)
 {
+    o->set.serves_files = o->static_dir != NULL;
     if (o->action == OPTIONS_STATUS && !o->admin.len)
         listener_parse(OPTIONS_ADMIN_DEFAULT, &o->admin, error);
     if (o->admin.len && o->action != OPTIONS_STATUS && !o->admin_remote &&

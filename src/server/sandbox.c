@@ -2,10 +2,11 @@
 /*
  * sandbox.c - the seccomp filter of a worker, seccomp(2), by libseccomp.
  *
- * A worker needs few system calls once its backend is open, and none of them opens a file, makes a
- * socket or starts a process. What is hot has no condition on its arguments, so that the kernel
- * (5.11 and later) answers it from a bitmap without running the filter. Requests inside an io_uring
- * are not seen by any filter: there the absence of privileges and the fd limit have to do.
+ * A worker needs few system calls once its backend is open, and none of them makes a socket or
+ * starts a process; none opens a file, unless it is to serve files. What is hot has no condition on
+ * its arguments, so that the kernel (5.11 and later) answers it from a bitmap without running the
+ * filter. Requests inside an io_uring are not seen by any filter: there the absence of privileges
+ * and the fd limit have to do.
  *
  * A call that is not on the list fails with EPERM rather than killing: a new libc may try something
  * unforeseen and fall back, and a server that lives with an error is better than one that is down.
@@ -26,6 +27,7 @@
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Whatever the backend. */
@@ -79,6 +81,18 @@ static const int sandbox_calls[] = {
     SCMP_SYS(newfstatat),
     SCMP_SYS(sched_yield),
     SCMP_SYS(uname),
+};
+
+/*
+ * What reads files needs besides openat. openat2 takes its flags by a pointer, which no filter looks
+ * behind: it is let through as it is.
+ */
+static const int sandbox_calls_files[] = {
+    SCMP_SYS(pread64),
+    SCMP_SYS(preadv2),
+#ifdef SYS_openat2
+    SYS_openat2,
+#endif
 };
 
 /* Nobody but an intruder makes these. */
@@ -138,6 +152,9 @@ static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls, bool reads
     if (rc == 0 && reads_files)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
                               SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+    if (rc == 0 && reads_files)
+        rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_calls_files,
+                         ARRAY_LEN(sandbox_calls_files));
     return rc;
 }
 

@@ -35,6 +35,7 @@
 #include "privdrop.h"
 #include "registry.h"
 #include "sandbox.h"
+#include "static_dir.h"
 #include "stats.h"
 #include "supervisor.h"
 #include "worker.h"
@@ -62,6 +63,7 @@ struct server {
     struct listener listeners[BACKEND_LISTENERS_MAX];
     unsigned listener_count;
     struct handlers_context context;
+    struct static_dir files;
     struct stats *stats;
     struct board *board;
     struct admin admin;
@@ -281,7 +283,8 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
         const struct worker_config worker = {
             .name = "worker 0",
             .set = &s->o->set,
-            .routes = &handlers_routes,
+            .routes = s->o->static_dir ? &handlers_routes_files : &handlers_routes,
+            .reads_files = s->o->static_dir != NULL,
             .context = &s->context,
             .stats = s->stats,
             .ops = s->backend.ops,
@@ -365,6 +368,7 @@ static int server_serve(struct server *s)
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigdelset(&before, numbers[i]);
     s->context.data = &s->data;
+    s->context.files = &s->files;
     if (s->admin.open) {
         s->admin.view = (struct view){.board = s->board, .stats = s->stats, .listeners = s->where};
         s->admin.backend = s->backend;
@@ -377,7 +381,8 @@ static int server_serve(struct server *s)
         return server_run_with(s, sides, side_count, &before);
     const struct supervisor_config supervisor = {
         .set = &s->o->set,
-        .routes = &handlers_routes,
+        .routes = s->o->static_dir ? &handlers_routes_files : &handlers_routes,
+        .reads_files = s->o->static_dir != NULL,
         .context = &s->context,
         .stats = s->stats,
         .board = s->board,
@@ -434,10 +439,14 @@ static int server_listen(struct server *s)
 static int server_start(struct server *s)
 {
     const struct options *o = s->o;
-    char error[MAX(DATASET_ERROR_MAX, PRIVDROP_ERROR_MAX)];
+    char error[MAX(DATASET_ERROR_MAX, MAX(PRIVDROP_ERROR_MAX, STATIC_ERROR_MAX))];
 
     server_raise_fds();
     server_count_workers(s);
+    if (o->static_dir && static_dir_init(&s->files, o->static_dir, error) < 0) {
+        log_error("--static: %s", error);
+        return 1;
+    }
     if (dataset_load(&s->data, o->dataset, error) < 0 ||
         privdrop_resolve(&s->priv, o->user, o->group, o->allow_root, error) < 0) {
         log_error("%s", error);
@@ -469,6 +478,7 @@ static void server_clean_up(struct server *s)
     admin_close(&s->admin);
     notify_close();
     dataset_free(&s->data);
+    static_dir_destroy(&s->files);
     board_unmap(s->board);
     if (s->stats)
         stats_unmap(s->stats, MAX(s->workers, 1));
@@ -477,7 +487,7 @@ static void server_clean_up(struct server *s)
 
 int server_run(const struct options *o)
 {
-    struct server s = {.o = o};
+    struct server s = {.o = o, .files = {.fd = -1}};
 
     log_open();
     log_set_level((enum log_level)o->log_level);
@@ -498,9 +508,19 @@ static int server_test_user(const struct options *o, char *error)
 
 int server_test(const struct options *o)
 {
-    char error[MAX(MAX(DATASET_ERROR_MAX, LISTENER_ERROR_MAX), PRIVDROP_ERROR_MAX)];
+    char error[MAX(MAX(DATASET_ERROR_MAX, LISTENER_ERROR_MAX),
+                   MAX(PRIVDROP_ERROR_MAX, STATIC_ERROR_MAX))];
     struct dataset data;
-    int rc = dataset_load(&data, o->dataset, error);
+    struct static_dir files;
+    int rc = o->static_dir ? static_dir_init(&files, o->static_dir, error) : 0;
+
+    if (rc < 0) {
+        fprintf(stderr, "bivalve: --static: %s\n", error);
+        return 1;
+    }
+    if (o->static_dir)
+        static_dir_destroy(&files);
+    rc = dataset_load(&data, o->dataset, error);
 
     if (rc == 0) {
         for (unsigned i = 0; i < o->listen_count && rc == 0; i++)

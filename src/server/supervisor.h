@@ -31,6 +31,7 @@ struct supervisor_config {
     unsigned cpu_count;
     bool sandbox, sandbox_must;
     bool meter; /* as in worker.h */
+    bool reads_files; /* as in worker.h */
 
     /*
      * The backend; with `automatic`, all workers take the next one that runs if it fails to open in

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * static.c - GET /static/{path}: the files beneath a directory, looked up and read anew for every
+ * request, so that nothing stale is ever sent.
+ *
+ * A small file is read here and sent with its head by one system call; of a larger one the backend
+ * sends the range that its head has promised. Neither waits for a disk: what is not in memory is for
+ * the backend to read (backend.h).
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "coding.h"
+#include "conditional.h"
+#include "handlers.h"
+#include "http.h"
+#include "log.h"
+#include "static_dir.h"
+
+#define STATIC_PREFIX_LEN 8 /* "/static/" */
+#define STATIC_FIELDS_MAX 7
+
+/*
+ * Up to so many bytes a file is copied: cheaper than to have it sent, and a client that does not
+ * read holds no open file.
+ */
+#define STATIC_COPY_MAX 16384
+
+/* What is about to be sent, with the texts of its fields. */
+struct static_file {
+    int fd;
+    struct stat st;
+    enum coding coding;
+    struct representation rep;
+    char etag[2 + 16 + 1 + 16 + 1]; /* "SIZE-TIME" */
+    char modified[CLOCK_DATE_LEN + 1];
+};
+
+/* Set by a handler's call, used by it alone: a process has one thread that handles requests. */
+static char static_copy[STATIC_COPY_MAX];
+
+static const char *const static_suffixes[CODINGS] = {
+    [CODING_BR] = ".br", [CODING_ZSTD] = ".zst", [CODING_GZIP] = ".gz"};
+
+static const struct static_dir *static_dir_of(const struct request *r)
+{
+    return ((const struct handlers_context *)request_context(r))->files;
+}
+
+static int static_reply(struct request *r, int status, const char *line)
+{
+    return request_reply(r, status, RESPONSE_TEXT, line, strlen(line));
+}
+
+/* What cannot be opened, `err` a positive errno. */
+static int static_refuse(struct request *r, int err)
+{
+    switch (err) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+    case EXDEV: return static_reply(r, 404, "no such file\n");
+    case EACCES:
+    case EPERM:
+        log_limited(LOG_LEVEL_INFO, "a file below /static/ may not be read: %s", strerror(err));
+        return static_reply(r, 403, "this file may not be read\n");
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EAGAIN:
+        r->http->loop.stats->limit_files++;
+        log_limited(LOG_LEVEL_WARN, "cannot open a file: %s", strerror(err));
+        return static_reply(r, 503, "too many files are open\n");
+    default: return -err;
+    }
+}
+
+/* ---- which file ---- */
+
+/*
+ * The file with the coding's suffix instead of *f, if there is one that is not older: then it was
+ * made of another file.
+ */
+static bool static_try_sibling(const struct static_dir *d, struct static_file *f, char *path,
+                               size_t len, enum coding coding)
+{
+    struct stat st;
+
+    strcpy(path + len, static_suffixes[coding]);
+    int fd = static_dir_open(d, path, &st);
+    path[len] = '\0';
+    if (fd < 0)
+        return false;
+    if (st.st_mtime < f->st.st_mtime) {
+        close(fd);
+        return false;
+    }
+    close(f->fd);
+    f->fd = fd;
+    f->st = st;
+    f->coding = coding;
+    return true;
+}
+
+/* The best that the client takes of the file and those beside it. False: nothing (406). */
+static bool static_choose(const struct request_head *head, const struct static_dir *d,
+                          struct static_file *f, char *path, size_t len)
+{
+    struct coding_accept accept;
+    const char *at = NULL, *value;
+    uint8_t order[CODINGS];
+    size_t value_len;
+
+    if (likely(!request_head_field(head, "accept-encoding", &at, &value, &value_len)))
+        return true;
+    coding_accept_init(&accept);
+    do
+        coding_accept_add(&accept, value, value_len);
+    while (request_head_field(head, "accept-encoding", &at, &value, &value_len));
+    unsigned n = coding_order(&accept, (1u << CODINGS) - 1, order);
+    for (unsigned i = 0; i < n; i++)
+        if (order[i] == CODING_IDENTITY || static_try_sibling(d, f, path, len, order[i]))
+            return true;
+    return false;
+}
+
+/*
+ * A strong validator (RFC 9110 section 8.8.1): ctime changes with every write and rename, whatever
+ * mtime is made to say; of files that are made reproducibly all have the same.
+ */
+static void static_describe(struct static_file *f, time_t now)
+{
+    uint64_t ctime_ns =
+        (uint64_t)f->st.st_ctim.tv_sec * 1000000000 + (uint64_t)f->st.st_ctim.tv_nsec;
+
+    snprintf(f->etag, sizeof(f->etag), "\"%" PRIx64 "-%" PRIx64 "\"", (uint64_t)f->st.st_size,
+             ctime_ns);
+    /* not later than this answer, RFC 9110 section 8.8.2.1 */
+    f->rep = (struct representation){
+        .size = (uint64_t)f->st.st_size, .etag = f->etag, .modified = MIN(f->st.st_mtime, now)};
+}
+
+/* ---- the answer ---- */
+
+/* 304, 412, 416: what the client has is still good, or what it wants is not there. */
+static int static_without(struct request *r, const struct static_file *f, int status)
+{
+    static const char line[] = "there is no such range in this file\n";
+    char range[48];
+    struct response_field fields[] = {{"ETag", f->etag}, {"Vary", "Accept-Encoding"}};
+
+    if (status == 412)
+        return static_reply(r, 412, "a precondition is not met\n");
+    if (status == 304) {
+        int rc = request_respond(r, &(struct request_response){.status = 304,
+                                                               .fields = fields,
+                                                               .field_count = ARRAY_LEN(fields)});
+        return rc < 0 ? rc : HANDLER_DONE;
+    }
+    snprintf(range, sizeof(range), "bytes */%" PRIu64, f->rep.size);
+    fields[0] = (struct response_field){"Content-Range", range};
+    int rc = request_respond(r, &(struct request_response){.status = 416,
+                                                           .type = RESPONSE_TEXT,
+                                                           .has_length = true,
+                                                           .length = sizeof(line) - 1,
+                                                           .fields = fields,
+                                                           .field_count = ARRAY_LEN(fields)});
+    if (rc == 0)
+        rc = request_write(r, line, sizeof(line) - 1);
+    return rc < 0 ? rc : HANDLER_DONE;
+}
+
+/* The head of 200, or of 206 where it is a part. */
+static int static_head(struct request *r, struct static_file *f, const char *type, bool part,
+                       uint64_t first, uint64_t count)
+{
+    char range[80];
+    struct response_field fields[STATIC_FIELDS_MAX] = {
+        {"Content-Type", type},     {"Last-Modified", f->modified}, {"ETag", f->etag},
+        {"Accept-Ranges", "bytes"}, {"Vary", "Accept-Encoding"},
+    };
+    unsigned n = 5;
+
+    clock_format_date(f->modified, f->rep.modified);
+    if (f->coding != CODING_IDENTITY)
+        fields[n++] = (struct response_field){"Content-Encoding", coding_name(f->coding)};
+    if (part) {
+        snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
+                 first + count - 1, f->rep.size);
+        fields[n++] = (struct response_field){"Content-Range", range};
+    }
+    return request_respond(r, &(struct request_response){.status = part ? 206 : 200,
+                                                         .has_length = true,
+                                                         .length = count,
+                                                         .fields = fields,
+                                                         .field_count = n});
+}
+
+/* Read a small range if all of it is in memory. */
+static bool static_read(const struct static_file *f, uint64_t first, uint64_t count)
+{
+    struct iovec iov = {.iov_base = static_copy, .iov_len = (size_t)count};
+
+    return count > 0 && count <= sizeof(static_copy) &&
+           preadv2(f->fd, &iov, 1, (off_t)first, RWF_NOWAIT) == (ssize_t)count;
+}
+
+/* f->fd is used up. */
+static int static_send(struct request *r, struct static_file *f, const char *type, bool part,
+                       uint64_t first, uint64_t count)
+{
+    bool wanted = r->method == HTTP_GET && count > 0,
+         copied = wanted && static_read(f, first, count);
+    int rc = static_head(r, f, type, part, first, count);
+
+    if (rc == 0 && wanted && !copied)
+        return (rc = request_write_file(r, f->fd, (off_t)first, count)) < 0 ? rc : HANDLER_DONE;
+    close(f->fd);
+    if (rc == 0 && copied)
+        rc = request_write(r, static_copy, (size_t)count);
+    return rc < 0 ? rc : HANDLER_DONE;
+}
+
+static int static_answer(struct request *r, const struct request_head *head, struct static_file *f,
+                         const char *type)
+{
+    time_t now = r->http->loop.clock.date_s;
+    uint64_t first = 0, count;
+    int status = 0;
+
+    static_describe(f, now);
+    count = f->rep.size;
+    enum conditional condition = conditional_check(head, &f->rep, now);
+    enum range range = RANGE_WHOLE;
+    if (condition != CONDITIONAL_PROCEED)
+        status = condition == CONDITIONAL_FAILED ? 412 : 304;
+    else if (r->method == HTTP_GET) /* of no other, RFC 9110 section 14.2 */
+        range = conditional_range(head, &f->rep, now, &first, &count);
+    if (range == RANGE_UNSATISFIABLE)
+        status = 416;
+    if (status == 0)
+        return static_send(r, f, type, range == RANGE_PART, first, count);
+    close(f->fd);
+    return static_without(r, f, status);
+}
+
+static int static_begin(struct request *r, const struct request_head *head)
+{
+    const struct static_dir *d = static_dir_of(r);
+    struct static_file f = {.coding = CODING_IDENTITY};
+    size_t len = head->path_len - STATIC_PREFIX_LEN;
+    char path[STATIC_PATH_MAX + 8];
+
+    if (!static_path_valid(head->path + STATIC_PREFIX_LEN, len))
+        return static_refuse(r, ENOENT);
+    memcpy(path, head->path + STATIC_PREFIX_LEN, len);
+    path[len] = '\0';
+    f.fd = static_dir_open(d, path, &f.st);
+    if (f.fd < 0)
+        return static_refuse(r, -f.fd);
+    if (!static_choose(head, d, &f, path, len)) {
+        close(f.fd);
+        return static_reply(r, 406, "there is no such file in a coding that you accept\n");
+    }
+    return static_answer(r, head, &f, mime_type(d->types, path, len));
+}
+
+/* All is done at the end of the head: a body would be dropped. */
+static int static_finish(struct request *r)
+{
+    (void)r;
+    return -EPROTO;
+}
+
+const struct handler static_handler = {
+    .allow = "GET, HEAD, OPTIONS",
+    .methods = HANDLER_METHOD(GET) | HANDLER_METHOD(HEAD) | HANDLER_METHOD(OPTIONS),
+    .begin = static_begin,
+    .finish = static_finish,
+};
