@@ -66,7 +66,8 @@ static inline void client_answered(struct load_client *c, struct load_conn *conn
     if (likely(client_is_measured(c, f, now))) {
         c->results->requests++;
         hist_record(&c->results->response, (uint32_t)now - f->due);
-        hist_record(&c->results->service, (uint32_t)now - f->sent);
+        if (c->plan.rate_from > 0) /* in the closed loop it is the same */
+            hist_record(&c->results->service, (uint32_t)now - f->sent);
     }
     c->results->answered += now >= c->measure_us && now < c->end_us;
     c->last_us = now;
@@ -91,7 +92,8 @@ static void client_failed(struct load_client *c, struct load_conn *conn, uint64_
         client_count_failure(c, kind, text);
         if (kind == LOAD_FAILURE_TIMEOUT) { /* as long as it has lasted: longer, if anything */
             hist_record(&c->results->response, (uint32_t)now - f->due);
-            hist_record(&c->results->service, (uint32_t)now - f->sent);
+            if (c->plan.rate_from > 0)
+                hist_record(&c->results->service, (uint32_t)now - f->sent);
         }
     }
     c->last_us = now;

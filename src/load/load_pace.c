@@ -86,31 +86,35 @@ static inline bool pace_has_more(const struct load_client *c, uint64_t now)
     return (pace_is_open_loop(c) ? pace_due(c) : now) < c->end_us;
 }
 
-static inline void pace_count_due(struct load_client *c, uint64_t due)
+static inline void pace_count_due(struct load_client *c, uint64_t due, uint32_t count)
 {
     if (unlikely(due < c->measure_us))
         return;
-    c->results->due++;
-    c->quota_left--;
+    c->results->due += count;
+    c->quota_left -= count;
 }
 
-/* Another request on an open connection that has room for it. */
-static inline void pace_begin(struct load_client *c, struct load_conn *conn, uint64_t due,
-                              uint64_t now)
+/* So many more requests on an open connection that has room for them. */
+static inline void pace_begin(struct load_client *c, struct load_conn *conn, uint32_t count,
+                              uint64_t due, uint64_t now)
 {
     uint32_t at = conn->head + conn->flying;
-    struct load_flight *f = &conn->ring[at < c->depth ? at : at - c->depth];
 
-    f->due = (uint32_t)due;
-    f->sent = (uint32_t)now;
-    f->request = c->request;
-    if (++c->request >= c->plan.requests->count)
-        c->request = 0;
-    conn->flying++;
-    conn->unsent++;
-    conn->written++;
-    c->flying++;
-    pace_count_due(c, due);
+    conn->flying += (uint16_t)count;
+    conn->unsent += (uint16_t)count;
+    conn->written += count;
+    c->flying += count;
+    pace_count_due(c, due, count);
+    if (at >= c->depth)
+        at -= c->depth;
+    for (; count > 0; count--) {
+        conn->ring[at] = (struct load_flight){
+            .due = (uint32_t)due, .sent = (uint32_t)now, .request = c->request};
+        if (++c->request >= c->plan.requests->count)
+            c->request = 0;
+        if (++at == c->depth)
+            at = 0;
+    }
 }
 
 /* The open loop's next one. */
@@ -122,32 +126,37 @@ static void pace_begin_due(struct load_client *c, struct load_conn *conn, uint64
         hist_record(&c->results->lag, late);
     else if (late > c->results->backlog_us_max && due >= c->measure_us)
         c->results->backlog_us_max = (uint32_t)MIN(late, UINT32_MAX);
-    pace_begin(c, conn, due, now);
+    pace_begin(c, conn, 1, due, now);
     pace_advance(c);
 }
 
-static inline bool pace_has_room(const struct load_client *c, const struct load_conn *conn)
+/* How many more requests the connection may have in flight. */
+static inline uint32_t pace_room(const struct load_client *c, const struct load_conn *conn)
 {
-    uint32_t most = c->plan.options->per_connection;
+    uint32_t most = c->plan.options->per_connection, room = c->depth - conn->flying;
 
-    return conn->state == LOAD_CONN_OPEN && conn->flying < c->depth && !(conn->flags & CONN_LAST) &&
-           (most == 0 || conn->written < most);
+    if (unlikely(conn->state != LOAD_CONN_OPEN || (conn->flags & CONN_LAST)))
+        return 0;
+    return most == 0 ? room : MIN(room, most - MIN(most, conn->written));
 }
 
 void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now)
 {
     if (pace_is_open_loop(c)) {
-        while (pace_has_room(c, conn) && pace_has_more(c, now) && pace_due(c) <= now)
+        while (pace_room(c, conn) && pace_has_more(c, now) && pace_due(c) <= now)
             pace_begin_due(c, conn, now);
         if (pace_due(c) > now)
             c->backlogged = false;
-        if (pace_has_room(c, conn) && !(conn->flags & CONN_FREE)) {
+        if (pace_room(c, conn) && !(conn->flags & CONN_FREE)) {
             conn->flags |= CONN_FREE;
             list_push(c, &c->free, conn);
         }
     } else {
-        while (pace_has_room(c, conn) && pace_has_more(c, now))
-            pace_begin(c, conn, now, now);
+        uint32_t room = pace_has_more(c, now) ? pace_room(c, conn) : 0;
+        if (unlikely(room > c->quota_left))
+            room = (uint32_t)c->quota_left;
+        if (room)
+            pace_begin(c, conn, room, now, now);
     }
     if (conn->unsent)
         client_send(c, conn, now);
@@ -160,7 +169,7 @@ static struct load_conn *pace_free(struct load_client *c)
 
     while ((conn = list_pop(c, &c->free)) != NULL) {
         conn->flags &= (uint8_t)~CONN_FREE;
-        if (pace_has_room(c, conn))
+        if (pace_room(c, conn))
             return conn;
     }
     return NULL;
@@ -178,7 +187,7 @@ static void pace_dispatch(struct load_client *c)
             break;
         }
         pace_begin_due(c, conn, now);
-        if (pace_has_room(c, conn)) {
+        if (pace_room(c, conn)) {
             conn->flags |= CONN_FREE;
             list_push(c, &c->free, conn);
         }
@@ -194,7 +203,7 @@ static void pace_dispatch(struct load_client *c)
             hist_record(&c->results->response, late);
             c->results->backlog_us_max = (uint32_t)MIN(late, UINT32_MAX);
         }
-        pace_count_due(c, pace_due(c));
+        pace_count_due(c, pace_due(c), 1);
         pace_advance(c);
     }
 }

@@ -35,18 +35,19 @@ enum load_failure {
 struct load_results {
     /* X(name): sums. Of the time that is measured, by when a request was due, but for the last
      * line: of all the time. */
-#define LOAD_SUMS(X)                                                                             \
-    X(requests)    /* answered, and rightly */                                                   \
-    X(due)         /* that should have been sent: in the closed loop, that were */               \
-    X(cpu_user_us) /* of this process, user and system */                                        \
-    X(cpu_system_us)                                                                             \
-    X(status_1xx)                                                                                \
-    X(status_2xx)                                                                                \
-    X(status_3xx)                                                                                \
-    X(status_4xx) X(status_5xx) X(connects) X(reconnects) X(resent) X(ports_used_up) X(bytes_in) \
-        X(bytes_out)                                                                             \
-            X(answered) /* rightly, while it was measured, whenever the request was due */       \
-        X(matched)      /* answers that were byte for byte like one that had been verified */
+#define LOAD_SUMS(X)                                                                   \
+    X(requests)    /* answered, and rightly */                                         \
+    X(due)         /* that should have been sent: in the closed loop, that were */     \
+    X(cpu_user_us) /* of this process, user and system */                              \
+    X(cpu_system_us)                                                                   \
+    X(status_1xx)                                                                      \
+    X(status_2xx)                                                                      \
+    X(status_3xx)                                                                      \
+    X(status_4xx)                                                                      \
+    X(status_5xx)                                                                      \
+    X(connects) X(reconnects) X(resent) X(ports_used_up) X(bytes_in) X(bytes_out)      \
+        X(answered) /* rightly, while it was measured, whenever the request was due */ \
+        X(matched)  /* answers that were byte for byte like one that had been verified */
 #define LOAD_SUM_FIELD_(name) uint64_t name;
     LOAD_SUMS(LOAD_SUM_FIELD_)
 #undef LOAD_SUM_FIELD_
@@ -61,7 +62,7 @@ struct load_results {
     char error[BACKEND_TEXT_MAX]; /* why the process could not go on; empty: it did */
 
     struct hist response; /* from when a request was due to its answer's end, microseconds */
-    struct hist service;  /* from when it was sent */
+    struct hist service;  /* from when it was sent; of one process in the open loop alone */
     struct hist connect;
     struct hist lag; /* from due to sent, where a connection was free in time */
 };

@@ -381,6 +381,8 @@ int load_run(const struct load_setup *s, const struct load_run *run, load_watch 
     memset(sum, 0, sizeof(*sum));
     for (unsigned i = 0; i < s->processes; i++)
         load_results_add(sum, &c.shared->results[i]);
+    if (run->rate_from == 0) /* a request is due when it is sent */
+        sum->service = sum->response;
     if (rc < 0 && !*error)
         snprintf(error, LOAD_ERROR_MAX, "%s", *sum->error ? sum->error : "a process has ended");
     munmap(c.shared, size);
