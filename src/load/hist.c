@@ -51,7 +51,7 @@ static uint64_t hist_rank(uint64_t total, double percent)
     double wanted = percent / 100 * (double)total;
     double rank = ceil(wanted - wanted * 4 * DBL_EPSILON);
 
-    return rank < 1 ? 1 : percent >= 100 || rank >= (double)total ? total : (uint64_t)rank;
+    return rank < 1 ? 1 : rank >= (double)total ? total : (uint64_t)rank;
 }
 
 uint64_t hist_percentile(const struct hist *h, double percent)

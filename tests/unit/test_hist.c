@@ -279,7 +279,7 @@ static void test_add(void **state)
     assert_same(&a, &both);
     setup(NULL);
     for (int i = 0; i < 1000; i++) {
-        uint64_t value = 50 + (prng_next(&rng) >> (34 + i % 20));
+        uint64_t value = prng_next(&rng) >> (34 + i % 30); /* 0 among them */
         hist_record(i % 3 ? &a : &b, value);
         hist_record(&both, value);
     }
@@ -287,6 +287,10 @@ static void test_add(void **state)
     assert_same(&a, &both);
     memset(&b, 0, sizeof(b));
     hist_add(&a, &b); /* of nothing: the least stays */
+    assert_same(&a, &both);
+    hist_record(&b, 7);
+    hist_record(&both, 7);
+    hist_add(&a, &b); /* of one */
     assert_same(&a, &both);
 }
 
@@ -326,6 +330,9 @@ static void test_since_ever(void **state)
     (void)state;
     hist_record(&a, 5001);
     hist_record(&a, 70001);
+    hist_since(&since, &a, &b);
+    assert_same(&since, &a);
+    hist_record(&a, 0);
     hist_since(&since, &a, &b);
     assert_same(&since, &a);
 }

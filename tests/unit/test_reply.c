@@ -102,6 +102,11 @@ static const struct row fields[] = {
           "Connectio: close\r\nConnections: close\r\nTransfer-Encodin: x\r\nTransfer-Encodings: x\r\n"
           "Conteconnection: close\r\nConnection-Length: 7\r\nContent-Lengtion: close\r\nDat: x\r\nDates: x\r\n"
           "CONTENT-LENGTH: 1\r\n\r\nx", "200 keep body 1 \"x\""),
+    /* as long as those that matter, and different in one place */
+    TAKEN(OK "Content-Lengtj: 1\r\nContenx-Length: 2\r\nCantent-Length: 3\r\nXontent-Length: 4\r\n"
+          "Connectiom: close\r\nCoxnection: close\r\nConxection: close\r\nYonnection: close\r\n"
+          "Transfer-Encodinh: x\r\nTrxnsfer-Encoding: x\r\nZransfer-Encoding: x\r\n"
+          "Datf: " DATE "\r\nDxte: " DATE "\r\nPate: " DATE "\r\nContent-Length: 0\r\n\r\n", "200 keep"),
     REFUSED(OK, "\nX: y\r\n", "error LINE_END"),
     REFUSED(OK "\r", "X: y\r\n", "error LINE_END"),
     REFUSED(OK "X: y\r\n\r", "\r\n", "error LINE_END"),
@@ -262,6 +267,9 @@ static const struct row persistence[] = {
 static const struct row dates[] = {
     TAKEN(OK "Date: " DATE "\r\nContent-Length: 0\r\n\r\n", "200 keep date 23"),
     TAKEN(OK "Content-Length: 0\r\ndATE: \t " DATE "\r\n\r\n", "200 keep date 44"),
+    TAKEN("HTTP/1.0 200 OK\r\nDate: " DATE "\r\nContent-Length: 0\r\n\r\n", "200 close date 23"),
+    TAKEN("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nDate: " DATE "\r\nContent-Length: 0\r\n\r\n", "200 keep date 47"),
+    TAKEN(OK "Connection: close\r\nDate: " DATE "\r\nContent-Length: 0\r\n\r\n", "200 close date 42"),
     TAKEN(OK "Date:" DATE "\r\nContent-Length: 0\r\n\r\n", "200 keep date 22"),
     TAKEN(OK "Date: " DATE " \r\nContent-Length: 0\r\n\r\n", "200 keep"),
     TAKEN(OK "Date: Sunday, 06-Nov-94 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n", "200 keep"),
