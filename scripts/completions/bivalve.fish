@@ -5,6 +5,11 @@ complete -c bivalve -f -s l -l listen -x -d 'IPV4:PORT, [IPV6]:PORT, unix:PATH o
 complete -c bivalve -f -s w -l workers -x -d 'worker processes; 0: serve in this process' -a 'auto 0 1 2'
 complete -c bivalve -f -l pin -d 'pin each worker to a CPU'
 complete -c bivalve -f -l no-pin -d 'leave that to the scheduler'
+complete -c bivalve -f -l tls-listen -x -d 'the same as --listen, with TLS; repeatable'
+complete -c bivalve -f -l tls-cert -d 'certificate and chain, PEM; repeatable: clients get that of the host they name' -r -F
+complete -c bivalve -f -l tls-key -d 'its private key, PEM; repeatable, in the order of --tls-cert' -r -F
+complete -c bivalve -f -l tls-min-version -x -d 'the oldest version that is spoken: 1.2 or 1.3' -a '1.2 1.3'
+complete -c bivalve -f -l tls-ciphers -x -d 'as openssl ciphers prints them, by colons, the best first'
 complete -c bivalve -f -s b -l backend -x -d 'auto: the best that runs here, or one of those below' -a 'auto io_uring epoll libev'
 complete -c bivalve -f -s d -l dataset -d 'records that /json serves' -r -F
 complete -c bivalve -f -l static -x -d 'serve its files below /static/' -a '(__fish_complete_directories)'
@@ -40,6 +45,7 @@ complete -c bivalve -f -s c -l config -d 'read options from there, too: their lo
 complete -c bivalve -f -s t -l test -d 'check options, files, addresses and user, and exit'
 complete -c bivalve -f -l status -d 'show what a running server says of itself, at --admin [unix:/run/bivalve/admin]'
 complete -c bivalve -f -l watch -d 'with --status: again every second'
+complete -c bivalve -f -l make-test-cert -x -d 'make DIR/cert.pem and DIR/key.pem for localhost, for trials, and exit' -a '(__fish_complete_directories)'
 complete -c bivalve -f -l probe -d 'say which backends work on this machine, and if not, why'
 complete -c bivalve -f -s V -l version -d 'version and backends compiled in'
 complete -c bivalve -f -s h -l help -d 'this text'

@@ -46,16 +46,24 @@
     X(timeout_idle)                                                                             \
     X(timeout_write) /* client stopped reading */                                               \
     X(timeout_linger)                                                                           \
-    X(limit_uri)       /* 414 */                                                                \
-    X(limit_header)    /* 431 */                                                                \
-    X(limit_body)      /* 413 */                                                                \
-    X(limit_chunk_ext) /* 400: chunk extensions too long */                                     \
-    X(limit_trailer)   /* 431: trailers too long */                                             \
-    X(limit_requests)  /* closed after --max-requests */                                        \
-    X(limit_linger)    /* closed while a client kept sending after its last answer */           \
-    X(limit_buffers)   /* closed without progress: --max-buffer-bytes */                        \
-    X(limit_files)     /* 503: no file could be opened for want of fds or memory */             \
-    X(limit_drain)     /* listeners closed at the drain with clients left waiting */            \
+    X(timeout_handshake) /* of TLS: --header-timeout */                                         \
+    X(limit_uri)         /* 414 */                                                              \
+    X(limit_header)      /* 431 */                                                              \
+    X(limit_body)        /* 413 */                                                              \
+    X(limit_chunk_ext)   /* 400: chunk extensions too long */                                   \
+    X(limit_trailer)     /* 431: trailers too long */                                           \
+    X(limit_requests)    /* closed after --max-requests */                                      \
+    X(limit_linger)      /* closed while a client kept sending after its last answer */         \
+    X(limit_buffers)     /* closed without progress: --max-buffer-bytes */                      \
+    X(limit_files)       /* 503: no file could be opened for want of fds or memory */           \
+    X(limit_drain)       /* listeners closed at the drain with clients left waiting */          \
+    /* TLS */                                                                                   \
+    X(tls_handshakes) /* completed */                                                           \
+    X(tls_resumed)    /* ... of them by a ticket */                                             \
+    X(tls_failed)     /* handshakes and connections: alerts, no TLS, an end in a handshake */   \
+    X(tls_plain)      /* 400: HTTP without TLS where TLS is wanted */                           \
+    X(tls_truncated)  /* ended by the client without close_notify */                            \
+    X(tls_deferred)   /* handshakes that waited for a later iteration */                        \
     /* back-pressure and memory */                                                              \
     X(paused)         /* receiving suspended: output above the high-water mark */               \
     X(yields)         /* connections put back in the queue after their share of an iteration */ \

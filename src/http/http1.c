@@ -638,7 +638,7 @@ static void http1_eof(struct loop *l, struct slot *s)
         return;
     }
     if (x && (x->started || x->state == EXCHANGE_BODY || x->state == EXCHANGE_DISCARD) &&
-        !(s->flags & STREAM_SENDING)) {
+        out_empty(&s->out)) {
         if (http1_look_again(l, s))
             return;
         l->stats->eof_mid_request++;
@@ -732,11 +732,24 @@ static void http1_gone(struct loop *l, struct slot *s, int err)
         exchange_release(http_of(l), s->exchange);
 }
 
+static int http1_refuse_plain(struct loop *l, struct slot *s)
+{
+    static const char line[] = "this port speaks TLS: use https\n";
+    const struct response_head head = {.status = 400,
+                                       .type = RESPONSE_TEXT,
+                                       .has_length = true,
+                                       .close = true,
+                                       .length = sizeof(line) - 1};
+
+    l->stats->responses_4xx++;
+    return response_small(&s->out, &l->out_pool, &l->clock, &head, line, sizeof(line) - 1, false);
+}
+
 #define HTTP1_PROTOCOL_(on_input)                                                      \
     {                                                                                  \
         .name = "http/1.1", .open = http1_open, .input = (on_input), .eof = http1_eof, \
         .writable = http1_writable, .timeout = http1_timeout, .drain = http1_drain,    \
-        .held = http1_held, .gone = http1_gone,                                        \
+        .held = http1_held, .gone = http1_gone, .refuse_plain = http1_refuse_plain,    \
     }
 
 const struct protocol http1_protocol = HTTP1_PROTOCOL_(http1_input);

@@ -22,6 +22,8 @@
 
 struct loop;
 struct protocol;
+struct stream_layer;
+struct tls_streams;
 
 /* A listener as one process knows it. The first part is the caller's to fill. */
 struct accept_listener {
@@ -30,6 +32,10 @@ struct accept_listener {
     int fd;           /* -1: closed */
     bool shared;      /* other processes accept from it too: take few at a time */
     bool unix_socket; /* no TCP options */
+    bool tls;         /* for tls_streams_open(), which sets the next two */
+
+    const struct stream_layer *layer; /* NULL: what is written is sent as it is */
+    const struct protocol *above;     /* the protocol that is served by way of the layer */
 
     bool failing;        /* off after an error, until resume_ms */
     bool told;           /* ... which the log has; until a connection is accepted */
@@ -79,6 +85,8 @@ struct loop {
     struct timer_wheel timers;    /* of the slots */
     struct clock_cache clock;
     struct acceptor acceptor;
+
+    struct tls_streams *tls; /* of stream_tls.c; NULL: no listener has TLS */
 
     struct slot *current; /* the connection that is being served: not to be closed for room */
 

@@ -36,6 +36,8 @@ static struct slot *stream_take(struct loop *l, unsigned index, int fd)
     s->listener = (uint8_t)index;
     if (l->acceptor.listener[index].unix_socket)
         s->flags = STREAM_UNIX;
+    if (l->acceptor.listener[index].layer)
+        s->flags |= STREAM_LAYERED;
     return s;
 }
 
@@ -116,10 +118,11 @@ bool stream_close(struct loop *l, struct slot *s)
 }
 
 /* From now on a close is a reset, by which the kernel drops what it has queued for the peer. */
-static void stream_no_linger(const struct loop *l, const struct slot *s)
+static void stream_no_linger(const struct loop *l, struct slot *s)
 {
     const struct linger now = {.l_onoff = 1, .l_linger = 0};
 
+    s->flags |= STREAM_RESET;
     setsockopt(stream_fd(l, s), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
@@ -187,7 +190,8 @@ bool stream_end(struct loop *l, struct slot *s, bool peer_done)
         if (peer_done)
             s->flags |= STREAM_PEER_DONE;
     }
-    if ((s->flags & STREAM_SENDING) || !out_empty(&s->out))
+    /* A layer has a word of its own to say at the end. */
+    if ((s->flags & (STREAM_SENDING | STREAM_LAYERED)) || !out_empty(&s->out))
         return stream_flush(l, s);
     return stream_finish(l, s);
 }
@@ -217,6 +221,8 @@ void stream_resume(struct loop *l, struct slot *s)
     if (likely(!(s->flags & STREAM_PAUSED)))
         return;
     s->flags &= (uint16_t)~STREAM_PAUSED;
+    if (unlikely(s->flags & STREAM_LAYERED) && stream_layer(l, s)->resume(l, s))
+        return;
     backend_recv_ctl(l->be, stream_fd(l, s), true);
 }
 
@@ -284,16 +290,32 @@ void stream_on_failed(void *loop, int fd, int err)
 
 /* ---- output ---- */
 
-/* `progress`: the peer has taken bytes since the deadline was set, if it was. */
-static bool stream_send(struct loop *l, struct slot *s, bool progress)
+/*
+ * Send what there is. `progress`: the peer has taken bytes since the deadline was set, if it was.
+ * `layer` is NULL, a constant, or the stream's.
+ */
+static inline __attribute__((always_inline)) bool
+stream_send_by(struct loop *l, struct slot *s, bool progress, const struct stream_layer *layer)
 {
     struct backend_segment segments[BACKEND_SEGMENTS_MAX];
     unsigned count;
 
-    while ((count = out_segments(&s->out, segments, ARRAY_LEN(segments))) > 0) {
+    for (;;) {
+        if (layer) {
+            int n = layer->segments(l, s, segments, ARRAY_LEN(segments));
+            if (unlikely(n < 0))
+                return stream_fail(l, s, -n);
+            count = (unsigned)n;
+        } else {
+            count = out_segments(&s->out, segments, ARRAY_LEN(segments));
+        }
+        if (count == 0)
+            break;
         int rc = backend_send(l->be, stream_fd(l, s), segments, count);
         if (rc == IO_PENDING) {
             s->flags |= STREAM_SENDING;
+            if (layer && s->timer_kind == STREAM_TIMER_LAYER)
+                return true; /* it does not begin anew with every step */
             if (likely(progress) || s->timer_kind != STREAM_TIMER_WRITE)
                 stream_set_timer(l, s, STREAM_TIMER_WRITE, l->set->write_timeout_ms);
             return true;
@@ -305,18 +327,41 @@ static bool stream_send(struct loop *l, struct slot *s, bool progress)
         if (unlikely((size_t)rc < backend_segments_len(segments, count)))
             l->stats->short_sends++;
         l->stats->bytes_out += (uint64_t)rc;
-        out_consume(&s->out, &l->out_pool, (size_t)rc);
+        if (layer)
+            layer->consume(l, s, (size_t)rc);
+        else
+            out_consume(&s->out, &l->out_pool, (size_t)rc);
         progress = true;
     }
     return s->state == STREAM_ENDING ? stream_finish(l, s) : true;
 }
 
+static bool stream_send(struct loop *l, struct slot *s, bool progress)
+{
+    return stream_send_by(l, s, progress, NULL);
+}
+
+static bool stream_send_layered(struct loop *l, struct slot *s, bool progress)
+{
+    return stream_send_by(l, s, progress, stream_layer(l, s));
+}
+
 bool stream_flush(struct loop *l, struct slot *s)
 {
-    if (likely(!(s->flags & STREAM_SENDING)))
+    if (likely(!(s->flags & (STREAM_SENDING | STREAM_LAYERED))))
         return stream_send(l, s, true);
+    if (!(s->flags & STREAM_SENDING))
+        return stream_send_layered(l, s, true);
     s->flags |= STREAM_MORE;
     return true;
+}
+
+/* stream_on_sent() of a layered stream: there may be more to send than slot->out tells. */
+static void stream_on_sent_layered(struct loop *l, struct slot *s, size_t n)
+{
+    stream_layer(l, s)->consume(l, s, n);
+    if (stream_send_layered(l, s, n > 0) && s->state == STREAM_OPEN)
+        stream_protocol(l, s)->writable(l, s);
 }
 
 void stream_on_sent(void *loop, int fd, int result)
@@ -333,6 +378,10 @@ void stream_on_sent(void *loop, int fd, int result)
     bool more = s->flags & STREAM_MORE;
     s->flags &= (uint16_t) ~(STREAM_SENDING | STREAM_MORE);
     l->stats->bytes_out += (uint64_t)result;
+    if (unlikely(s->flags & STREAM_LAYERED)) {
+        stream_on_sent_layered(l, s, (size_t)result);
+        return;
+    }
     out_consume(&s->out, &l->out_pool, (size_t)result);
     if (unlikely(!out_empty(&s->out)) || s->state == STREAM_ENDING) {
         l->stats->short_sends += !more && !out_empty(&s->out);
@@ -347,7 +396,9 @@ size_t stream_held(const struct loop *l, const struct slot *s)
 {
     size_t blocks = out_blocks(&s->out);
 
-    return blocks * l->out_pool.block_size + (s->exchange ? stream_protocol(l, s)->held(l, s) : 0);
+    if (s->exchange || (s->flags & STREAM_LAYERED))
+        return blocks * l->out_pool.block_size + stream_protocol(l, s)->held(l, s);
+    return blocks * l->out_pool.block_size;
 }
 
 /* ---- deadlines ---- */

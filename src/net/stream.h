@@ -51,6 +51,8 @@ enum {
     STREAM_SHUT_IN = 1 << 4,   /* stream_shut_input(): the end of input is near */
     STREAM_PEER_DONE = 1 << 5, /* the peer said that it will send no more, and has not */
     STREAM_UNIX = 1 << 6,      /* AF_UNIX: no TCP options */
+    STREAM_LAYERED = 1 << 7,   /* what is sent is made by the listener's struct stream_layer */
+    STREAM_RESET = 1 << 8,     /* the close is to be a reset */
 };
 
 /* slot.timer_kind */
@@ -58,6 +60,7 @@ enum stream_timer {
     STREAM_TIMER_NONE = 0,
     STREAM_TIMER_WRITE,    /* the peer takes no byte of the output */
     STREAM_TIMER_LINGER,   /* the peer does not close */
+    STREAM_TIMER_LAYER,    /* the layer's own: it comes to the protocol's timeout() */
     STREAM_TIMER_PROTOCOL, /* this and what follows are the protocol's */
 };
 
@@ -92,6 +95,34 @@ struct protocol {
      * failed, ETIMEDOUT when the peer takes no byte of the output, 0: it was closed on this side.
      */
     void (*gone)(struct loop *l, struct slot *s, int err);
+
+    /*
+     * Somebody has begun to speak this protocol where TLS is wanted: write the answer, in the clear;
+     * the stream ends with it. Instead of open() and all others. 0 or -errno; NULL: there is none.
+     */
+    int (*refuse_plain)(struct loop *l, struct slot *s);
+};
+
+/*
+ * What lies between a stream's output and the bytes that are sent: for connections that are
+ * STREAM_LAYERED. slot->out stays what the protocol has written and the kernel has not taken, so that
+ * a protocol sees no difference. Input passes a layer as it stands before the protocol (stream_tls.c).
+ */
+struct stream_layer {
+    /*
+     * Describe what is to be sent next, of slot->out and its own, in up to `max` segments; their
+     * number, 0: nothing, or -errno: the connection is closed. Nothing is in flight.
+     */
+    int (*segments)(struct loop *l, struct slot *s, struct backend_segment *segments, unsigned max);
+
+    /* The kernel took `n` bytes of that. */
+    void (*consume)(struct loop *l, struct slot *s, size_t n);
+
+    /*
+     * stream_resume(). True: the layer has input yet that it hands over itself, and calls
+     * backend_recv_ctl() after that.
+     */
+    bool (*resume)(struct loop *l, struct slot *s);
 };
 
 static inline int stream_fd(const struct loop *l, const struct slot *s)
@@ -102,6 +133,11 @@ static inline int stream_fd(const struct loop *l, const struct slot *s)
 static inline const struct protocol *stream_protocol(const struct loop *l, const struct slot *s)
 {
     return l->acceptor.listener[s->listener].protocol;
+}
+
+static inline const struct stream_layer *stream_layer(const struct loop *l, const struct slot *s)
+{
+    return l->acceptor.listener[s->listener].layer;
 }
 
 /*

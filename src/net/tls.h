@@ -81,6 +81,7 @@ struct tls {
     const char *data; /* what is left of what was fed */
     size_t len;
     bool established; /* the handshake is complete */
+    bool peer_closed; /* the peer's close_notify has been read */
     bool closed;      /* nothing can be written any more: close_notify or an alert has been */
     bool no_memory;   /* why it has failed */
 };

@@ -102,7 +102,7 @@ static enum tls_status tls_judge(struct tls *t, int rc)
         if (!t->no_memory)
             return TLS_WANT_INPUT;
         break;
-    case SSL_ERROR_ZERO_RETURN: return TLS_CLOSED;
+    case SSL_ERROR_ZERO_RETURN: t->peer_closed = true; return TLS_CLOSED;
     default: break;
     }
     if (ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)

@@ -206,7 +206,8 @@ static void docs_zsh_one(FILE *out, const struct option_spec *spec)
     char arg[32];
 
     fputs(" \\\n    ", out);
-    if (spec->kind == OPTION_LISTEN)
+    if (spec->kind == OPTION_LISTEN || spec->kind == OPTION_TLS_CERT ||
+        spec->kind == OPTION_TLS_KEY)
         fputs("'*'", out);
     else if (spec->letter)
         fprintf(out, "'(-%c --%s)'", spec->letter, spec->name);

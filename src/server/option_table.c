@@ -33,6 +33,7 @@
 
 const struct option_section_text option_sections[OPTION_SECTIONS] = {
     [OPTION_LISTENING] = {"Listening", ""},
+    [OPTION_TLS] = {"TLS", ""},
     [OPTION_BACKENDS] = {"Backend", ""},
     [OPTION_CONTENT] = {"Content and log", ""},
     [OPTION_VIEW] = {"The view inside", ""},
@@ -77,7 +78,11 @@ const struct option_spec option_table[] = {
             "locked meanwhile\n"
             ".Pq Xr flock 2 .\n"
             "An abstract name has no file and no permissions: everybody in the network\n"
-            "namespace can connect.\n"},
+            "namespace can connect.\n"
+            "With\n"
+            ".Li ,tls\n"
+            "behind it, it is an address of\n"
+            ".Fl Fl tls-listen .\n"},
     {.section = OPTION_LISTENING, .name = "workers", .letter = 'w', .kind = OPTION_WORKERS,
      .at = AT(workers), .max = OPTIONS_WORKERS_MAX, .arg = "N|auto",
      .preset = "auto",
@@ -95,6 +100,61 @@ const struct option_spec option_table[] = {
      .help = "leave that to the scheduler",
      .man = "Pin each worker to a CPU, one after the other of the affinity mask, or leave\n"
             "that to the scheduler.\n"},
+
+    /* ---- TLS ---- */
+    {.section = OPTION_TLS, .name = "tls-listen", .kind = OPTION_LISTEN, .min = 1, .arg = "ADDRESS",
+     .help = "the same as --listen, with TLS; repeatable",
+     .man = "Listen on\n"
+            ".Ar address ,\n"
+            "written as for\n"
+            ".Fl Fl listen ,\n"
+            "and speak TLS 1.2 or 1.3 there: HTTP/1.1 alone, with AEAD ciphers and ephemeral\n"
+            "keys, and neither compression, renegotiation nor early data.\n"
+            "Whoever speaks HTTP without TLS there is told so, by a 400\n"
+            ".Pq tls_plain .\n"
+            "Clients can resume their sessions for an hour, with any of the workers.\n"
+            "Handshakes that begin in one iteration of a worker's loop are limited, so that\n"
+            "others are served meanwhile\n"
+            ".Pq tls_deferred .\n"
+            "The processes are closed to debuggers and leave no core\n"
+            ".Pq Dv PR_SET_DUMPABLE ,\n"
+            "since they have the keys.\n"},
+    {.section = OPTION_TLS, .name = "tls-cert", .kind = OPTION_TLS_CERT, .arg = "FILE",
+     .values = "@file",
+     .help = "certificate and chain, PEM; repeatable: clients get that of the host they name",
+     .man = "The server's certificate and those that lead from it to the root, PEM.\n"
+            "May be given more than once: a client gets the one for the host that it names\n"
+            ".Pq SNI ,\n"
+            "the first if there is none.\n"
+            "Two for the same host with different kinds of keys, ECDSA and RSA, serve clients\n"
+            "that know only one of them.\n"},
+    {.section = OPTION_TLS, .name = "tls-key", .kind = OPTION_TLS_KEY, .arg = "FILE",
+     .values = "@file",
+     .preset = "the key is in the file of the certificate",
+     .help = "its private key, PEM; repeatable, in the order of --tls-cert",
+     .man = "The private key of the certificate, PEM and without a password; as often as\n"
+            ".Fl Fl tls-cert ,\n"
+            "in the same order.\n"
+            "It is read before privileges are given up: root alone need be able to.\n"
+            "The log warns of a key that others may read.\n"},
+    {.section = OPTION_TLS, .name = "tls-min-version", .kind = OPTION_TLS_VERSION,
+     .at = AT(tls.min_version), .arg = "VERSION",
+     .preset = "1.2",
+     .values = "1.2 1.3",
+     .help = "the oldest version that is spoken: 1.2 or 1.3",
+     .man = "The oldest version that is spoken,\n"
+            ".Cm 1.2\n"
+            "or\n"
+            ".Cm 1.3 .\n"},
+    {.section = OPTION_TLS, .name = "tls-ciphers", .kind = OPTION_TEXT, .at = AT(tls.ciphers),
+     .arg = "NAMES",
+     .preset = "AES-GCM and ChaCha20-Poly1305, AES-128 first",
+     .help = "as openssl ciphers prints them, by colons, the best first",
+     .man = "Ciphers as\n"
+            ".Xr openssl-ciphers 1\n"
+            "prints their names, separated by colons, the most wanted first; those of TLS 1.3,\n"
+            "which begin with TLS_, among them.\n"
+            "A version of which none is named is not spoken.\n"},
 
     /* ---- Backend ---- */
     {.section = OPTION_BACKENDS, .name = "backend", .letter = 'b', .kind = OPTION_BACKEND,
@@ -231,7 +291,10 @@ const struct option_spec option_table[] = {
     {SECONDS(OPTION_TIME, "header-timeout", header_timeout_ms),
      .help = "a request's first byte to the end of its head: 408",
      .man = "From the first byte of a request to the end of its head; then 408\n"
-            ".Pq timeout_header .\n"},
+            ".Pq timeout_header .\n"
+            "Also from accepting a connection to the end of its TLS handshake; then it is\n"
+            "closed\n"
+            ".Pq timeout_handshake .\n"},
     {SECONDS(OPTION_TIME, "body-timeout", body_timeout_ms),
      .help = "without progress in a body: 408",
      .man = "Without progress in a request's body, see\n"
@@ -427,6 +490,16 @@ const struct option_spec option_table[] = {
      .man = "With\n"
             ".Fl Fl status :\n"
             "again every second.\n"},
+    {.section = OPTION_ACTIONS, .name = "make-test-cert", .line_only = true,
+     .kind = OPTION_MAKE_CERT, .at = AT(make_cert), .arg = "DIR",
+     .values = "@dir",
+     .help = "make DIR/cert.pem and DIR/key.pem for localhost, for trials, and exit",
+     .man = "Make\n"
+            ".Ar dir Ns Pa /cert.pem ,\n"
+            "a certificate for localhost that vouches for itself and is good for 90 days, and\n"
+            ".Ar dir Ns Pa /key.pem ,\n"
+            "its key, for trials; then exit.\n"
+            "Files that exist are not replaced.\n"},
     {ACTION("probe", 0, OPTIONS_PROBE),
      .help = "say which backends work on this machine, and if not, why",
      .man = "Print for every backend compiled in whether this machine runs it, which of its\n"

@@ -22,20 +22,25 @@ enum option_kind {
     OPTION_SIZE64,
     OPTION_COUNT,   /* a plain number, into uint32_t */
     OPTION_TEXT,    /* anything but the empty string */
-    OPTION_LISTEN,  /* one more in options.listen */
+    OPTION_LISTEN,  /* one more in options.listen; .min 1: with TLS */
     OPTION_ADDRESS, /* into struct listener_addr */
     OPTION_WORKERS,
     OPTION_BACKEND,
     OPTION_LEVEL,
     OPTION_TRUE, /* no argument, into bool */
     OPTION_FALSE,
-    OPTION_SANDBOX, /* no argument: .min is the value */
-    OPTION_ACTION,  /* the same */
+    OPTION_TLS_CERT, /* one more in options.tls.pairs */
+    OPTION_TLS_KEY,
+    OPTION_TLS_VERSION, /* 1.2 or 1.3, into unsigned 12 or 13 */
+    OPTION_MAKE_CERT,   /* a text, and an action */
+    OPTION_SANDBOX,     /* no argument: .min is the value */
+    OPTION_ACTION,      /* the same */
 };
 
 /* In the order of --help and of the man pages; option_sections[] has their titles. */
 enum option_section {
     OPTION_LISTENING,
+    OPTION_TLS,
     OPTION_BACKENDS,
     OPTION_CONTENT,
     OPTION_VIEW,

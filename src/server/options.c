@@ -20,6 +20,7 @@ void options_init(struct options *o)
     o->dataset = BIVALVE_DATADIR "/dataset.json";
     o->pin = true;
     o->log_level = LOG_LEVEL_NOTICE;
+    o->tls.min_version = 12;
 }
 
 void options_free(struct options *o)

@@ -11,6 +11,7 @@
 #include "backend.h"
 #include "listener.h"
 #include "settings.h"
+#include "tls.h"
 
 #define OPTIONS_ERROR_MAX   1024
 #define OPTIONS_WORKERS_MAX 1024
@@ -20,6 +21,7 @@ enum options_action {
     OPTIONS_SERVE,
     OPTIONS_TEST,
     OPTIONS_STATUS,
+    OPTIONS_MAKE_CERT,
     OPTIONS_PROBE,
     OPTIONS_VERSION,
     OPTIONS_HELP
@@ -49,7 +51,12 @@ struct options {
     bool allow_root;
     enum options_sandbox sandbox;
     int log_level; /* enum log_level */
-    char *text;    /* what the file said: options_load() */
+
+    struct tls_config tls;  /* pair_count 0: no address has TLS */
+    unsigned tls_key_count; /* of the pairs that have one */
+    const char *make_cert;  /* directory of --make-test-cert */
+
+    char *text; /* what the file said: options_load() */
 };
 
 /* All defaults. No address to listen on: that is only filled in when none is given. */

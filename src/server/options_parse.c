@@ -146,19 +146,57 @@ static int options_check_backend(char *error, const struct option_spec *spec, co
 
 /* ---- one option ---- */
 
+/* "ADDR,tls" is an address with TLS. */
+static bool options_cut_tls(const char *value, char *addr, size_t addr_size)
+{
+    static const char mark[] = ",tls";
+    size_t len = strlen(value);
+
+    snprintf(addr, addr_size, "%s", value);
+    if (len < sizeof(mark) || strcmp(value + len - (sizeof(mark) - 1), mark) || len >= addr_size)
+        return false;
+    addr[len - (sizeof(mark) - 1)] = '\0';
+    return true;
+}
+
 static int options_listen(struct options *o, const struct option_spec *spec, const char *value,
                           char *error)
 {
-    char why[LISTENER_ERROR_MAX];
+    char why[LISTENER_ERROR_MAX], addr[2 * LISTENER_TEXT_MAX];
+    bool tls = options_cut_tls(value, addr, sizeof(addr)) || spec->min;
 
     if (o->listen_count == ARRAY_LEN(o->listen)) {
         snprintf(why, sizeof(why), "is one address too many: %zu is the most",
                  ARRAY_LEN(o->listen));
         return options_error(error, spec, value, why);
     }
-    if (listener_parse(value, &o->listen[o->listen_count], why) < 0)
+    if (listener_parse(addr, &o->listen[o->listen_count], why) < 0)
         return options_error(error, spec, value, why);
-    o->listen_count++;
+    o->listen[o->listen_count++].tls = tls;
+    return 0;
+}
+
+static int options_tls_file(struct options *o, const struct option_spec *spec, const char *value,
+                            char *error)
+{
+    bool cert = spec->kind == OPTION_TLS_CERT;
+    unsigned *count = cert ? &o->tls.pair_count : &o->tls_key_count;
+
+    if (!*value)
+        return options_error(error, spec, value, "is empty");
+    if (*count == TLS_PAIRS_MAX)
+        return options_error(error, spec, value, "is one too many: 64 are the most");
+    struct tls_pair *pair = &o->tls.pairs[(*count)++];
+    *(cert ? &pair->cert : &pair->key) = value;
+    return 0;
+}
+
+static int options_tls_version(const struct option_spec *spec, const char *value, unsigned *version,
+                               char *error)
+{
+    if (strcmp(value, "1.2") && strcmp(value, "1.3"))
+        return options_error(error, spec, value, "is not 1.2 or 1.3");
+    *version = value[2] == '2' ? 12 : 13;
     return 0;
 }
 
@@ -204,6 +242,13 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
     case OPTION_ADDRESS:
         memset(at, 0, sizeof(struct listener_addr));
         return listener_parse(value, at, why) < 0 ? options_error(error, spec, value, why) : 0;
+    case OPTION_TLS_CERT:
+    case OPTION_TLS_KEY: return options_tls_file(o, spec, value, error);
+    case OPTION_TLS_VERSION: return options_tls_version(spec, value, at, error);
+    case OPTION_MAKE_CERT:
+        o->action = MAX(o->action, OPTIONS_MAKE_CERT);
+        *(const char **)at = value;
+        return *value ? 0 : options_error(error, spec, value, "is empty");
     case OPTION_TRUE:
     case OPTION_FALSE: *(bool *)at = spec->kind == OPTION_TRUE; return 0;
     case OPTION_SANDBOX:
@@ -326,6 +371,31 @@ static int options_line(int argc, char **argv, struct options *o, bool *given, c
     return optind < argc ? options_stray(error, argv[optind]) : 0;
 }
 
+/* Do the options of TLS fit together? */
+static int options_check_tls(const struct options *o, char *error)
+{
+    const char *what = NULL;
+    bool wanted = false;
+
+    for (unsigned i = 0; i < o->listen_count; i++)
+        wanted |= o->listen[i].tls;
+    if ((wanted || o->tls.pair_count || o->tls_key_count) && !tls_available())
+        what = "option --tls-listen: this bivalve was built without OpenSSL; build it with "
+               "--with-openssl";
+    else if (wanted && !o->tls.pair_count)
+        what = "option --tls-listen: --tls-cert and --tls-key are needed, too (for a trial, "
+               "bivalve --make-test-cert DIR makes them)";
+    else if (!wanted && (o->tls.pair_count || o->tls_key_count))
+        what = "option --tls-cert: no address has TLS; add --tls-listen ADDRESS";
+    else if (o->tls_key_count && o->tls_key_count != o->tls.pair_count)
+        what = "option --tls-key: each --tls-cert needs its --tls-key, in the same order (or none "
+               "has one: then the key is read from the certificate's file)";
+    if (!what)
+        return 0;
+    snprintf(error, OPTIONS_ERROR_MAX, "%s; see bivalve --help", what);
+    return -EINVAL;
+}
+
 /* What one option says alone is right: do they fit together? And what none of them has said. */
 static int options_finish(struct options *o, char *error)
 {
@@ -340,9 +410,10 @@ static int options_finish(struct options *o, char *error)
                  o->admin.text);
         return -EINVAL;
     }
-    if (o->listen_count == 0)
-        return options_listen(o, &option_table[0], option_table[0].preset, error);
-    return 0;
+    if (o->listen_count == 0 &&
+        options_listen(o, &option_table[0], option_table[0].preset, error) < 0)
+        return -EINVAL;
+    return o->action <= OPTIONS_TEST ? options_check_tls(o, error) : 0;
 }
 
 int options_parse(int argc, char **argv, struct options *o, char *error)

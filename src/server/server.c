@@ -4,7 +4,7 @@
  * when it fails:
  *
  *      fd limit -> dataset -> may it serve as this user? -> backend, tried in a throw-away child
- *      -> listeners -> privileges given up -> workers (supervisor.c), or one in this process
+ *      -> certificates and keys -> listeners -> privileges given up -> workers (supervisor.c), or one in this process
  */
 #include "config.h"
 
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -38,6 +39,7 @@
 #include "static_dir.h"
 #include "stats.h"
 #include "supervisor.h"
+#include "tls.h"
 #include "worker.h"
 
 #define SERVER_CPUS_MAX (1u << 16)
@@ -64,6 +66,7 @@ struct server {
     unsigned listener_count;
     struct handlers_context context;
     struct static_dir files;
+    struct tls_context *tls; /* NULL: no address has TLS */
     struct stats *stats;
     struct board *board;
     struct admin admin;
@@ -278,6 +281,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .text = s->listeners[i].addr.text,
             .protocol = s->admin.open ? &http1_protocol_watched : &http1_protocol,
             .unix_socket = s->listeners[i].addr.unix_socket,
+            .tls = s->listeners[i].addr.tls,
         };
     for (;;) {
         const struct worker_config worker = {
@@ -286,6 +290,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .routes = s->o->static_dir ? &handlers_routes_files : &handlers_routes,
             .reads_files = s->o->static_dir != NULL,
             .context = &s->context,
+            .tls = s->tls,
             .stats = s->stats,
             .ops = s->backend.ops,
             .variant = s->backend.variant,
@@ -324,6 +329,8 @@ static void server_leave(void *arg)
     struct server *s = arg;
 
     notify_close();
+    tls_context_free(s->tls); /* the keys are none of its business */
+    s->tls = NULL;
     for (unsigned i = 0; i < s->listener_count; i++)
         listener_close(&s->listeners[i]);
 }
@@ -384,6 +391,7 @@ static int server_serve(struct server *s)
         .routes = s->o->static_dir ? &handlers_routes_files : &handlers_routes,
         .reads_files = s->o->static_dir != NULL,
         .context = &s->context,
+        .tls = s->tls,
         .stats = s->stats,
         .board = s->board,
         .sides = sides,
@@ -406,6 +414,25 @@ static int server_serve(struct server *s)
     return supervisor_run(&supervisor, &before);
 }
 
+/*
+ * Read the keys. From now on nobody but root may look into this process and its children, and they
+ * leave no core: proc(5), PR_SET_DUMPABLE. 0, or the exit status.
+ */
+static int server_read_keys(struct server *s)
+{
+    char error[TLS_ERROR_MAX];
+
+    if (s->o->tls.pair_count == 0)
+        return 0;
+    if (tls_context_open(&s->tls, &s->o->tls, error) < 0) {
+        log_error("%s", error);
+        return 1;
+    }
+    if (!SERVER_SANITIZED)
+        prctl(PR_SET_DUMPABLE, 0);
+    return 0;
+}
+
 static int server_listen(struct server *s)
 {
     char error[MAX(LISTENER_ERROR_MAX, ADMIN_ERROR_MAX)];
@@ -422,8 +449,9 @@ static int server_listen(struct server *s)
             log_warn("cannot limit what the kernel holds unsent (--max-unsent-bytes): %s",
                      strerror(-rc));
         if (len < sizeof(s->where))
-            len += (size_t)snprintf(s->where + len, sizeof(s->where) - len, "%s%s", i ? ", " : "",
-                                    s->listeners[i].addr.text);
+            len += (size_t)snprintf(s->where + len, sizeof(s->where) - len, "%s%s%s", i ? ", " : "",
+                                    s->listeners[i].addr.text,
+                                    s->listeners[i].addr.tls ? " (TLS)" : "");
     }
     if (!s->o->admin.len)
         return 0;
@@ -454,6 +482,8 @@ static int server_start(struct server *s)
     }
     int status = server_choose_backend(s);
     if (status == 0)
+        status = server_read_keys(s);
+    if (status == 0)
         status = server_listen(s);
     if (status != 0)
         return status;
@@ -477,6 +507,7 @@ static void server_clean_up(struct server *s)
     }
     admin_close(&s->admin);
     notify_close();
+    tls_context_free(s->tls);
     dataset_free(&s->data);
     static_dir_destroy(&s->files);
     board_unmap(s->board);
@@ -509,7 +540,8 @@ static int server_test_user(const struct options *o, char *error)
 int server_test(const struct options *o)
 {
     char error[MAX(MAX(DATASET_ERROR_MAX, LISTENER_ERROR_MAX),
-                   MAX(PRIVDROP_ERROR_MAX, STATIC_ERROR_MAX))];
+                   MAX(PRIVDROP_ERROR_MAX, MAX(STATIC_ERROR_MAX, TLS_ERROR_MAX)))];
+    struct tls_context *tls = NULL;
     struct dataset data;
     struct static_dir files;
     int rc = o->static_dir ? static_dir_init(&files, o->static_dir, error) : 0;
@@ -529,6 +561,9 @@ int server_test(const struct options *o)
             rc = listener_check(&o->admin, error);
         if (rc == 0)
             rc = server_test_user(o, error);
+        if (rc == 0 && o->tls.pair_count)
+            rc = tls_context_open(&tls, &o->tls, error);
+        tls_context_free(tls);
         if (rc == 0)
             printf("configuration ok: %u address%s, %u records\n", o->listen_count,
                    o->listen_count == 1 ? "" : "es", data.count);

@@ -38,6 +38,7 @@
 #include "log.h"
 #include "notify.h"
 #include "registry.h"
+#include "tls.h"
 #include "worker.h"
 
 #define SUPERVISOR_START_MS       30000 /* all workers report within this, or it has failed */
@@ -158,6 +159,7 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
             .text = cfg->listeners[i].addr.text,
             .protocol = cfg->meter ? &http1_protocol_watched : &http1_protocol,
             .unix_socket = cfg->listeners[i].addr.unix_socket,
+            .tls = cfg->listeners[i].addr.tls,
         };
     snprintf(name, sizeof(name), "worker %u", k);
     const struct worker_config worker = {
@@ -165,6 +167,7 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
         .set = cfg->set,
         .routes = cfg->routes,
         .context = cfg->context,
+        .tls = cfg->tls,
         .stats = &cfg->stats[k],
         .ops = s->ops,
         .variant = s->variant,
@@ -469,6 +472,7 @@ static void supervisor_leave_as_side(void *arg)
     for (unsigned i = 0; i < s->cfg->side_count; i++)
         if (s->cfg->sides[i]->pid) /* not the one that is being started */
             s->cfg->sides[i]->forget(s->cfg->sides[i]->arg);
+    tls_context_free(s->cfg->tls); /* the keys are none of its business */
     supervisor_leave(s);
 }
 

@@ -24,6 +24,7 @@ struct supervisor_config {
     struct board *board; /* kept up to date */
     struct side **sides; /* processes that are looked after, too */
     unsigned side_count;
+    struct tls_context *tls; /* NULL: no listener has TLS */
     struct listener *listeners;
     unsigned listener_count;
     unsigned workers; /* at least 1 */

@@ -23,6 +23,7 @@
 #include "loop.h"
 #include "notify.h"
 #include "sandbox.h"
+#include "stream_tls.h"
 #include "watch.h"
 
 #define WORKER_ABORT_MS  2000 /* how long a backend may take to let go of what was aborted */
@@ -234,6 +235,11 @@ static int worker_prepare(const struct worker_config *cfg, struct http *h, char 
     }
     for (unsigned i = 0; i < cfg->listener_count; i++)
         acceptor_add(&h->loop, &cfg->listeners[i]);
+    rc = tls_streams_open(&h->loop, cfg->tls);
+    if (rc < 0) {
+        snprintf(error, WORKER_ERROR_MAX, "no memory for TLS");
+        return rc;
+    }
     rc = acceptor_start(&h->loop);
     if (rc < 0) {
         snprintf(error, WORKER_ERROR_MAX, "the %s backend cannot accept: %s", cfg->ops->name,
@@ -276,5 +282,6 @@ int worker_run(const struct worker_config *cfg, char *error)
     for (unsigned i = 0; i < cfg->listener_count; i++)
         cfg->listeners[i].fd = h.loop.acceptor.listener[i].fd;
     http_destroy(&h);
+    tls_streams_close(&h.loop);
     return rc;
 }

@@ -27,6 +27,7 @@ struct worker_config {
     const struct settings *set;
     const struct routes *routes; /* what it serves, and */
     const void *context;         /* ... what its handlers are given: request_context() */
+    struct tls_context *tls;     /* NULL: no listener has TLS */
     struct stats *stats;
     const struct backend_ops *ops;
     const char *variant;

@@ -468,7 +468,7 @@ class Server:
 
     # -- talking to it ------------------------------------------------------------------------
 
-    def connect(self, timeout=HANG_S, rcvbuf=None, addr=None, source=None):
+    def connect(self, timeout=HANG_S, rcvbuf=None, addr=None, source=None, wrap=None):
         family, where = addr or self.addr
         s = socket.socket(family, socket.SOCK_STREAM)
         if rcvbuf:
@@ -479,7 +479,7 @@ class Server:
         s.connect(where)
         if family != socket.AF_UNIX:
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Client(s)
+        return Client(s if wrap is None else wrap(s))
 
     def exchange(self, data, split=None, responses=1, heads=(), half=False):
         """One connection, one stream of bytes; see Exchange.  Returns the finished Exchange."""
@@ -632,6 +632,8 @@ class Exchange:
     and the probe's answer stands in `probe`.
     """
 
+    wrap = None     # makes what is connected another thing that is like a socket: wire_tls.py
+
     def __init__(self, data, split=None, responses=1, heads=(), half=False, probe=True, tag=None):
         self.data = data
         self.split = split
@@ -680,6 +682,8 @@ class Exchange:
         family, where = addr
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.connect(where)
+        if self.wrap:
+            self.sock = self.wrap(self.sock)
         self.sock.setblocking(False)
         if family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

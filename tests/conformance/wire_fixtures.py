@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import wire  # noqa: E402
+import wire_tls  # noqa: E402
 
 _backends = None
 
@@ -68,6 +69,15 @@ def servers():
     pool = Servers()
     yield pool
     pool.stop_all()
+
+
+@pytest.fixture(scope="session")
+def certificates():
+    if not wire_tls.available():
+        pytest.skip("built without OpenSSL")
+    made = wire_tls.Certificates()
+    yield made
+    made.close()
 
 
 @pytest.fixture
