@@ -130,6 +130,16 @@ def test_workers_are_not_filtered_when_told(start):
     assert all(status(pid)["Seccomp"] == mine for pid in s.processes())
 
 
+def sockets_of(pid):
+    count = 0
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            count += os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:")
+        except FileNotFoundError:
+            pass
+    return count
+
+
 def test_the_service_manager_is_told(backend, tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -138,9 +148,9 @@ def test_the_service_manager_is_told(backend, tmp_path):
         for workers in (2, 0):
             with wire.Server(backend, workers=workers, env=dict(os.environ, NOTIFY_SOCKET=path)) as s:
                 assert manager.recv(100) == b"READY=1"
-                for pid in s.workers():
-                    held = [os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)]
-                    assert not workers or sum(h.startswith("socket:") for h in held) == 1, held
+                for pid in s.workers() if workers else []:
+                    # Its listener alone, once it has closed its line to the supervisor.
+                    wire.wait_until("a worker that holds one socket", lambda: sockets_of(pid) == 1)
             assert manager.recv(100) == b"STOPPING=1"
 
 
