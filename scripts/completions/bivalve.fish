@@ -14,6 +14,8 @@ complete -c bivalve -f -s b -l backend -x -d 'auto: the best that runs here, or 
 complete -c bivalve -f -s d -l dataset -d 'records that /json serves' -r -F
 complete -c bivalve -f -l static -x -d 'serve its files below /static/' -a '(__fish_complete_directories)'
 complete -c bivalve -f -l log-level -x -d 'error, warn, notice, info or debug' -a 'error warn notice info debug'
+complete -c bivalve -f -l access-log -d 'a line for each request: a path, - for standard output, or syslog' -r -F
+complete -c bivalve -f -l access-log-format -x -d 'combined, or json for JSON lines' -a 'combined json'
 complete -c bivalve -f -l admin -x -d 'serve /metrics, /healthz and /status there: a loopback address or unix:PATH'
 complete -c bivalve -f -l admin-remote -d 'let that be an address that others reach: they see all of it'
 complete -c bivalve -f -l header-timeout -x -d 'a request\'s first byte to the end of its head: 408'

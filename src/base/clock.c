@@ -52,17 +52,18 @@ static char *clock_digits(char *out, unsigned v, int n, char behind)
     return out + n + 1;
 }
 
+static const char clock_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 void clock_format_date(char out[CLOCK_DATE_LEN + 1], time_t t)
 {
     static const char weekdays[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     struct clock_civil c = clock_civil(t);
     char *p = out;
 
     memcpy(p, weekdays + 3 * c.weekday, 3);
     memcpy(p + 3, ", ", 2);
     p = clock_digits(p + 5, c.day, 2, ' ');
-    memcpy(p, months + 3 * c.month, 3);
+    memcpy(p, clock_months + 3 * c.month, 3);
     p[3] = ' ';
     p = clock_digits(p + 4, c.year, 4, ' ');
     p = clock_digits(p, c.hour, 2, ':');
@@ -83,6 +84,20 @@ void clock_format_iso(char out[CLOCK_ISO_LEN + 1], time_t t)
     p = clock_digits(p, c.minute, 2, ':');
     p = clock_digits(p, c.second, 2, 'Z');
     *p = '\0';
+}
+
+void clock_format_clf(char out[CLOCK_CLF_LEN + 1], time_t t)
+{
+    struct clock_civil c = clock_civil(t);
+    char *p = clock_digits(out, c.day, 2, '/');
+
+    memcpy(p, clock_months + 3 * c.month, 3);
+    p[3] = '/';
+    p = clock_digits(p + 4, c.year, 4, ':');
+    p = clock_digits(p, c.hour, 2, ':');
+    p = clock_digits(p, c.minute, 2, ':');
+    p = clock_digits(p, c.second, 2, ' ');
+    memcpy(p, "+0000", 6);
 }
 
 void clock_update(struct clock_cache *c)

@@ -13,6 +13,7 @@
     29                   /* "Sun, 06 Nov 1994 08:49:37 GMT": IMF-fixdate, RFC 9110 section 5.6.7 \
                            */
 #define CLOCK_ISO_LEN 20 /* "1994-11-06T08:49:37Z": RFC 3339 */
+#define CLOCK_CLF_LEN 26 /* "06/Nov/1994:08:49:37 +0000": the Common Log Format */
 
 struct clock_cache {
     uint64_t now_ms;               /* CLOCK_MONOTONIC_COARSE at the last clock_update() */
@@ -35,6 +36,9 @@ void clock_format_date(char out[CLOCK_DATE_LEN + 1], time_t t);
 
 /* The same as RFC 3339 has it, for the log. */
 void clock_format_iso(char out[CLOCK_ISO_LEN + 1], time_t t);
+
+/* The same as access logs have it. */
+void clock_format_clf(char out[CLOCK_CLF_LEN + 1], time_t t);
 
 /* Monotonic milliseconds now, precise; for the supervisor and tests, not for the hot path. */
 uint64_t clock_monotonic_ms(void);

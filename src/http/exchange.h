@@ -56,21 +56,26 @@ enum {
     REQUEST_KEPT = 1 << 9,      /* watch_keep() has seen it */
 };
 
+struct access_log_note;
+
 struct exchange {
     struct http_parser parser;
     struct request request;
     struct slot *slot;
     struct buf *in; /* stored input: an incomplete head, or what is not parsed yet */
     struct timer wait;
-    struct exchange *run_next; /* in http.run: the queue of exchanges to go on with */
-    uint32_t unparsed;         /* bytes of input that have arrived behind what has been parsed */
-    uint8_t state;             /* enum exchange_state */
-    bool queued;               /* in http.run */
-    bool started;              /* a byte of the current request has been seen */
-    bool full;                 /* stopped because of output pending */
-    bool resumed;              /* in WAIT: resume() is due */
-    uint16_t body_credit_ms;   /* earned by body bytes, not yet worth a tick: --min-body-rate */
-    uint64_t begun_ns;         /* of a request that is REQUEST_KEPT: watch.h */
+    struct exchange *run_next;    /* in http.run: the queue of exchanges to go on with */
+    uint32_t unparsed;            /* bytes of input that have arrived behind what has been parsed */
+    uint8_t state;                /* enum exchange_state */
+    bool queued;                  /* in http.run */
+    bool started;                 /* a byte of the current request has been seen */
+    bool full;                    /* stopped because of output pending */
+    bool resumed;                 /* in WAIT: resume() is due */
+    uint16_t body_credit_ms;      /* earned by body bytes, not yet worth a tick: --min-body-rate */
+    struct access_log_note *note; /* what access_log.h keeps of its head; NULL: nothing */
+    uint16_t status;              /* of its response; 200 where nobody has said */
+    bool unlogged;                /* it has begun, and its line in the access log is due */
+    uint64_t begun_ns;            /* of a request that is REQUEST_KEPT: watch.h */
     uint64_t
         body_bytes; /* of its response, as far as written or announced; HEAD: as if it were GET */
     uint16_t looks; /* how often an end of input was looked behind */

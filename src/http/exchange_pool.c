@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "watch.h"
+
 struct exchange *exchange_new(struct http *h)
 {
     struct buf *b = bufpool_get(&h->exchange_pool);
@@ -45,6 +47,8 @@ void exchange_cancel(struct exchange *x)
 void exchange_release(struct http *h, struct exchange *x)
 {
     exchange_cancel(x);
+    if (unlikely(x->unlogged))
+        watch_gone(h, x);
     if (x->in) {
         bufpool_put(&h->in_pool, x->in);
         x->in = NULL;

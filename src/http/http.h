@@ -20,6 +20,8 @@ struct http {
     const void *context; /* the handlers': request_context() */
 
     struct watch *watch; /* who wants to see every request; NULL: nobody */
+    uint32_t look_from;  /* so many exchanges into a connection there is more to do than to answer:
+                            --max-requests; 0: always, for the access log */
 
     struct exchange *hot; /* the one used last, to be used next; NULL: in use, or none yet */
     struct bufpool exchange_pool;     /* the others */

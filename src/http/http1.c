@@ -185,7 +185,11 @@ static enum http1_stop http1_refuse(struct http *h, struct exchange *x, int stat
     }
     x->request.flags &= (uint16_t)~REQUEST_PEER_DONE;
     int rc = request_refuse(&x->request, status, line);
-    return rc < 0 ? http1_fail(h, x, rc) : HTTP1_ENDING;
+    if (rc < 0)
+        return http1_fail(h, x, rc);
+    if (h->watch)
+        watch_refused(h, x, status);
+    return HTTP1_ENDING;
 }
 
 /* A malformed or oversized request: answer with the parser's reason. */
@@ -231,6 +235,19 @@ static __attribute__((noinline)) int http1_limit_body(struct exchange *x, int ne
     return -EMSGSIZE;
 }
 
+/* What few requests need at the end of their head; returns their flags. */
+static __attribute__((noinline)) unsigned http1_look(struct http *h, const struct slot *s,
+                                                     struct exchange *x, unsigned flags,
+                                                     const char *head, size_t len)
+{
+    if (h->look_from == 0)
+        watch_begin(h, x, head, len);
+    if (!(flags & REQUEST_KEEP) || s->exchanges != h->loop.set->max_requests)
+        return flags;
+    h->loop.stats->limit_requests++;
+    return 0;
+}
+
 /* A complete head of `len` bytes. */
 static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct exchange *x,
                                           const char *head, size_t len)
@@ -244,13 +261,10 @@ static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct
     x->started = false;
     if (unlikely(s->timer_kind == HTTP1_TIMER_HEADER || s->timer_kind == HTTP1_TIMER_BODY))
         s->timer_kind = HTTP1_TIMER_IDLE; /* the next request's time is its own */
-    if (likely(http_keeps_alive(p))) {
+    if (likely(http_keeps_alive(p)))
         flags = REQUEST_KEEP;
-        if (unlikely(s->exchanges == h->loop.set->max_requests)) {
-            h->loop.stats->limit_requests++;
-            flags = 0;
-        }
-    }
+    if (unlikely(s->exchanges >= h->look_from))
+        flags = http1_look(h, s, x, flags, head, len);
     if (unlikely(p->flags & HTTP_F_HTTP10))
         flags |= REQUEST_HTTP10;
     if (unlikely(p->method == HTTP_HEAD))

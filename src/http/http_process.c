@@ -72,6 +72,7 @@ int http_init(struct http *h, const struct settings *set, const struct routes *r
         return rc;
     h->routes = routes;
     h->context = context;
+    h->look_from = set->max_requests ? set->max_requests : UINT32_MAX;
     h->run_tail = &h->run;
     bufpool_init(&h->in_pool, http_input_block_bytes(set), &h->loop.budget);
     bufpool_init(&h->exchange_pool, sizeof(struct exchange), &h->loop.budget);

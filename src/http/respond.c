@@ -78,6 +78,7 @@ request_head_init(struct request *r, struct response_head *h, int status)
     r->flags |= REQUEST_RESPONDED;
     memset(h, 0, sizeof(*h));
     h->status = status;
+    x->status = (uint16_t)status;
     h->close = !(r->flags & REQUEST_KEEP);
     h->keep_alive = (r->flags & REQUEST_HTTP10) && !h->close;
     if (likely(status < 400))

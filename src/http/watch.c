@@ -26,12 +26,26 @@ static void watch_burn(uint32_t ns)
         ;
 }
 
-void watch_start(struct http *h, struct watch *w, bool meter)
+void watch_start(struct http *h, struct watch *w, bool meter, struct access_log *log)
 {
-    if (!meter && !h->loop.set->burn_ns)
+    if (!meter && !log && !h->loop.set->burn_ns)
         return;
-    *w = (struct watch){.meter = meter, .iteration = UINT64_MAX, .bytes = UINT64_MAX};
+    *w = (struct watch){.meter = meter,
+                        .log = log,
+                        .alone = log || h->loop.set->burn_ns,
+                        .iteration = UINT64_MAX,
+                        .bytes = UINT64_MAX};
     h->watch = w;
+    if (log)
+        h->look_from = 0;
+}
+
+void watch_begin(struct http *h, struct exchange *x, const char *head, size_t len)
+{
+    access_log_begin(h->watch->log, x, head, len);
+    x->unlogged = true;
+    x->status = 200;
+    x->body_bytes = 0;
 }
 
 static void watch_duration(struct http *h, uint64_t begun_ns, unsigned count)
@@ -68,6 +82,8 @@ static void watch_keep(struct http *h, struct exchange *x)
         return;
     x->request.flags |= REQUEST_KEPT;
     x->begun_ns = h->watch->start_ns;
+    if (h->watch->log)
+        access_log_keep(h->watch->log, x);
 }
 
 void watch_after(struct http *h, struct slot *s)
@@ -83,22 +99,50 @@ void watch_after(struct http *h, struct slot *s)
         watch_keep(h, s->exchange);
 }
 
+/* The line of a request that has ended. */
+static void watch_log(struct http *h, struct exchange *x, int status)
+{
+    struct watch *w = h->watch;
+    uint64_t duration_ns = 0;
+
+    /* Nobody else asks; and there is none where the head was too bad, or too slow, to begin. */
+    if (w->log->cfg.format == ACCESS_LOG_JSON && x->unlogged)
+        duration_ns =
+            watch_now_ns() - (x->request.flags & REQUEST_KEPT ? x->begun_ns : w->start_ns);
+    access_log_end(w->log, &h->loop, x, status, duration_ns);
+    x->unlogged = false;
+}
+
+void watch_refused(struct http *h, struct exchange *x, int status)
+{
+    if (h->watch->log)
+        watch_log(h, x, status);
+}
+
+void watch_gone(struct http *h, struct exchange *x)
+{
+    /* 499 is nginx's for a client that did not wait. */
+    watch_log(h, x, x->request.flags & REQUEST_RESPONDED ? x->status : 499);
+}
+
 void watch_done_odd(struct http *h, struct exchange *x)
 {
     struct watch *w = h->watch;
+    uint64_t bytes = x->request.flags & REQUEST_HEAD_ONLY ? 0 : x->body_bytes;
+    bool kept = x->request.flags & REQUEST_KEPT;
 
     if (h->loop.set->burn_ns)
         watch_burn(h->loop.set->burn_ns);
+    if (w->log)
+        watch_log(h, x, x->status);
     if (!w->meter)
         return;
     watch_sizes(h);
-    uint64_t bytes = x->request.flags & REQUEST_HEAD_ONLY ? 0 : x->body_bytes;
-    w->bytes = h->loop.set->burn_ns ? UINT64_MAX : bytes;
-    if (x->request.flags & REQUEST_KEPT)
+    w->bytes = w->alone ? UINT64_MAX : bytes;
+    w->done += !kept;
+    if (kept)
         watch_duration(h, x->begun_ns, 1);
-    else
-        w->done++;
-    if ((x->request.flags & REQUEST_KEPT) || h->loop.set->burn_ns) {
+    if (kept || w->alone) {
         stats_observe(&h->loop.stats->response_bytes, STATS_BYTES_SHIFT, STATS_BYTES_STEP, bytes,
                       1);
         w->sized = w->done;

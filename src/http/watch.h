@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * watch.h - what is done for each request besides answering it, while anybody wants it: how long it
- * took and how much it was (--admin), a spin (--burn-ns). struct http has a watch only then; without
+ * took and how much it was (--admin), its line in the access log, a spin (--burn-ns). struct http has a watch only then; without
  * one a request runs into none of this.
  *
  * A duration is counted from when the loop began to look at the input of an iteration, so waiting
@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "access_log.h"
 #include "http.h"
 
 /*
@@ -21,16 +22,27 @@
  * counted together when the batch has been served.
  */
 struct watch {
-    bool meter;         /* the histograms in struct stats are kept */
-    uint64_t iteration; /* of the loop, in which */
-    uint64_t start_ns;  /* ... looking at input began: CLOCK_MONOTONIC */
-    unsigned done;      /* requests of this batch that are answered */
-    unsigned sized;     /* ... those of them whose size is in its histogram, which are not of */
-    uint64_t bytes;     /* ... this size; UINT64_MAX: each request is looked at by itself */
+    bool meter;             /* the histograms in struct stats are kept */
+    bool alone;             /* every request is looked at by itself */
+    struct access_log *log; /* NULL: none */
+    uint64_t iteration;     /* of the loop, in which */
+    uint64_t start_ns;      /* ... looking at input began: CLOCK_MONOTONIC */
+    unsigned done;          /* requests of this batch that are answered */
+    unsigned sized;         /* ... those of them whose size is in its histogram, which are not of */
+    uint64_t bytes;         /* ... this size; UINT64_MAX: of none */
 };
 
-/* From now on: `meter` as above. Does nothing where there is nothing to do. */
-void watch_start(struct http *h, struct watch *w, bool meter);
+/*
+ * From now on: `meter` and `log` (NULL: none) as above. Does nothing where there is nothing to do.
+ */
+void watch_start(struct http *h, struct watch *w, bool meter, struct access_log *log);
+
+/* The head of a request, `len` bytes, is complete. */
+void watch_begin(struct http *h, struct exchange *x, const char *head, size_t len);
+
+/* The request ends without watch_done(): it was refused with `status`, or its client is gone. */
+void watch_refused(struct http *h, struct exchange *x, int status);
+void watch_gone(struct http *h, struct exchange *x);
 
 /*
  * A batch of input of connection `s` is about to be served; it has been, and its answers are handed

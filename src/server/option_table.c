@@ -36,6 +36,7 @@ const struct option_section_text option_sections[OPTION_SECTIONS] = {
     [OPTION_TLS] = {"TLS", ""},
     [OPTION_BACKENDS] = {"Backend", ""},
     [OPTION_CONTENT] = {"Content and log", ""},
+    [OPTION_ACCESS_LOG] = {"Access log", ""},
     [OPTION_VIEW] = {"The view inside", ""},
     [OPTION_TIME] = {"Time limits",
                      "Each is counted by the counter in parentheses; see\n"
@@ -257,6 +258,46 @@ const struct option_spec option_table[] = {
      .man = ".Cm error , warn , notice , info\n"
             "or\n"
             ".Cm debug .\n"},
+
+    /* ---- Access log ---- */
+    {.section = OPTION_ACCESS_LOG, .name = "access-log", .kind = OPTION_TEXT,
+     .at = AT(access_log), .arg = "FILE",
+     .values = "@file",
+     .help = "a line for each request: a path, - for standard output, or syslog",
+     .man = "Write a line for each request to\n"
+            ".Ar file ,\n"
+            "which is made if need be and only added to, with\n"
+            ".Cm -\n"
+            "to standard output, with\n"
+            ".Cm syslog\n"
+            "to\n"
+            ".Pa /dev/log .\n"
+            "The user who serves has to be able to write to the file and its directory.\n"
+            "A process of its own writes: a worker hands its lines over in memory, a mebibyte\n"
+            "at most, and never waits; a line for which there is no room is dropped\n"
+            ".Pq log_dropped .\n"
+            "Lines wait for no more than a second.\n"
+            "A request that was not answered because its client went away has the status 499;\n"
+            "one that was refused before its head was complete shows no request.\n"
+            "Controls, quotes, backslashes and bytes beyond 0x7e are escaped, and texts are\n"
+            "cut\n"
+            ".Pq ...\n"
+            "so that a line has 4096 bytes at most.\n"
+            "Without this option there is no such log.\n"},
+    {.section = OPTION_ACCESS_LOG, .name = "access-log-format", .kind = OPTION_LOG_FORMAT,
+     .at = AT(access_log_format), .arg = "FORMAT",
+     .preset = "combined",
+     .values = "combined json",
+     .help = "combined, or json for JSON lines",
+     .man = ".Cm combined ,\n"
+            "the format of Apache httpd and nginx, or\n"
+            ".Cm json :\n"
+            "an object a line, with\n"
+            ".Li time , client , method , target , protocol , status , bytes\n"
+            ".Pq of the body ,\n"
+            ".Li duration_us , referer\n"
+            "and\n"
+            ".Li user_agent .\n"},
 
     /* ---- The view inside ---- */
     {.section = OPTION_VIEW, .name = "admin", .kind = OPTION_ADDRESS, .at = AT(admin),

@@ -27,7 +27,8 @@ enum option_kind {
     OPTION_WORKERS,
     OPTION_BACKEND,
     OPTION_LEVEL,
-    OPTION_TRUE, /* no argument, into bool */
+    OPTION_LOG_FORMAT, /* of the access log */
+    OPTION_TRUE,       /* no argument, into bool */
     OPTION_FALSE,
     OPTION_TLS_CERT, /* one more in options.tls.pairs */
     OPTION_TLS_KEY,
@@ -43,6 +44,7 @@ enum option_section {
     OPTION_TLS,
     OPTION_BACKENDS,
     OPTION_CONTENT,
+    OPTION_ACCESS_LOG,
     OPTION_VIEW,
     OPTION_TIME,
     OPTION_SIZES,

@@ -45,12 +45,14 @@ struct options {
     const char *backend; /* this and other texts point into argv or .text, or are constants */
     const char *dataset;
     const char *static_dir; /* NULL: no files are served */
-    const char *user; /* NULL: not given */
+    const char *user;       /* NULL: not given */
     const char *group;
     bool pin;
     bool allow_root;
     enum options_sandbox sandbox;
-    int log_level; /* enum log_level */
+    int log_level;          /* enum log_level */
+    const char *access_log; /* a path, "-" or "syslog"; NULL: none */
+    int access_log_format;  /* enum access_log_format */
 
     struct tls_config tls;  /* pair_count 0: no address has TLS */
     unsigned tls_key_count; /* of the pairs that have one */

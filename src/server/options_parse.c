@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access_log.h"
 #include "log.h"
 #include "option_table.h"
 #include "options_file.h"
@@ -238,6 +239,11 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
         return *(int *)at >= 0
                    ? 0
                    : options_error(error, spec, value, "is not error, warn, notice, info or debug");
+    case OPTION_LOG_FORMAT:
+        *(int *)at = strcmp(value, "json") ? ACCESS_LOG_COMBINED : ACCESS_LOG_JSON;
+        return !strcmp(value, "json") || !strcmp(value, "combined")
+                   ? 0
+                   : options_error(error, spec, value, "is not combined or json");
     case OPTION_LISTEN: return options_listen(o, spec, value, error);
     case OPTION_ADDRESS:
         memset(at, 0, sizeof(struct listener_addr));

@@ -32,6 +32,7 @@
 #include "handlers.h"
 #include "http1.h"
 #include "log.h"
+#include "logger.h"
 #include "notify.h"
 #include "privdrop.h"
 #include "registry.h"
@@ -70,6 +71,8 @@ struct server {
     struct stats *stats;
     struct board *board;
     struct admin admin;
+    struct logger logger;
+    bool logging;     /* there is one */
     char where[2048]; /* the listeners' addresses */
     unsigned workers; /* processes; 0: none but this one */
     int *cpus;        /* of the affinity mask */
@@ -208,8 +211,7 @@ static int server_choose_backend(struct server *s)
 
 /* ---- the log's lines ---- */
 
-static void server_start_line(const struct server *s, const struct backend_ops *ops,
-                              const char *features)
+static void server_start_line(struct server *s, const struct backend_ops *ops, const char *features)
 {
     struct utsname kernel;
 
@@ -222,6 +224,8 @@ static void server_start_line(const struct server *s, const struct backend_ops *
                                       : "not pinned",
                ops->name, features, kernel.release);
     notify_send("READY=1");
+    if (s->logging) /* its process has it, and will open it again by itself */
+        logger_forget(&s->logger);
 }
 
 static void server_ready(void *arg, const struct backend_ops *ops, const char *features)
@@ -254,6 +258,8 @@ static void server_report(void *arg)
     }
     stats_format(text, sizeof(text), &all, s->backend.ops->counters, 0);
     log_notice("stats worker=all %s", text);
+    if (s->logging)
+        logger_reopen(&s->logger);
 }
 
 /* ---- serving ---- */
@@ -279,7 +285,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
         listeners[i] = (struct accept_listener){
             .fd = listener_fd(&s->listeners[i], 0),
             .text = s->listeners[i].addr.text,
-            .protocol = s->admin.open ? &http1_protocol_watched : &http1_protocol,
+            .protocol = s->admin.open || s->logging ? &http1_protocol_watched : &http1_protocol,
             .unix_socket = s->listeners[i].addr.unix_socket,
             .tls = s->listeners[i].addr.tls,
         };
@@ -300,6 +306,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .sandbox = server_wants_sandbox(s),
             .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
             .meter = s->admin.open,
+            .access_log = s->logging ? s->logger.workers : NULL,
             .mask = mask,
             .ready = server_ready_alone,
             .report = server_report,
@@ -356,7 +363,7 @@ static int server_serve(struct server *s)
     static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     sigset_t block, before;
 
-    struct side *sides[1];
+    struct side *sides[2];
     unsigned side_count = 0;
 
     s->stats = stats_map(MAX(s->workers, 1));
@@ -384,6 +391,8 @@ static int server_serve(struct server *s)
         admin_prepare(&s->admin);
         sides[side_count++] = &s->admin.side;
     }
+    if (s->logging)
+        sides[side_count++] = &s->logger.side;
     if (s->workers == 0)
         return server_run_with(s, sides, side_count, &before);
     const struct supervisor_config supervisor = {
@@ -404,6 +413,7 @@ static int server_serve(struct server *s)
         .sandbox = server_wants_sandbox(s),
         .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
         .meter = s->admin.open,
+        .access_logs = s->logging ? s->logger.workers : NULL,
         .ops = s->backend.ops,
         .variant = s->backend.variant,
         .automatic = s->backend.automatic,
@@ -467,7 +477,8 @@ static int server_listen(struct server *s)
 static int server_start(struct server *s)
 {
     const struct options *o = s->o;
-    char error[MAX(DATASET_ERROR_MAX, MAX(PRIVDROP_ERROR_MAX, STATIC_ERROR_MAX))];
+    char error[MAX(MAX(DATASET_ERROR_MAX, LOGGER_ERROR_MAX),
+                   MAX(PRIVDROP_ERROR_MAX, STATIC_ERROR_MAX))];
 
     server_raise_fds();
     server_count_workers(s);
@@ -491,6 +502,15 @@ static int server_start(struct server *s)
         log_error("%s", error);
         return 1;
     }
+    if (o->access_log) {
+        /* As whoever will open it again after a rotation. */
+        if (logger_open(&s->logger, o->access_log, o->access_log_format, MAX(s->workers, 1),
+                        error) < 0) {
+            log_error("%s", error);
+            return 1;
+        }
+        s->logging = true;
+    }
     if (getuid() == 0)
         log_warn("serving as root, as --allow-root says: anybody who breaks in is root");
     return server_serve(s);
@@ -506,6 +526,8 @@ static void server_clean_up(struct server *s)
         listener_destroy(&s->listeners[i]);
     }
     admin_close(&s->admin);
+    if (s->logging)
+        logger_close(&s->logger);
     notify_close();
     tls_context_free(s->tls);
     dataset_free(&s->data);

@@ -31,8 +31,9 @@ struct supervisor_config {
     const int *cpus;  /* worker k is pinned to cpus[k % cpu_count]; NULL: not pinned */
     unsigned cpu_count;
     bool sandbox, sandbox_must;
-    bool meter; /* as in worker.h */
-    bool reads_files; /* as in worker.h */
+    bool meter;                                  /* as in worker.h */
+    bool reads_files;                            /* the same */
+    const struct access_log_config *access_logs; /* one a worker; NULL: none */
 
     /*
      * The backend; with `automatic`, all workers take the next one that runs if it fails to open in

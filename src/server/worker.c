@@ -252,15 +252,23 @@ static int worker_prepare(const struct worker_config *cfg, struct http *h, char 
 int worker_run(const struct worker_config *cfg, char *error)
 {
     char features[BACKEND_TEXT_MAX];
+    uint32_t fds = (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX);
+    struct access_log log;
     struct watch watch;
     struct http h;
 
     worker_clear_gauges(cfg->stats);
     int rc = http_init(&h, cfg->set, cfg->routes, cfg->context, cfg->stats, cfg->ops, cfg->variant,
-                       (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX), error);
+                       fds, error);
     if (rc < 0)
         return rc;
-    watch_start(&h, &watch, cfg->meter);
+    rc = cfg->access_log ? access_log_init(&log, cfg->access_log, fds) : 0;
+    if (rc < 0) {
+        snprintf(error, WORKER_ERROR_MAX, "no memory for the access log: %s", strerror(-rc));
+        http_destroy(&h);
+        return rc;
+    }
+    watch_start(&h, &watch, cfg->meter, cfg->access_log ? &log : NULL);
     rc = worker_prepare(cfg, &h, error);
     if (rc == 0) {
         h.loop.be->ops->describe(h.loop.be, features, sizeof(features));
@@ -283,5 +291,7 @@ int worker_run(const struct worker_config *cfg, char *error)
         cfg->listeners[i].fd = h.loop.acceptor.listener[i].fd;
     http_destroy(&h);
     tls_streams_close(&h.loop);
+    if (cfg->access_log)
+        access_log_destroy(&log);
     return rc;
 }

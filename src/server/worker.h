@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "access_log.h"
 #include "loop_types.h"
 #include "backend.h"
 #include "request.h"
@@ -36,9 +37,10 @@ struct worker_config {
     unsigned listener_count;
     bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
     bool sandbox; /* enter the seccomp filter once the backend is open */
-    bool sandbox_must; /* ... or fail */
-    bool meter;        /* keep the histograms of the counters */
-    bool reads_files;  /* the filter lets it open files, to read them */
+    bool sandbox_must;                          /* ... or fail */
+    bool meter;                                 /* keep the histograms of the counters */
+    const struct access_log_config *access_log; /* NULL: none */
+    bool reads_files;                           /* the filter lets it open files, to read them */
     const sigset_t
         *mask; /* the signal mask to serve with; until the worker is ready signals stay blocked */
 

@@ -335,6 +335,8 @@ static void test_dates(void **state)
     (void)state;
     clock_format_date(text, 784111777); /* the example of RFC 9110 section 5.6.7 */
     assert_string_equal(text, "Sun, 06 Nov 1994 08:49:37 GMT");
+    clock_format_clf(text, 784111777);
+    assert_string_equal(text, "06/Nov/1994:08:49:37 +0000");
     for (size_t i = 0; i < ARRAY_LEN(edges); i++)
         check_date(edges[i]);
     for (time_t day = 0; day < 150000; day++) /* every day until 2380: each kind of leap year */

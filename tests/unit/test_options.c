@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "access_log.h"
 #include "log.h"
 #include "options_parse.h"
 #include "registry.h"
@@ -529,6 +530,21 @@ static char *read_file(const char *path)
     return text;
 }
 
+static void test_access_log(void **state)
+{
+    (void)state;
+    taken(NULL);
+    assert_null(o.access_log);
+    assert_int_equal(o.access_log_format, ACCESS_LOG_COMBINED);
+    taken("--access-log", "-", "--access-log-format", "json");
+    assert_string_equal(o.access_log, "-");
+    assert_int_equal(o.access_log_format, ACCESS_LOG_JSON);
+    taken("--access-log-format", "json", "--access-log-format", "combined");
+    assert_int_equal(o.access_log_format, ACCESS_LOG_COMBINED);
+    refused("is empty", "--access-log", "");
+    refused("combined or json", "--access-log-format", "common");
+}
+
 static void test_admin(void **state)
 {
     (void)state;
@@ -639,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_command_line_wins),
         cmocka_unit_test(test_mistakes_in_a_file),
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_access_log),
         cmocka_unit_test(test_admin),
         cmocka_unit_test(test_help_and_man_page_agree),
     };
