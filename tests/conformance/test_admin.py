@@ -55,6 +55,12 @@ def histogram(samples, name):
     return buckets, samples["bivalve_%s_sum" % name, None], samples["bivalve_%s_count" % name, None]
 
 
+def complete(server, name, wanted):
+    """The same, once it has `wanted` values: an answer is counted behind its sending."""
+    return wire.wait_until("%d values" % wanted, lambda: [
+        h for h in [histogram(admin.metrics(server), name)] if h[2] >= wanted])[0]
+
+
 def below(buckets, bound):
     return max([count for upper, count in buckets if upper <= bound], default=0)
 
@@ -71,7 +77,7 @@ def test_sizes(start):
                wire.request("GET /json/50?m=3 HTTP/1.1") * 2)
         for _ in range(42):
             c.response()
-    buckets, total, count = histogram(admin.metrics(server), "response_size_bytes")
+    buckets, total, count = complete(server, "response_size_bytes", 47)
     assert count == 47 and total == 43 * small + 3 * large
     assert below(buckets, 63) == 44 and below(buckets, large - 1) == 44
     assert buckets[-1] == (float("inf"), 47)
@@ -90,7 +96,7 @@ def test_durations(start):
         assert c.send(b"41").response().body.strip() == b"42"
         for _ in range(3000):
             slow.response()
-    buckets, total, count = histogram(admin.metrics(server), "request_duration_seconds")
+    buckets, total, count = complete(server, "request_duration_seconds", 3011)
     assert count == server.stats()["requests"] == 3011
     assert total >= 0.3
     assert count - below(buckets, 0.27) >= 1
