@@ -93,35 +93,70 @@ static int json_out(FILE *out, json_t *all, size_t flags)
     return rc;
 }
 
+static json_t *json_statuses(const struct load_results *r)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "2xx", json_count(r->status_2xx), "3xx",
+                     json_count(r->status_3xx), "4xx", json_count(r->status_4xx), "5xx",
+                     json_count(r->status_5xx));
+}
+
+static json_t *json_connections(const struct load_results *r)
+{
+    return json_pack("{s:I, s:I, s:I}", "opened", json_count(r->connects), "resent",
+                     json_count(r->resent), "ports_used_up", json_count(r->ports_used_up));
+}
+
+static json_t *json_rate(const struct load_results *r, const struct load_verdict *v)
+{
+    return json_pack("{s:f, s:f, s:b, s:I}", "wanted", v->wanted_rps, "got", v->rps, "held",
+                     v->rate_held, "backlog_us_max", json_count(r->backlog_us_max));
+}
+
 int load_json_write(FILE *out, const struct load_setup *s, const struct load_run *run,
                     const struct load_results *r, const struct load_verdict *v)
 {
-    json_t *all = json_pack(
-        "{s:i, s:o, s:o, s:f, s:f, s:I, s:I, s:f, s:I, s:o, s:o, s:o, s:o, s:o}", "schema",
-        LOAD_JSON_SCHEMA, "generator", json_generator(s, r), "load", json_load(s, run), "begin_s",
-        (double)r->begin_us / 1e6, "seconds", (double)r->measured_us / 1e6, "requests",
-        json_count(r->requests), "answered", json_count(r->answered), "rps", v->rps, "error_count",
-        json_count(load_results_failures(r)), "errors", json_failures(r), "latency_us",
-        json_hist(&r->response), "service_us", json_hist(&r->service), "connect_us",
-        json_hist(&r->connect), "lag_us", json_hist(&r->lag));
-    json_t *more = json_pack(
-        "{s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:f, s:f, s:f, "
-        "s:{s:f, "
-        "s:f, s:b, s:I}, s:s, s:b, s:b}",
-        "latency_hdr", json_encoded(&r->response), "bytes", "in", json_count(r->bytes_in), "out",
-        json_count(r->bytes_out), "parsed_status", "2xx", json_count(r->status_2xx), "3xx",
-        json_count(r->status_3xx), "4xx", json_count(r->status_4xx), "5xx",
-        json_count(r->status_5xx), "connections", "opened", json_count(r->connects), "resent",
-        json_count(r->resent), "ports_used_up", json_count(r->ports_used_up), "matched",
-        json_count(r->matched), "cpu_us_per_request", v->cpu_us, "cpu_user_us_per_request",
-        r->requests ? (double)r->cpu_user_us / (double)r->requests : 0, "cpu_busiest", r->busiest,
-        "rate", "wanted", v->wanted_rps, "got", v->rps, "held", v->rate_held, "backlog_us_max",
-        json_count(r->backlog_us_max), "bottleneck", v->bottleneck, "errors_ok", v->errors_ok,
-        "slo_ok", v->slo_ok);
+    double user_us = r->requests ? (double)r->cpu_user_us / (double)r->requests : 0;
+    const struct {
+        const char *name;
+        json_t *value;
+    } fields[] = {
+        {"schema", json_integer(LOAD_JSON_SCHEMA)},
+        {"generator", json_generator(s, r)},
+        {"load", json_load(s, run)},
+        {"begin_s", json_real((double)r->begin_us / 1e6)},
+        {"seconds", json_real((double)r->measured_us / 1e6)},
+        {"requests", json_integer(json_count(r->requests))},
+        {"answered", json_integer(json_count(r->answered))},
+        {"rps", json_real(v->rps)},
+        {"error_count", json_integer(json_count(load_results_failures(r)))},
+        {"errors", json_failures(r)},
+        {"latency_us", json_hist(&r->response)},
+        {"latency_hdr", json_encoded(&r->response)},
+        {"service_us", json_hist(&r->service)},
+        {"connect_us", json_hist(&r->connect)},
+        {"lag_us", json_hist(&r->lag)},
+        {"bytes",
+         json_pack("{s:I, s:I}", "in", json_count(r->bytes_in), "out", json_count(r->bytes_out))},
+        {"parsed_status", json_statuses(r)},
+        {"matched", json_integer(json_count(r->matched))},
+        {"connections", json_connections(r)},
+        {"cpu_us_per_request", json_real(v->cpu_us)},
+        {"cpu_user_us_per_request", json_real(user_us)},
+        {"cpu_busiest", json_real(r->busiest)},
+        {"rate", json_rate(r, v)},
+        {"bottleneck", json_string(v->bottleneck)},
+        {"errors_ok", json_boolean(v->errors_ok)},
+        {"slo_ok", json_boolean(v->slo_ok)},
+    };
+    json_t *all = json_object();
+    bool whole = true;
 
-    if (all && more)
-        json_object_update(all, more);
-    json_decref(more);
+    for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
+        whole &= json_object_set_new(all, fields[i].name, fields[i].value) == 0;
+    if (!whole) {
+        json_decref(all);
+        return -ENOMEM;
+    }
     return json_out(out, all, JSON_INDENT(2) | JSON_REAL_PRECISION(LOAD_JSON_DIGITS));
 }
 

@@ -406,8 +406,10 @@ bool load_client_done(struct load_client *c)
     if (c->flying > 0 && now < pace_earlier(c->end_us, c->last_us) +
                                    (c->stopped ? PACE_STOP_US : c->plan.options->timeout_us))
         return false;
-    if (!c->measured) /* the end is not a time that was known before */
-        pace_measured(c, c->stopped ? c->end_us : c->results->requests ? c->last_us : now);
+    if (!c->measured) /* where requests are counted, the last answer is the end */
+        pace_measured(c, !c->plan.by_count || c->stopped ? c->end_us
+                         : c->results->requests          ? c->last_us
+                                                         : now);
     return true;
 }
 

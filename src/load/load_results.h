@@ -45,7 +45,9 @@ struct load_results {
     X(status_3xx)                                                                      \
     X(status_4xx)                                                                      \
     X(status_5xx)                                                                      \
-    X(connects) X(reconnects) X(resent) X(ports_used_up) X(bytes_in) X(bytes_out)      \
+    X(connects)                                                                        \
+    X(reconnects)                                                                      \
+    X(resent) X(ports_used_up) X(bytes_in) X(bytes_out)                                \
         X(answered) /* rightly, while it was measured, whenever the request was due */ \
         X(matched)  /* answers that were byte for byte like one that had been verified */
 #define LOAD_SUM_FIELD_(name) uint64_t name;

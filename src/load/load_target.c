@@ -148,10 +148,12 @@ int load_target_parse(const char *url, const char *unix_path, struct load_target
         return target_error(error, url, "a URL begins with http:// or unix:");
     const char *authority = url + 7;
     size_t len = strcspn(authority, "/?#");
-    rc = target_authority(t, url, authority, len, !unix_path, error);
+    rc = target_uri(t, url, authority + len, error);
+    if (rc == 0)
+        rc = target_authority(t, url, authority, len, !unix_path, error);
     if (rc == 0 && unix_path)
         rc = target_unix(t, unix_path, strlen(unix_path), error);
-    return rc < 0 ? rc : target_uri(t, url, authority + len, error);
+    return rc;
 }
 
 int load_sources_parse(const char *text, const struct load_target *t, struct load_addr *list,
