@@ -2,8 +2,10 @@
 /*
  * timer.c - see timer.h.
  *
- * Bucket `tick % TIMER_BUCKETS` lists the nodes linked at that tick (node.at), of this round or a
- * later one; a node's true deadline is never before its `at`. A node knows what points to it, so it
+ * Bucket `tick % TIMER_BUCKETS` lists the nodes linked at that tick (node.at), which is one of the
+ * next TIMER_BUCKETS; bucket `TIMER_BUCKETS + round % TIMER_ROUNDS` those of a round further away,
+ * where round is tick / TIMER_BUCKETS, or of a multiple of TIMER_ROUNDS later. A node's true
+ * deadline is never before its `at`. A node knows what points to it, so it
  * can be unlinked wherever it is, also from the extra list of those that are due, which is emptied
  * from its head. That is what lets the callback do to any node whatever it likes.
  */
@@ -13,10 +15,11 @@
 
 #include <string.h>
 
-#define TIMER_DUE  TIMER_BUCKETS /* the extra list */
+#define TIMER_DUE  (TIMER_BUCKETS + TIMER_ROUNDS) /* the extra list */
 #define TIMER_MASK (TIMER_BUCKETS - 1)
 
-static_assert((TIMER_BUCKETS & TIMER_MASK) == 0 && TIMER_BUCKETS % 64 == 0,
+static_assert((TIMER_BUCKETS & TIMER_MASK) == 0 && TIMER_BUCKETS % 64 == 0 &&
+                  (TIMER_ROUNDS & (TIMER_ROUNDS - 1)) == 0 && TIMER_ROUNDS % 64 == 0,
               "whole words of `occupied`");
 
 void timer_wheel_init(struct timer_wheel *w, uint32_t tick_shift, uint64_t now_ms)
@@ -45,18 +48,32 @@ static void timer_unlink(struct timer_wheel *w, struct timer *t)
     *t->link = t->next;
     if (t->next)
         t->next->link = t->link;
-    else if (b < TIMER_BUCKETS)
+    else if (b < TIMER_DUE)
         w->occupied[b / 64] &= ~(UINT64_C(1) << b % 64);
     t->link = NULL;
 }
 
-/* Link where its deadline is. */
+/* The bucket of a round, and the tick that it begins with. */
+static uint32_t timer_round_bucket(uint32_t tick)
+{
+    return TIMER_BUCKETS + (tick / TIMER_BUCKETS) % TIMER_ROUNDS;
+}
+
+static uint32_t timer_round_begin(uint32_t tick)
+{
+    return tick & ~(uint32_t)TIMER_MASK;
+}
+
+/* Link where its deadline is, which is later than w->now. */
 static void timer_link_deadline(struct timer_wheel *w, struct timer *t)
 {
+    bool near = t->deadline - w->now <= TIMER_BUCKETS;
+    uint32_t visit = near ? t->deadline : timer_round_begin(t->deadline);
+
     t->at = t->deadline;
-    if ((int32_t)(t->at - w->soonest) < 0)
-        w->soonest = t->at;
-    timer_link(w, t, t->deadline & TIMER_MASK);
+    if ((int32_t)(visit - w->soonest) < 0)
+        w->soonest = visit;
+    timer_link(w, t, near ? t->deadline & TIMER_MASK : timer_round_bucket(t->deadline));
 }
 
 void timer_set_slow(struct timer_wheel *w, struct timer *t, uint32_t at, uint32_t delay_ms)
@@ -83,29 +100,52 @@ void timer_stop(struct timer_wheel *w, struct timer *t)
     w->armed--;
 }
 
-/* Ticks from w->now to the first bucket in use: 1..TIMER_BUCKETS. Something is set. */
-static uint32_t timer_distance(const struct timer_wheel *w)
+/*
+ * Of `count` buckets from `base` on, the first in use from number `from` on, round to the one before
+ * it: how many further it is. `count` where none is in use.
+ */
+static uint32_t timer_search(const struct timer_wheel *w, uint32_t base, uint32_t count,
+                             uint32_t from)
 {
-    const uint32_t words = TIMER_BUCKETS / 64;
-    uint32_t first = (w->now + 1) & TIMER_MASK, word = first / 64;
-    uint64_t bits = w->occupied[word] & (UINT64_MAX << first % 64);
+    const uint64_t *occupied = w->occupied + base / 64;
+    uint32_t words = count / 64, word = from / 64;
+    uint64_t bits = occupied[word] & (UINT64_MAX << from % 64);
 
     for (uint32_t i = 0; i < words && !bits;
          i++) { /* the first word comes again at the end, whole */
         word = (word + 1) % words;
-        bits = w->occupied[word];
+        bits = occupied[word];
     }
-    assert(bits);
+    if (!bits)
+        return count;
     uint32_t b = word * 64 + (uint32_t)__builtin_ctzll(bits);
-    return ((b - first) & TIMER_MASK) + 1;
+    return (b - from) & (count - 1);
 }
 
-/* Sort a bucket that the wheel has reached: due, of a later round, or moved to a later tick. */
-static void timer_visit(struct timer_wheel *w, uint32_t b)
+/* The tick, later than w->now, at which a bucket has to be visited next. Something is set. */
+static uint32_t timer_soonest(const struct timer_wheel *w)
+{
+    uint32_t tick = w->now + 1, next = timer_round_begin(w->now) + TIMER_BUCKETS;
+    uint32_t ticks = timer_search(w, 0, TIMER_BUCKETS, tick & TIMER_MASK);
+    uint32_t rounds =
+        timer_search(w, TIMER_BUCKETS, TIMER_ROUNDS, timer_round_bucket(next) - TIMER_BUCKETS);
+
+    if (ticks == TIMER_BUCKETS)
+        return next + rounds * TIMER_BUCKETS;
+    if (rounds == TIMER_ROUNDS)
+        return tick + ticks;
+    return w->now + MIN(1 + ticks, next - w->now + rounds * TIMER_BUCKETS);
+}
+
+/*
+ * Sort a bucket that the wheel has reached: due, linked or moved to a later tick, or of a later time
+ * round. `mask`: the bits of a tick that tell where its bucket lies.
+ */
+static void timer_visit(struct timer_wheel *w, uint32_t b, uint32_t mask)
 {
     for (struct timer *t = w->bucket[b], *next; t; t = next) {
         next = t->next;
-        if ((int32_t)(t->at - w->now) > 0)
+        if ((int32_t)((t->at & mask) - (w->now & mask)) > 0)
             continue;
         timer_unlink(w, t);
         if ((int32_t)(t->deadline - w->now) <= 0)
@@ -128,9 +168,12 @@ unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
     w->now = to;                   /* what the callback sets is later than that */
     if (w->armed == 0)
         return 0;
-    uint32_t ticks = MIN(to - from, (uint32_t)TIMER_BUCKETS);
-    for (uint32_t i = 1; i <= ticks; i++)
-        timer_visit(w, (to - ticks + i) & TIMER_MASK);
+    /* The rounds that have begun, then the ticks that have passed. */
+    uint32_t rounds = (timer_round_begin(to) - timer_round_begin(from)) / TIMER_BUCKETS;
+    for (uint32_t i = MIN(rounds, (uint32_t)TIMER_ROUNDS); i > 0; i--)
+        timer_visit(w, timer_round_bucket(to - (i - 1) * TIMER_BUCKETS), ~(uint32_t)TIMER_MASK);
+    for (uint32_t i = MIN(to - from, (uint32_t)TIMER_BUCKETS); i > 0; i--)
+        timer_visit(w, (to - (i - 1)) & TIMER_MASK, UINT32_MAX);
 
     while ((t = w->bucket[TIMER_DUE])) {
         timer_unlink(w, t);
@@ -143,7 +186,7 @@ unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
         expire(arg, t);
     }
     if (w->armed > 0)
-        w->soonest = w->now + timer_distance(w);
+        w->soonest = timer_soonest(w);
     return n;
 }
 

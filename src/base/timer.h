@@ -4,7 +4,12 @@
  *
  * Moving a deadline later (what nearly every request does) is one store: the node stays where it is
  * linked and is linked anew when the wheel gets there. Only a deadline earlier than that place
- * moves it at once. Reference: Varghese and Lauck 1987, scheme 6.
+ * moves it at once. Reference: Varghese and Lauck 1987, scheme 7 with two wheels.
+ *
+ * Nodes that are further away than a round of the first wheel lie in the second, which has a bucket
+ * for each round, and are moved to the first when their round begins. So whatever is far away is
+ * looked at twice in all, once at the beginning of its round and once when it is due, and between
+ * those nothing wakes up: however many deadlines lie ahead, waiting for them takes no time.
  *
  * A wheel has one owner: whoever made it knows what its nodes are embedded in.
  */
@@ -17,8 +22,9 @@
 
 #include "util.h"
 
-/* A power of two; deadlines further away than so many ticks just go round again. */
+/* Powers of two: ticks of a round, and rounds; what is further away goes round again. */
 #define TIMER_BUCKETS 512
+#define TIMER_ROUNDS  128
 
 /* A deadline. All zero: not set. */
 struct timer {
@@ -33,9 +39,10 @@ struct timer_wheel {
     uint32_t now;        /* ticks up to here have been expired */
     uint64_t base_ms;    /* time of tick 0; ticks are 32 bits and may wrap */
     uint32_t armed;      /* nodes linked */
-    uint32_t soonest;    /* no node is linked at a tick before this, while any is */
-    uint64_t occupied[TIMER_BUCKETS / 64];   /* buckets that have a node, a bit each */
-    struct timer *bucket[TIMER_BUCKETS + 1]; /* the last is what is being expired */
+    uint32_t soonest;    /* no bucket has to be visited at a tick before this, while any is */
+    uint64_t occupied[(TIMER_BUCKETS + TIMER_ROUNDS) / 64]; /* buckets that have a node */
+    /* a tick each, then a round each; the last is what is being expired */
+    struct timer *bucket[TIMER_BUCKETS + TIMER_ROUNDS + 1];
 };
 
 /* A wheel with ticks of 1 << tick_shift milliseconds: a deadline is up to one late, never early. */
