@@ -48,6 +48,7 @@ dist_bench_DATA = \
 benchprofilesdir = $(benchdir)/profiles
 dist_benchprofiles_DATA = \
 	scripts/bench/profiles/baseline.ini \
+	scripts/bench/profiles/delay.ini \
 	scripts/bench/profiles/json.ini \
 	scripts/bench/profiles/limited-conn.ini \
 	scripts/bench/profiles/pipelined.ini \

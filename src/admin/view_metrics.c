@@ -71,6 +71,7 @@ static const struct metric metrics[] = {
      "Address space given back to the kernel."},
     {"blocks_used", "buffers", NULL, "Buffers that connections hold now."},
     {"block_bytes", "buffer_bytes", NULL, "Memory mapped for buffers."},
+    {"waiting", "requests_waiting", NULL, "Requests that wait for their time."},
     {"in_flight", "operations_in_flight", NULL, "Operations the backend has in flight."},
     {"iterations", "loop_iterations_total", NULL, "Returns from waiting for events."},
     {"enters", "io_system_calls_total", NULL, "System calls that wait for or submit I/O."},

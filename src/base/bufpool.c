@@ -29,7 +29,9 @@ void bufpool_init(struct bufpool *p, size_t data_bytes, struct bufpool_budget *b
 
     assert(data_bytes > 0 && data_bytes < UINT32_MAX);
     memset(p, 0, sizeof(*p));
-    if (need <= BUFPOOL_PAGE / 2)
+    if (need < 2 * CACHE_LINE) /* small ones are many: no more than half a line is lost */
+        p->block_size = util_round_up(need, CACHE_LINE / 2);
+    else if (need <= BUFPOOL_PAGE / 2)
         p->block_size = util_round_up(need, CACHE_LINE);
     else /* the smallest size above `need` that is a cache line more than whole pages */
         p->block_size = CACHE_LINE + util_round_up(need - CACHE_LINE, BUFPOOL_PAGE);

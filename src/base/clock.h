@@ -40,7 +40,8 @@ void clock_format_iso(char out[CLOCK_ISO_LEN + 1], time_t t);
 /* The same as access logs have it. */
 void clock_format_clf(char out[CLOCK_CLF_LEN + 1], time_t t);
 
-/* Monotonic milliseconds now, precise; for the supervisor and tests, not for the hot path. */
+/* Monotonic time now, precise; a system call's price at worst, so not for the hot path. */
+uint64_t clock_monotonic_us(void);
 uint64_t clock_monotonic_ms(void);
 
 #endif

@@ -89,6 +89,7 @@
     X(slots_used)  /* connections now open */                          \
     X(blocks_used) /* input and output blocks that connections hold */ \
     X(block_bytes) /* bytes mapped for blocks */                       \
+    X(waiting)     /* requests that wait for their time */             \
     X(in_flight)   /* operations the backend has in flight */          \
     X(restarts)    /* times this worker has been restarted (set by the supervisor) */
 

@@ -155,15 +155,13 @@ static void timer_visit(struct timer_wheel *w, uint32_t b, uint32_t mask)
     }
 }
 
-unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
-                      void (*expire)(void *arg, struct timer *t), void *arg)
+unsigned timer_expire_to(struct timer_wheel *w, uint32_t to,
+                         void (*expire)(void *arg, struct timer *t), void *arg)
 {
-    uint32_t from = w->now, to = (uint32_t)((now_ms - w->base_ms) >> w->tick_shift);
+    uint32_t from = w->now;
     unsigned n = 0;
     struct timer *t;
 
-    if (likely((int32_t)(to - from) <= 0))
-        return 0;
     assert(!w->bucket[TIMER_DUE]); /* not from within the callback */
     w->now = to;                   /* what the callback sets is later than that */
     if (w->armed == 0)

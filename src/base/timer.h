@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "util.h"
@@ -81,16 +82,38 @@ static inline void timer_postpone(struct timer *t, uint32_t ticks)
     t->deadline += ticks;
 }
 
+/* `from` becomes `to`, which is not set: the same deadline, in the same place of the wheel. */
+static inline void timer_move(struct timer *to, struct timer *from)
+{
+    assert(!timer_is_set(to));
+    *to = *from;
+    if (!timer_is_set(from))
+        return;
+    *to->link = to;
+    if (to->next)
+        to->next->link = &to->next;
+    from->link = NULL;
+}
+
 /* No deadline. Must be called before the node's memory goes. */
 void timer_stop(struct timer_wheel *w, struct timer *t);
+
+/* timer_expire() when a tick has passed: everything due at tick `to`, which is not w->now. */
+unsigned timer_expire_to(struct timer_wheel *w, uint32_t to,
+                         void (*expire)(void *arg, struct timer *t), void *arg);
 
 /*
  * Expire everything due at now_ms: each node is unlinked, then expire(arg, t) is called, which may
  * set, stop or free any node. What it sets is not due before the next call. Returns how many were
  * called.
  */
-unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
-                      void (*expire)(void *arg, struct timer *t), void *arg);
+static inline unsigned timer_expire(struct timer_wheel *w, uint64_t now_ms,
+                                    void (*expire)(void *arg, struct timer *t), void *arg)
+{
+    uint32_t to = (uint32_t)((now_ms - w->base_ms) >> w->tick_shift);
+
+    return likely((int32_t)(to - w->now) <= 0) ? 0 : timer_expire_to(w, to, expire, arg);
+}
 
 /* Milliseconds from now_ms until timer_expire() may have work, -1 when nothing is set. */
 int64_t timer_next_ms(const struct timer_wheel *w, uint64_t now_ms);

@@ -16,6 +16,8 @@
  *   any      HANDLER_MORE                            PRODUCE
  *   any      HANDLER_WAIT                            WAIT
  *   WAIT     time over, request_resume()             -        resume() says what is next
+ *   WAIT     nothing to do, and its handler can      PARKED   it takes less memory
+ *   PARKED   anything but the client's end           WAIT
  *   any      HANDLER_DONE, the connection persists   HEAD     the next request
  *   any      HANDLER_DONE, the last one              (none)   the stream ends (stream.h)
  *   any      malformed, too slow, client gone        (none)   cancelled; the stream ends
@@ -25,7 +27,9 @@
 #ifndef BIVALVE_EXCHANGE_H
 #define BIVALVE_EXCHANGE_H
 
+#include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "bufpool.h"
@@ -40,6 +44,7 @@ enum exchange_state {
     EXCHANGE_DISCARD,
     EXCHANGE_PRODUCE,
     EXCHANGE_WAIT,
+    EXCHANGE_PARKED, /* a struct parked, which is all that there is of it */
 };
 
 /* request.flags */
@@ -59,27 +64,47 @@ enum {
 struct access_log_note;
 
 struct exchange {
+    uint8_t state;           /* enum exchange_state */
+    bool queued;             /* in http.run */
+    bool started;            /* a byte of the current request has been seen */
+    bool full;               /* stopped because of output pending */
+    bool resumed;            /* in WAIT: resume() is due */
+    uint16_t body_credit_ms; /* earned by body bytes, not yet worth a tick: --min-body-rate */
+    uint16_t looks;          /* how often an end of input was looked behind */
+    uint32_t unparsed;       /* bytes of input that have arrived behind what has been parsed */
+    struct slot *slot;
+    struct timer wait;
+    struct buf *in;            /* stored input: an incomplete head, or what is not parsed yet */
+    struct exchange *run_next; /* in http.run: the queue of exchanges to go on with */
     struct http_parser parser;
     struct request request;
-    struct slot *slot;
-    struct buf *in; /* stored input: an incomplete head, or what is not parsed yet */
-    struct timer wait;
-    struct exchange *run_next;    /* in http.run: the queue of exchanges to go on with */
-    uint32_t unparsed;            /* bytes of input that have arrived behind what has been parsed */
-    uint8_t state;                /* enum exchange_state */
-    bool queued;                  /* in http.run */
-    bool started;                 /* a byte of the current request has been seen */
-    bool full;                    /* stopped because of output pending */
-    bool resumed;                 /* in WAIT: resume() is due */
-    uint16_t body_credit_ms;      /* earned by body bytes, not yet worth a tick: --min-body-rate */
     struct access_log_note *note; /* what access_log.h keeps of its head; NULL: nothing */
     uint16_t status;              /* of its response; 200 where nobody has said */
     bool unlogged;                /* it has begun, and its line in the access log is due */
     uint64_t begun_ns;            /* of a request that is REQUEST_KEPT: watch.h */
-    uint64_t
-        body_bytes; /* of its response, as far as written or announced; HEAD: as if it were GET */
-    uint16_t looks; /* how often an end of input was looked behind */
+    uint64_t body_bytes; /* of its response, written or announced; HEAD: as if it were GET */
 };
+
+/*
+ * What is left of an exchange while it waits and has neither input nor output, if its handler needs
+ * no more: so that a crowd can wait. It stands in the place of the exchange (slot.exchange), and
+ * what both have lies where the exchange has it.
+ */
+struct parked {
+    uint8_t state; /* EXCHANGE_PARKED */
+    uint8_t method;
+    uint16_t flags; /* of the request, as are method and handler */
+    const struct handler *handler;
+    struct slot *slot;
+    struct timer wait;
+    uint64_t begun_ns;
+    uint64_t kept[REQUEST_PARKED_BYTES / 8]; /* the handler's state */
+};
+
+static_assert(offsetof(struct parked, state) == offsetof(struct exchange, state) &&
+                  offsetof(struct parked, slot) == offsetof(struct exchange, slot) &&
+                  offsetof(struct parked, wait) == offsetof(struct exchange, wait),
+              "what both have lies in the same place");
 
 static inline struct exchange *exchange_of(const struct request *r)
 {

@@ -37,11 +37,36 @@ static inline struct exchange *exchange_get(struct http *h, struct slot *s)
     return x;
 }
 
+/* Let a timer of http.waits run out `delay_ms` from now, and stop one. */
+static inline void exchange_wait(struct http *h, struct timer *wait, uint32_t delay_ms)
+{
+    timer_set(&h->waits, wait, clock_monotonic_ms(), delay_ms);
+    h->loop.stats->waiting = h->waits.armed;
+}
+
+static inline void exchange_wait_no_more(struct http *h, struct timer *wait)
+{
+    timer_stop(&h->waits, wait);
+    h->loop.stats->waiting = h->waits.armed;
+}
+
 /* Take it from its connection and give it back; a request that is not done is cancelled. */
 void exchange_release(struct http *h, struct exchange *x);
 
 /* Tell the handler, if it has been asked and has not answered. */
 void exchange_cancel(struct exchange *x);
+
+/*
+ * Park an exchange that waits, if its handler, its input and its output allow; it is given back
+ * then. Where there is no memory for it, it stays as it is.
+ */
+void exchange_park(struct http *h, struct exchange *x);
+
+/* The parked exchange of this connection, or one that is not, as one that waits. NULL: no memory. */
+struct exchange *exchange_unpark(struct http *h, struct slot *s);
+
+/* exchange_release() of the connection's, parked or not. */
+void exchange_abandon(struct http *h, struct slot *s);
 
 /* Has nothing of a request been seen? */
 static inline bool exchange_is_idle(const struct exchange *x)

@@ -25,6 +25,7 @@ struct http {
 
     struct exchange *hot; /* the one used last, to be used next; NULL: in use, or none yet */
     struct bufpool exchange_pool;     /* the others */
+    struct bufpool parked_pool;       /* what is left of those that wait and are parked */
     struct bufpool in_pool;           /* stored input: head limit + one receive */
     struct response_ok ok;            /* the head of most answers */
     struct timer_wheel waits;         /* of exchanges, in milliseconds */

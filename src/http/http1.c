@@ -78,7 +78,7 @@ static void http1_set_timer(struct loop *l, struct slot *s)
     } else if (x->state == EXCHANGE_HEAD) {
         if (s->timer_kind != HTTP1_TIMER_HEADER) /* counts from the first byte, not the last */
             stream_set_timer(l, s, HTTP1_TIMER_HEADER, l->set->header_timeout_ms);
-    } else if (x->state == EXCHANGE_WAIT) {
+    } else if (x->state == EXCHANGE_WAIT || x->state == EXCHANGE_PARKED) {
         stream_set_timer(l, s, STREAM_TIMER_NONE, 0); /* the handler's time */
     } else if (!l->set->min_body_rate || s->timer_kind != HTTP1_TIMER_BODY) {
         /* else it is extended by what is received: http1_body_credit() */
@@ -367,9 +367,11 @@ static enum http1_stop http1_step(struct http *h, struct slot *s, struct exchang
         if (!x->resumed)
             return HTTP1_WAITING;
         x->resumed = false;
-        timer_stop(&h->waits, &x->wait);
+        x->unparsed = (uint32_t)len;
+        exchange_wait_no_more(h, &x->wait);
         return http1_next(h, x, r->handler->resume(r));
-    case EXCHANGE_HEAD: break;
+    case EXCHANGE_HEAD:
+    case EXCHANGE_PARKED: break;
     }
     return HTTP1_NEED_INPUT;
 }
@@ -487,10 +489,13 @@ static bool http1_pause(struct http *h, struct slot *s, struct exchange *x, enum
         stream_pause(l, s);
         break;
     case HTTP1_WAITING:
-        if (x->in)
+        /* Receiving goes on as long as there is room: only so is a client missed that leaves. */
+        if (x->in &&
+            x->in->end - x->in->start + l->set->recv_buffer_bytes > bufpool_capacity(&h->in_pool))
             stream_pause(l, s);
         else
             stream_resume(l, s);
+        exchange_park(h, x);
         break;
     default:
         if (likely(exchange_is_idle(x)))
@@ -597,23 +602,29 @@ static void http1_open(struct loop *l, struct slot *s)
     http1_set_idle_timer(l, s);
 }
 
+static void http1_no_exchange(struct loop *l, struct slot *s)
+{
+    l->stats->no_block++;
+    log_limited(LOG_LEVEL_WARN, "no memory for a request: closing its connection");
+    stream_close(l, s);
+}
+
 static void http1_input(struct loop *l, struct slot *s, const char *data, size_t len)
 {
     struct http *h = http_of(l);
     struct exchange *x = s->exchange;
 
     if (unlikely(x != NULL)) {
-        http1_input_more(h, s, x, data, len);
-        return;
-    }
-    x = exchange_get(h, s);
-    if (likely(x != NULL)) {
+        x = exchange_unpark(h, s);
+        if (likely(x != NULL)) {
+            http1_input_more(h, s, x, data, len);
+            return;
+        }
+    } else if (likely((x = exchange_get(h, s)) != NULL)) {
         http1_serve(h, s, x, data, len);
         return;
     }
-    l->stats->no_block++;
-    log_limited(LOG_LEVEL_WARN, "no memory for a request: closing its connection");
-    stream_close(l, s);
+    http1_no_exchange(l, s);
 }
 
 /* The same while somebody watches. */
@@ -647,7 +658,8 @@ static void http1_eof(struct loop *l, struct slot *s)
 {
     struct exchange *x = s->exchange;
 
-    if (x && x->state == EXCHANGE_WAIT) { /* nobody waits any more */
+    if (x && (x->state == EXCHANGE_WAIT || x->state == EXCHANGE_PARKED)) {
+        /* nobody waits any more */
         stream_close(l, s);
         return;
     }
@@ -736,14 +748,17 @@ static size_t http1_held(const struct loop *l, const struct slot *s)
     const struct exchange *x = s->exchange;
     const struct http *h = CONTAINER_OF(l, struct http, loop);
 
-    return x->in ? h->in_pool.block_size : 0;
+    if (x->state == EXCHANGE_PARKED)
+        return h->parked_pool.block_size;
+    return (x->state == EXCHANGE_WAIT ? h->exchange_pool.block_size : 0) +
+           (x->in ? h->in_pool.block_size : 0);
 }
 
 static void http1_gone(struct loop *l, struct slot *s, int err)
 {
     (void)err;
     if (s->exchange)
-        exchange_release(http_of(l), s->exchange);
+        exchange_abandon(http_of(l), s);
 }
 
 static int http1_refuse_plain(struct loop *l, struct slot *s)
@@ -773,10 +788,30 @@ const struct protocol http1_protocol_watched = HTTP1_PROTOCOL_(http1_input_watch
 
 static void http1_on_wait_over(void *arg, struct timer *t)
 {
-    struct exchange *x = CONTAINER_OF(t, struct exchange, wait);
+    struct http *h = arg;
+    struct slot *s = CONTAINER_OF(t, struct exchange, wait)->slot; /* parked or not */
+    struct exchange *x = exchange_unpark(h, s);
 
+    if (unlikely(!x)) {
+        http1_no_exchange(&h->loop, s);
+        return;
+    }
     x->resumed = true;
-    http1_go_on(arg, x);
+    http1_go_on(h, x);
+}
+
+/* Those whose wait is over. Microseconds until the next one's is, -1: there is none. */
+static __attribute__((noinline)) int64_t http1_expire_waits(struct http *h)
+{
+    struct loop *l = &h->loop;
+
+    timer_expire(&h->waits, clock_monotonic_us() / 1000, http1_on_wait_over, h);
+    l->stats->waiting = h->waits.armed;
+    if (bufpool_has_slack(&h->parked_pool))
+        l->trim_pending = true;
+    uint64_t now_us = clock_monotonic_us();
+    int64_t due_ms = timer_next_ms(&h->waits, now_us / 1000);
+    return due_ms <= 0 ? due_ms : due_ms * 1000 - (int64_t)(now_us % 1000);
 }
 
 int64_t http1_before_wait(struct loop *l)
@@ -786,10 +821,7 @@ int64_t http1_before_wait(struct loop *l)
 
     if (unlikely(h->run != NULL))
         exchange_run(h, http1_run);
-    if (unlikely(h->waits.armed)) {
-        timer_expire(&h->waits, clock_monotonic_ms(), http1_on_wait_over, h);
-        int64_t due_ms = timer_next_ms(&h->waits, clock_monotonic_ms());
-        due_us = due_ms < 0 ? -1 : due_ms * 1000;
-    }
+    if (unlikely(h->waits.armed))
+        due_us = http1_expire_waits(h);
     return h->run ? 0 : due_us;
 }

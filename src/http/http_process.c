@@ -31,19 +31,27 @@ static size_t http_input_block_bytes(const struct settings *set)
 static size_t http_trim(struct loop *l, bool *pending)
 {
     struct http *h = http_of(l);
-    size_t bytes = bufpool_trim(&h->in_pool) + bufpool_trim(&h->exchange_pool);
+    size_t bytes =
+        bufpool_trim(&h->in_pool) + bufpool_trim(&h->exchange_pool) + bufpool_trim(&h->parked_pool);
 
-    *pending = bufpool_trimmable(&h->in_pool) || bufpool_trimmable(&h->exchange_pool);
+    *pending = bufpool_trimmable(&h->in_pool) || bufpool_trimmable(&h->exchange_pool) ||
+               bufpool_trimmable(&h->parked_pool);
     return bytes;
+}
+
+static inline void http_gauges(struct http *h)
+{
+    struct stats *stats = h->loop.stats;
+
+    stats->blocks_used = h->in_pool.used + h->loop.out_pool.used;
+    stats->block_bytes = h->in_pool.mapped + h->loop.out_pool.mapped + h->exchange_pool.mapped +
+                         h->parked_pool.mapped;
 }
 
 void http_update(struct http *h)
 {
-    struct stats *stats = h->loop.stats;
-
     loop_update(&h->loop);
-    stats->blocks_used = h->in_pool.used + h->loop.out_pool.used;
-    stats->block_bytes = h->in_pool.mapped + h->loop.out_pool.mapped + h->exchange_pool.mapped;
+    http_gauges(h);
 }
 
 static int64_t http_before_wait(struct loop *l)
@@ -53,8 +61,7 @@ static int64_t http_before_wait(struct loop *l)
     if (unlikely(bufpool_has_slack(&h->in_pool) || bufpool_has_slack(&h->exchange_pool)))
         l->trim_pending = true;
     int64_t due_us = http1_before_wait(l);
-    l->stats->blocks_used = h->in_pool.used + l->out_pool.used;
-    l->stats->block_bytes = h->in_pool.mapped + l->out_pool.mapped + h->exchange_pool.mapped;
+    http_gauges(h);
     return due_us;
 }
 
@@ -76,6 +83,7 @@ int http_init(struct http *h, const struct settings *set, const struct routes *r
     h->run_tail = &h->run;
     bufpool_init(&h->in_pool, http_input_block_bytes(set), &h->loop.budget);
     bufpool_init(&h->exchange_pool, sizeof(struct exchange), &h->loop.budget);
+    bufpool_init(&h->parked_pool, sizeof(struct parked), &h->loop.budget);
     timer_wheel_init(&h->waits, 0, clock_monotonic_ms());
     return 0;
 }
@@ -85,4 +93,5 @@ void http_destroy(struct http *h)
     loop_destroy(&h->loop);
     bufpool_destroy(&h->in_pool);
     bufpool_destroy(&h->exchange_pool);
+    bufpool_destroy(&h->parked_pool);
 }

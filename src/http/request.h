@@ -45,8 +45,9 @@ struct http;
 
 enum handler_next { HANDLER_CONTINUE = 0, HANDLER_DONE = 1, HANDLER_MORE = 2, HANDLER_WAIT = 3 };
 
-#define REQUEST_STATE_BYTES 48
-#define REQUEST_ECHO_MAX    64 /* bytes of a client's value that an error message shows */
+#define REQUEST_STATE_BYTES  48
+#define REQUEST_PARKED_BYTES 8  /* of a handler's that parks */
+#define REQUEST_ECHO_MAX     64 /* bytes of a client's value that an error message shows */
 
 /* A request, from begin() to HANDLER_DONE or cancel(). */
 struct request {
@@ -69,6 +70,11 @@ struct handler {
     const char *allow; /* value of Allow */
     unsigned methods;  /* bit set of 1 << enum http_method */
     bool streams;      /* takes a body of any length, to its end, and may respond meanwhile */
+    /*
+     * While it waits the first REQUEST_PARKED_BYTES of its state are all that it needs, and there
+     * is no cancel(): such a wait takes less memory, and the request may lie elsewhere afterwards.
+     */
+    bool parks;
     int (*begin)(struct request *r, const struct request_head *head); /* NULL: HANDLER_CONTINUE */
     int (*body)(struct request *r, const char *data, size_t len);     /* NULL: bodies are dropped */
     int (*finish)(struct request *r);

@@ -293,8 +293,7 @@ struct request_ref request_reference(const struct request *r)
 int request_wait(struct request *r, uint32_t delay_ms)
 {
     /* A tick more: the millisecond that has begun does not count. */
-    timer_set(&r->http->waits, &exchange_of(r)->wait, clock_monotonic_ms(),
-              MIN(delay_ms, UINT32_MAX / 2) + 1);
+    exchange_wait(r->http, &exchange_of(r)->wait, MIN(delay_ms, UINT32_MAX / 2) + 1);
     return HANDLER_WAIT;
 }
 
@@ -310,7 +309,13 @@ bool request_resume(struct http *http, struct request_ref ref)
         return false;
     const struct slot *s = slot_get(&http->loop.slots, ref.fd);
     struct exchange *x = s->exchange;
-    if (s->gen != ref.gen || !x || s->exchanges != ref.exchange || x->state != EXCHANGE_WAIT)
+    if (s->gen != ref.gen || !x || s->exchanges != ref.exchange)
+        return false;
+    if (x->state == EXCHANGE_PARKED) { /* room for all of it is found when it is its turn */
+        exchange_wait(http, &x->wait, 1);
+        return true;
+    }
+    if (x->state != EXCHANGE_WAIT)
         return false;
     x->resumed = true;
     exchange_enqueue(http, x);

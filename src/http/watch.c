@@ -78,11 +78,15 @@ void watch_before(struct http *h)
 /* A request that lasts longer than the batch which it came in. */
 static void watch_keep(struct http *h, struct exchange *x)
 {
-    if (x->state == EXCHANGE_HEAD || (x->request.flags & REQUEST_KEPT))
+    struct parked *p = (struct parked *)x;
+    bool parked = x->state == EXCHANGE_PARKED;
+    uint16_t *flags = parked ? &p->flags : &x->request.flags;
+
+    if (x->state == EXCHANGE_HEAD || (*flags & REQUEST_KEPT))
         return;
-    x->request.flags |= REQUEST_KEPT;
-    x->begun_ns = h->watch->start_ns;
-    if (h->watch->log)
+    *flags |= REQUEST_KEPT;
+    *(parked ? &p->begun_ns : &x->begun_ns) = h->watch->start_ns;
+    if (h->watch->log && !parked)
         access_log_keep(h->watch->log, x);
 }
 

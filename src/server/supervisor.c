@@ -427,6 +427,7 @@ static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
     supervisor_ending(how, sizeof(how), status);
     /* Levels of a process that is no more. */
     stats->slots_used = stats->blocks_used = stats->block_bytes = stats->in_flight = 0;
+    stats->waiting = 0;
     switch (s->state) {
     case SUPERVISOR_STARTING:
         snprintf(why, sizeof(why), "worker %u [%d] %s before it served", k, (int)pid, how);

@@ -218,6 +218,7 @@ static void worker_clear_gauges(struct stats *s)
     s->blocks_used = 0;
     s->block_bytes = 0;
     s->in_flight = 0;
+    s->waiting = 0;
 }
 
 /*

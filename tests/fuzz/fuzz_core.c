@@ -69,6 +69,9 @@ static const char *const fuzz_texts[] = {
     "HEAD /json/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+    "GET /delay/0 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /delay/60000 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "HEAD /delay/1000 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n",
     "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n",
     "POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n",
     "12345678901234567890",
@@ -121,7 +124,9 @@ static void fuzz_step(struct sim_fixture *f, struct schedule *s, int *fds)
     } else if (what < 210) {
         sim_error(f->http.loop.be, fd, ECONNRESET);
     } else if (what < 220) {
-        f->http.loop.timers.base_ms -= schedule_next(s) * 300u; /* time passes */
+        unsigned ms = schedule_next(s) * 300u; /* time passes */
+        f->http.loop.timers.base_ms -= ms;
+        f->http.waits.base_ms -= ms;
     }
     sim_fixture_iterate(f, 1 + (int)(what & 3));
 }

@@ -71,7 +71,7 @@ static inline int sim_fixture_close(struct sim_fixture *f)
     http_update(h);
     int leaked = l->slots.used != 0 || h->in_pool.used != 0 || l->out_pool.used != 0 ||
                  h->exchange_pool.used != (h->hot != NULL) || sim_in_flight(l->be) != 0 ||
-                 l->timers.armed != 0 || h->waits.armed != 0 ||
+                 l->timers.armed != 0 || h->waits.armed != 0 || h->parked_pool.used != 0 ||
                  f->stats.accepted != f->stats.closed + f->stats.rejected;
     if (leaked)
         fprintf(stderr,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_resources.c - the program's own resources whose requests last: /upload, over the simulated
- * backend.
+ * test_resources.c - the program's own resources whose requests last: /upload and /delay, over the
+ * simulated backend.
  */
 #include "config.h"
 
@@ -134,13 +134,219 @@ static void test_body_limits_chunked(void **state)
     }
 }
 
+/* ---- /delay ---- */
+
+#define DELAY(ms) "GET /delay/" ms " HTTP/1.1\r\nHost: x\r\n\r\n"
+
+/* Let `ms` pass for those that wait. */
+static void pass_for_waits(struct world *w, uint32_t ms)
+{
+    w->f.http.waits.base_ms -= ms;
+    sim_fixture_iterate(&w->f, 3);
+}
+
+static size_t waiting(const struct world *w)
+{
+    assert_int_equal(w->f.stats.waiting, w->f.http.waits.armed);
+    return w->f.http.waits.armed;
+}
+
+static void test_delay_is_not_early(void **state)
+{
+    struct world *w = open_plain(state);
+    int fd = connect_one(w);
+
+    for (int i = 1; i <= 20; i++) {
+        uint64_t start_us = clock_monotonic_us();
+        say(w, fd, DELAY("7"));
+        while (got(w, fd, "\r\n\r\n7") < (size_t)i)
+            sim_fixture_iterate(&w->f, 1);
+        assert_true(clock_monotonic_us() - start_us >= 7000);
+    }
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+static void test_delay_numbers(void **state)
+{
+    static const struct {
+        const char *path;
+        const char *answer; /* NULL: 400 */
+    } cases[] = {
+        {"0", "0"},
+        {"00", "0"},
+        {"1", "1"},
+        {"60000", "60000"},
+        {"00000060000", "60000"},
+        {"60001", NULL},
+        {"-0", NULL},
+        {"+1", NULL},
+        {"1.5", NULL},
+        {"0x10", NULL},
+        {"99999999999999999999", NULL},
+        {"%31", "1"},
+        {"1%00", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world *w = open_plain(state);
+        int fd = connect_one(w);
+        char text[200];
+        snprintf(text, sizeof(text), "GET /delay/%s HTTP/1.1\r\nHost: x\r\n\r\n", cases[i].path);
+        say(w, fd, text);
+        sim_fixture_iterate(&w->f, 2);
+        if (cases[i].answer)
+            pass_for_waits(w, (uint32_t)atoi(cases[i].answer) + 1);
+        snprintf(text, sizeof(text), "\r\n\r\n%s", cases[i].answer ? cases[i].answer : "\"");
+        assert_int_equal(got(w, fd, cases[i].answer ? "HTTP/1.1 200 " : "HTTP/1.1 400 "), 1);
+        assert_int_equal(got(w, fd, text), 1);
+        assert_int_equal(waiting(w), 0);
+        assert_int_equal(sim_fixture_close(&w->f), 0);
+    }
+}
+
+/* In order, and a later one does not begin before the earlier is answered. */
+static void test_delay_pipelined(void **state)
+{
+    struct world *w = open_plain(state);
+    int fd = connect_one(w);
+
+    say(w, fd, DELAY("500") DELAY("20") GET_PIPELINE DELAY("10"));
+    sim_fixture_iterate(&w->f, 3);
+    assert_int_equal(waiting(w), 1);
+    pass_for_waits(w, 400);
+    assert_int_equal(got(w, fd, "HTTP/1.1 "), 0);
+    pass_for_waits(w, 101);
+    assert_true(ends_with(w, fd, "\r\n\r\n500"));
+    assert_int_equal(waiting(w), 1);
+    pass_for_waits(w, 21);
+    assert_int_equal(got(w, fd, "\r\n\r\n20HTTP/1.1 200 OK"), 1);
+    assert_true(ends_with(w, fd, "\r\n\r\nok"));
+    pass_for_waits(w, 11);
+    assert_true(ends_with(w, fd, "\r\n\r\n10"));
+    say(w, fd,
+        "HEAD /delay/3 HTTP/1.1\r\nHost: x\r\n\r\n"
+        "GET /delay/4 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 2);
+    pass_for_waits(w, 4);
+    pass_for_waits(w, 5);
+    assert_int_equal(got(w, fd, "\r\n\r\n3"), 0);
+    assert_int_equal(got(w, fd, "\r\n\r\n4HTTP/1.1 200 OK"), 1);
+    assert_true(ends_with(w, fd, "\r\n\r\nok"));
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+/* A connection that waits is parked: a slot, and a block that is no exchange. */
+static void test_delay_costs_little(void **state)
+{
+    enum { MANY = 300 };
+    struct world *w = open_plain(state);
+    struct http *h = &w->f.http;
+    int fds[MANY];
+
+    assert_true(h->parked_pool.block_size + sizeof(struct slot) + 48 + 44 <= 256); /* libev's */
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = connect_one(w);
+        say(w, fds[i], DELAY("30000"));
+    }
+    sim_fixture_iterate(&w->f, 3);
+    assert_int_equal(waiting(w), MANY);
+    assert_int_equal(h->parked_pool.used, MANY);
+    assert_int_equal(h->exchange_pool.used, 1); /* the hot one */
+    assert_int_equal(held(w), 0);
+    say(w, fds[7], "GET /pipe");
+    sim_fixture_iterate(&w->f, 3);
+    assert_int_equal(h->parked_pool.used, MANY - 1);
+    say(w, fds[7], "line HTTP/1.1\r\nHost: x\r\n\r\n");
+    pass_for_waits(w, 30001);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(got(w, fds[i], "\r\n\r\n30000"), 1);
+    assert_true(ends_with(w, fds[7], "\r\n\r\nok"));
+    assert_int_equal(waiting(w), 0);
+    assert_int_equal(h->parked_pool.used, 0);
+    assert_int_equal(w->f.stats.requests, MANY + 1);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+/* However it leaves, and whatever it has sent besides: its wait is over. */
+static void test_delay_client_leaves(void **state)
+{
+    for (int how = 0; how < 8; how++) {
+        struct world *w = open_plain(state);
+        int fd = connect_one(w);
+        say(w, fd, DELAY("60000"));
+        if (how & 4)
+            say(w, fd, GET_PIPELINE DELAY("60000"));
+        sim_fixture_iterate(&w->f, 2);
+        if (how & 1)
+            say(w, fd, GET_PIPELINE);
+        sim_fixture_iterate(&w->f, 2);
+        assert_int_equal(waiting(w), 1);
+        if (how & 2)
+            sim_eof(w->f.http.loop.be, fd);
+        else
+            sim_error(w->f.http.loop.be, fd, ECONNRESET);
+        sim_fixture_iterate(&w->f, 2);
+        assert_int_equal(waiting(w), 0);
+        assert_int_equal(w->f.http.loop.slots.used, 0);
+        assert_int_equal(w->f.stats.cancelled, 1);
+        assert_int_equal(w->f.stats.requests, 0);
+        assert_int_equal(sim_fixture_close(&w->f), 0);
+    }
+}
+
+/* All that has arrived is answered, the last with close. */
+static void test_delay_at_the_drain(void **state)
+{
+    for (int more = 0; more < 2; more++) {
+        struct world *w = open_plain(state);
+        int fd = connect_one(w);
+        say(w, fd, DELAY("20000"));
+        sim_fixture_iterate(&w->f, 2);
+        if (more)
+            say(w, fd, GET_PIPELINE);
+        sim_fixture_iterate(&w->f, 2);
+        w->f.http.loop.acceptor.listener[0].fd = -1;
+        loop_drain(&w->f.http.loop);
+        pass(w, 5000);
+        assert_int_equal(waiting(w), 1);
+        pass_for_waits(w, 20001);
+        assert_int_equal(got(w, fd, "\r\n\r\n20000"), 1);
+        assert_int_equal(got(w, fd, "\r\n\r\nok"), more);
+        assert_int_equal(got(w, fd, "Connection: close"), 1);
+        assert_int_equal(w->f.stats.cancelled, 0);
+        assert_int_equal(sim_fixture_close(&w->f), 0);
+    }
+}
+
+/* Those that wait hold blocks, too, and lose them when others need room and nobody else has any. */
+static void test_delay_makes_room(void **state)
+{
+    enum { MANY = 900 };
+    struct world *w = open_plain(state);
+    struct bufpool_budget *budget = &w->f.http.loop.budget;
+
+    budget->max = 64000;
+    for (int i = 0; i < MANY; i++)
+        say(w, connect_one(w), DELAY("60000"));
+    sim_fixture_iterate(&w->f, 3);
+    assert_true(waiting(w) < MANY && waiting(w) > 300);
+    int fd = connect_one(w);
+    say(w, fd, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 3);
+    assert_true(ends_with(w, fd, "\r\n\r\nok"));
+    assert_true(w->f.stats.limit_buffers > 0);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        TEST(test_upload_counts),
-        TEST(test_body_limits),
-        TEST(test_body_limits_chunked),
+        TEST(test_upload_counts),       TEST(test_body_limits),
+        TEST(test_body_limits_chunked), TEST(test_delay_is_not_early),
+        TEST(test_delay_numbers),       TEST(test_delay_pipelined),
+        TEST(test_delay_costs_little),  TEST(test_delay_client_leaves),
+        TEST(test_delay_at_the_drain),  TEST(test_delay_makes_room),
     };
     return cmocka_run_group_tests_name("resources", tests, group_setup, group_teardown);
 }
