@@ -46,7 +46,7 @@
 #include "util.h"
 
 /* Of this contract: it grows with every change that a backend's author has to know of. */
-#define BACKEND_VERSION 2
+#define BACKEND_VERSION 3
 
 #define IO_PENDING 0x40000000 /* send(), detach(), listen_ctl(): an upcall will report the end */
 
@@ -161,6 +161,10 @@ struct backend_ops {
 
     /* Bytes of backend state a connection: a multiple of 16, or 0. */
     size_t slot_priv_size;
+
+    /* Does send() wait for the disk where a range of a file is not in memory? Then the core has it
+     * read first. */
+    bool waits_for_files;
 
     /* For --help, one line without its end: "libev (epoll), or libev:epoll|poll|select". */
     const char *help;

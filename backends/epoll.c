@@ -549,6 +549,7 @@ const struct backend_ops epoll_backend_ops = {
     .contract = BACKEND_VERSION,
     .name = "epoll",
     .slot_priv_size = sizeof(struct epoll_conn),
+    .waits_for_files = true,
     .help = "epoll: epoll_wait(2) alone, edge-triggered",
     .counters = epoll_counters,
     .syscalls = epoll_syscalls,

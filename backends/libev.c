@@ -511,6 +511,7 @@ const struct backend_ops libev_backend_ops = {
     .contract = BACKEND_VERSION,
     .name = "libev",
     .slot_priv_size = sizeof(ev_io),
+    .waits_for_files = true,
     .help = "libev: the portable one, on epoll; or libev:epoll, libev:poll, libev:select",
     .counters = libev_counters,
     .syscalls = libev_syscalls,

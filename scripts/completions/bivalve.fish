@@ -13,6 +13,7 @@ complete -c bivalve -f -l tls-ciphers -x -d 'as openssl ciphers prints them, by 
 complete -c bivalve -f -s b -l backend -x -d 'auto: the best that runs here, or one of those below' -a 'auto io_uring epoll libev'
 complete -c bivalve -f -s d -l dataset -d 'records that /json serves' -r -F
 complete -c bivalve -f -l static -x -d 'serve its files below /static/' -a '(__fish_complete_directories)'
+complete -c bivalve -f -l file-readers -x -d 'threads of a worker that read files not in memory; 0: the worker waits for the disk'
 complete -c bivalve -f -l log-level -x -d 'error, warn, notice, info or debug' -a 'error warn notice info debug'
 complete -c bivalve -f -l access-log -d 'a line for each request: a path, - for standard output, or syslog' -r -F
 complete -c bivalve -f -l access-log-format -x -d 'combined, or json for JSON lines' -a 'combined json'

@@ -33,6 +33,7 @@ void settings_init(struct settings *s)
     s->max_buffer_bytes = 64u << 20;
     s->max_unsent_bytes = 128u << 10;
     s->max_linger_bytes = 65536;
+    s->file_readers = 4;
     s->recv_buffer_bytes = 16384;
     s->burn_ns = 0;
 }

@@ -72,6 +72,8 @@
     X(tails_stored)   /* incomplete input copied to a block */                                  \
     X(short_sends)    /* the kernel took less than offered */                                   \
     X(no_block)       /* no buffer to be had: connection closed */                              \
+    X(file_reads)     /* ranges of files that were read before they could be sent */            \
+    X(file_waits)     /* ... that could not: the loop may have waited for the disk */           \
     X(lingers)        /* half-closed and drained before closing */                              \
     X(pages_returned) /* bytes of slot table given back to the kernel */                        \
     /* backend: what all of them have; more are its own, stats.backend[] */                     \

@@ -14,6 +14,7 @@
 
 #include "accept.h"
 #include "log.h"
+#include "readers.h"
 #include "stream.h"
 
 /*
@@ -149,6 +150,7 @@ int loop_init(struct loop *l, const struct settings *set, const struct loop_hook
 
 void loop_destroy(struct loop *l)
 {
+    readers_free(l->readers); /* they wake the backend */
     l->be->ops->close(l->be);
     bufpool_destroy(&l->out_pool);
     slot_table_destroy(&l->slots);
@@ -193,6 +195,8 @@ static void loop_expire(struct loop *l)
     loop_update(l);
     timer_expire(&l->timers, l->clock.now_ms, stream_on_timer, l);
     acceptor_update(l);
+    if (unlikely(atomic_load_explicit(&l->reads_done, memory_order_relaxed)))
+        stream_collect_reads(l);
     if (unlikely(l->budget.used + l->be->held_bytes > l->budget.max && l->be->held_bytes))
         loop_reclaim(l);
     /* Connections that stay open can have needed many blocks at once. */

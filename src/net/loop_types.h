@@ -6,6 +6,7 @@
 #ifndef BIVALVE_LOOP_TYPES_H
 #define BIVALVE_LOOP_TYPES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct loop;
 struct protocol;
 struct stream_layer;
 struct tls_streams;
+struct readers;
 
 /* A listener as one process knows it. The first part is the caller's to fill. */
 struct accept_listener {
@@ -89,6 +91,9 @@ struct loop {
     struct tls_streams *tls; /* of stream_tls.c; NULL: no listener has TLS */
 
     struct slot *current; /* the connection that is being served: not to be closed for room */
+
+    struct readers *readers; /* NULL: none have been needed yet */
+    atomic_bool reads_done;  /* set by them: readers_collect() has something to do */
 
     bool draining;     /* the last response to what has arrived says close */
     bool clock_stale;  /* the next upcall reads the clock first */

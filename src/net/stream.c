@@ -7,11 +7,16 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "page_cache.h"
+#include "readers.h"
 #include "util.h"
 
 /* What an upcall begins with. */
@@ -290,6 +295,75 @@ void stream_on_failed(void *loop, int fd, int err)
 
 /* ---- output ---- */
 
+/* At most so much of a file is looked at, or read, before it is sent. */
+#define STREAM_FILE_WINDOW (1u << 20)
+
+/*
+ * While much of a file is to be sent the kernel may hold more of it than --max-unsent-bytes: what it
+ * holds are the file's own pages, and each time that it has room for a little more costs as much as
+ * for a lot.
+ */
+static void stream_bound_file(struct loop *l, struct slot *s, size_t left)
+{
+    bool unbound = left > MAX(l->set->max_unsent_bytes, STREAM_FILE_WINDOW / 4);
+    int bytes = unbound ? INT_MAX : (int)l->set->max_unsent_bytes;
+
+    if (unbound == !!(s->flags & STREAM_UNBOUND) || (s->flags & STREAM_UNIX) ||
+        !l->set->max_unsent_bytes)
+        return;
+    s->flags ^= STREAM_UNBOUND;
+    setsockopt(stream_fd(l, s), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
+/* Called by a reader: end the wait. */
+static void stream_reads_done(void *loop)
+{
+    struct loop *l = loop;
+
+    atomic_store(&l->reads_done, true);
+    l->be->ops->wake(l->be);
+}
+
+/* Have a range of a file read. False: nobody can. */
+static bool stream_read_file(struct loop *l, struct slot *s, const struct backend_segment *file)
+{
+    if (!l->readers && l->set->file_readers)
+        l->readers = readers_new(l->set->file_readers, stream_reads_done, l);
+    return l->readers &&
+           readers_ask(l->readers, stream_fd(l, s), s->gen, file->file, file->offset, file->len);
+}
+
+/*
+ * A file comes first: as backend_send(). It is sent only when it is in memory, if the backend would
+ * wait for the disk; what has been read just now is not looked at again, so that there is progress
+ * also where memory is so short that it has gone.
+ */
+static int stream_send_file(struct loop *l, struct slot *s, struct backend_segment *file)
+{
+    stream_bound_file(l, s, file->len);
+    file->len = MIN(file->len, STREAM_FILE_WINDOW);
+    if (l->be->ops->waits_for_files && !(s->flags & STREAM_READ) && l->set->file_readers &&
+        !page_cache_has(file->file, file->offset, file->len)) {
+        l->stats->file_reads++;
+        if (stream_read_file(l, s, file))
+            return IO_PENDING;
+        l->stats->file_waits++;
+    }
+    s->flags &= (uint16_t)~STREAM_READ;
+    return backend_send(l->be, stream_fd(l, s), file, 1);
+}
+
+/* Several blocks, or a file. */
+static int stream_send_slow(struct loop *l, struct slot *s, struct backend_segment *segments,
+                            unsigned *count)
+{
+    *count = out_segments_slow(&s->out, segments, BACKEND_SEGMENTS_MAX);
+    if (segments->data)
+        return backend_send(l->be, stream_fd(l, s), segments, *count);
+    *count = 1;
+    return stream_send_file(l, s, segments);
+}
+
 /*
  * Send what there is. `progress`: the peer has taken bytes since the deadline was set, if it was.
  * `layer` is NULL, a constant, or the stream's.
@@ -298,20 +372,26 @@ static inline __attribute__((always_inline)) bool
 stream_send_by(struct loop *l, struct slot *s, bool progress, const struct stream_layer *layer)
 {
     struct backend_segment segments[BACKEND_SEGMENTS_MAX];
-    unsigned count;
 
     for (;;) {
+        unsigned count = 1;
+        int rc;
         if (layer) {
             int n = layer->segments(l, s, segments, ARRAY_LEN(segments));
             if (unlikely(n < 0))
                 return stream_fail(l, s, -n);
+            if (n == 0)
+                break;
             count = (unsigned)n;
-        } else {
-            count = out_segments(&s->out, segments, ARRAY_LEN(segments));
-        }
-        if (count == 0)
+            rc = backend_send(l->be, stream_fd(l, s), segments, count);
+        } else if (unlikely(out_empty(&s->out))) {
             break;
-        int rc = backend_send(l->be, stream_fd(l, s), segments, count);
+        } else if (likely(out_is_simple(&s->out))) {
+            out_segments(&s->out, segments, 1);
+            rc = backend_send(l->be, stream_fd(l, s), segments, 1);
+        } else {
+            rc = stream_send_slow(l, s, segments, &count);
+        }
         if (rc == IO_PENDING) {
             s->flags |= STREAM_SENDING;
             if (layer && s->timer_kind == STREAM_TIMER_LAYER)
@@ -390,6 +470,24 @@ void stream_on_sent(void *loop, int fd, int result)
     }
     if (s->state == STREAM_OPEN)
         stream_protocol(l, s)->writable(l, s);
+}
+
+/* The same as if there were room again, if the connection still waits. */
+static void stream_on_read(void *loop, int fd, uint32_t gen)
+{
+    struct loop *l = loop;
+    struct slot *s = slot_get(&l->slots, fd);
+
+    if (s->gen != gen || !(s->flags & STREAM_SENDING) || s->state == STREAM_DETACHING)
+        return;
+    s->flags |= STREAM_READ;
+    stream_on_sent(l, fd, 0);
+}
+
+void stream_collect_reads(struct loop *l)
+{
+    atomic_store(&l->reads_done, false);
+    readers_collect(l->readers, stream_on_read, l);
 }
 
 size_t stream_held(const struct loop *l, const struct slot *s)

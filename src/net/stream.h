@@ -53,6 +53,8 @@ enum {
     STREAM_UNIX = 1 << 6,      /* AF_UNIX: no TCP options */
     STREAM_LAYERED = 1 << 7,   /* what is sent is made by the listener's struct stream_layer */
     STREAM_RESET = 1 << 8,     /* the close is to be a reset */
+    STREAM_READ = 1 << 9,      /* what is to be sent of a file next has been read just now */
+    STREAM_UNBOUND = 1 << 10,  /* the kernel may hold more than --max-unsent-bytes of a file */
 };
 
 /* slot.timer_kind */
@@ -195,6 +197,9 @@ static inline void stream_set_timer(struct loop *l, struct slot *s, unsigned kin
 
 /* Bytes of all blocks that the connection holds. */
 size_t stream_held(const struct loop *l, const struct slot *s);
+
+/* Go on where readers have read what is to be sent: loop->reads_done was set. */
+void stream_collect_reads(struct loop *l);
 
 /* For loop.c: a slot's deadline has passed; the backend's events. */
 void stream_on_timer(void *loop, struct timer *t);

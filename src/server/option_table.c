@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "options.h"
+#include "readers.h"
 #include "util.h"
 
 #define AT(field) offsetof(struct options, field)
@@ -250,6 +251,15 @@ const struct option_spec option_table[] = {
             "is at most half of what it is otherwise; where no file can be opened for want of\n"
             "descriptors the answer is 503\n"
             ".Pq limit_files .\n"},
+    {COUNT(OPTION_CONTENT, "file-readers", file_readers, 0, READERS_MAX),
+     .help = "threads of a worker that read files not in memory; 0: the worker waits for the disk",
+     .man = "Threads of each worker that read what is to be sent of a file and is not in\n"
+            "memory\n"
+            ".Pq file_reads ,\n"
+            "so that its other connections do not wait for the disk.\n"
+            "They are started when they are needed first.\n"
+            "The io_uring backend reads by its ring and starts none.\n"
+            "0 has the worker itself wait.\n"},
     {.section = OPTION_CONTENT, .name = "log-level", .kind = OPTION_LEVEL, .at = AT(log_level),
      .arg = "LEVEL",
      .preset = "notice",

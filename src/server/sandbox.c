@@ -25,10 +25,18 @@
 
 #include <fcntl.h>
 #include <seccomp.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Which argument of clone(2) its flags are. */
+#ifdef __s390__
+#define SANDBOX_CLONE_FLAGS SCMP_A1
+#else
+#define SANDBOX_CLONE_FLAGS SCMP_A0
+#endif
 
 /* Whatever the backend. */
 static const int sandbox_calls[] = {
@@ -89,8 +97,7 @@ static const int sandbox_calls[] = {
  * behind: it is let through as it is.
  */
 static const int sandbox_calls_files[] = {
-    SCMP_SYS(pread64),
-    SCMP_SYS(preadv2),
+    SCMP_SYS(dup), SCMP_SYS(pread64), SCMP_SYS(preadv2), SCMP_SYS(rseq), SCMP_SYS(set_robust_list),
 #ifdef SYS_openat2
     SYS_openat2,
 #endif
@@ -156,6 +163,15 @@ static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls, bool reads
     if (rc == 0 && reads_files)
         rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_calls_files,
                          ARRAY_LEN(sandbox_calls_files));
+    /*
+     * Threads that read (readers.c), and no processes. clone3 has its flags in memory: without it
+     * libc falls back to clone.
+     */
+    if (rc == 0 && reads_files)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    if (rc == 0 && reads_files)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                              SANDBOX_CLONE_FLAGS(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     return rc;
 }
 

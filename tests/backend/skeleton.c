@@ -306,6 +306,7 @@ const struct backend_ops skeleton_backend_ops = {
     .contract = BACKEND_VERSION,
     .name = "skeleton",
     .slot_priv_size = sizeof(struct skeleton_conn),
+    .waits_for_files = true,
     .help = "skeleton: poll(2), to start from",
     .counters = skeleton_counters,
     .syscalls = skeleton_syscalls,
