@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""compare: short slices of load that alternate between servers which stay up and warm, in pairs of
-random order.
+"""compare: short slices of load that alternate between servers, in pairs of random order.
 
-After every few pairs both servers are started afresh: what a process happens to get at its start
-(its memory layout, the pages it shares) stays with it, and would pass for a property of the server.
-Memory is compared start by start.
+All servers are started afresh, and warmed up, for every pair: what a process happens to get at its
+start (its memory layout, the pages it shares, its port) stays with it and would pass for a property
+of the server. Pairs that shared a start would not be independent of each other, and an interval over
+them would be too narrow.
 """
 import os
 import random
@@ -13,7 +13,6 @@ import time
 from . import idle, intervals, metrics, servers, slicerun, text
 from .errors import BenchError
 from .load import Job
-from .metrics import RESTART_PAIRS
 
 WARM_S = 0.3  # of uncounted load after a start, and for each connection:
 WARM_CONN_S = 60e-6
@@ -55,9 +54,9 @@ class Plan:
         self.cells = [{"profile": p, "conns": n} for p in profiles for n in conns]
 
     def pair_s(self):
-        """What a pair takes, its share of a restart included."""
+        """What a pair takes, the start of its servers included."""
         warm = WARM_S + WARM_CONN_S * max(self.conns)
-        return len(self.names) * (self.slice_s + (START_S + warm) / RESTART_PAIRS)
+        return len(self.names) * (self.slice_s + START_S + warm)
 
     def estimate_s(self):
         """Seconds for everything, as far as it can be known."""
@@ -168,10 +167,9 @@ def run_cell(lab, plan, cell, profile, share_s, number):
             # Every second pair turns the order of the one before round: both sides come first
             # equally often.
             order = rng.sample(plan.names, len(plan.names)) if pair % 2 == 0 else order[::-1]
-            if pair % RESTART_PAIRS == 0:
-                lab.progress.step(f"{head}: starting the servers")
-                stop_all(lab, running)
-                start_all(lab, plan, profile, cell["conns"], running)
+            lab.progress.step(f"{head}: starting the servers")
+            stop_all(lab, running)
+            start_all(lab, plan, profile, cell["conns"], running)
             for name in order:
                 lab.progress.step(
                     f"{head}: pair {pair + 1}"
@@ -182,15 +180,7 @@ def run_cell(lab, plan, cell, profile, share_s, number):
                 out = counted_slice(
                     lab, plan, server, profile, cell["conns"], predicted, plan.seconds
                 )
-                cell["slices"].append(
-                    dict(
-                        out,
-                        server=name,
-                        pair=pair,
-                        start=pair // RESTART_PAIRS,
-                        order=order.index(name),
-                    )
-                )
+                cell["slices"].append(dict(out, server=name, pair=pair, order=order.index(name)))
             pair += 1
     except BaseException:
         for server, _ in running.values():

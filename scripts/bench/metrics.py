@@ -7,24 +7,13 @@ SPEED = ("faster", "slower")
 AMOUNT = ("less", "more")
 NONE_SHOWN = "no difference shown"
 MIB = 1 << 20
-RESTART_PAIRS = 2  # pairs between two starts of the servers
 
 
 class Metric:
-    """One quantity of a slice. `better` is "high" or "low"; `words` say B is better, B is worse.
+    """One quantity of a slice. `better` is "high" or "low"; `words` say B is better, B is worse."""
 
-    by_start: the figure belongs to a started process, not to a slice: the peak over the slices of
-    one start is compared.
-    """
-
-    def __init__(self, key, label, better, words, value, form, by_start=False):
-        self.key, self.label, self.better, self.words, self.by_start = (
-            key,
-            label,
-            better,
-            words,
-            by_start,
-        )
+    def __init__(self, key, label, better, words, value, form):
+        self.key, self.label, self.better, self.words = key, label, better, words
         self.value = value  # slice dict -> number or None
         self.form = form  # number -> text
 
@@ -77,9 +66,9 @@ METRICS = [
     Metric("p99", "latency p99", "low", SPEED, _latency("99"), latency_text),
     Metric("p99.9", "latency p99.9", "low", SPEED, _latency("99.9"), latency_text),
     Metric("switches", "context switches/request", "low", AMOUNT, _plain("switches"), small_text),
-    Metric("pss", "memory, PSS", "low", AMOUNT, _mib("pss_bytes"), mib_text, by_start=True),
+    Metric("pss", "memory, PSS", "low", AMOUNT, _mib("pss_bytes"), mib_text),
     Metric(
-        "cgroup", "memory, control group", "low", AMOUNT, _cgroup("used"), mib_text, by_start=True
+        "cgroup", "memory, control group", "low", AMOUNT, _cgroup("used"), mib_text
     ),
 ]
 BY_KEY = {m.key: m for m in METRICS}
@@ -113,28 +102,18 @@ def verdict_word(metric, interval):
 
 
 def paired_values(metric, first, second):
-    """[(a, b)] of the pairs in which both have it; of the starts, for what belongs to a start."""
-    both = [(metric.value(a), metric.value(b), a.get("start")) for a, b in zip(first, second)]
-    both = [(a, b, start) for a, b, start in both if a is not None and b is not None]
-    if not metric.by_start:
-        return [(a, b) for a, b, _ in both]
-    starts = {}
-    for a, b, start in both:
-        peak = starts.get(start, (a, b))
-        starts[start] = (max(a, peak[0]), max(b, peak[1]))
-    return list(starts.values())
+    """[(a, b)] of the pairs in which both have it."""
+    both = [(metric.value(a), metric.value(b)) for a, b in zip(first, second)]
+    return [(a, b) for a, b in both if a is not None and b is not None]
 
 
-def compare_metric(metric, first, second, seed, pairs_a_start=1):
+def compare_metric(metric, first, second, seed):
     """One row of verdicts: medians of both sides, ratio with interval, word, pairs wanting. None
     without figures."""
     values = paired_values(metric, first, second)
     if not values:
         return None
     interval = intervals.ratio_interval([b / a for a, b in values if a and b], seed)
-    more = intervals.more_pairs(interval)
-    if more and metric.by_start:
-        more *= pairs_a_start
     return {
         "metric": metric.key,
         "label": metric.label.strip(),
@@ -145,9 +124,8 @@ def compare_metric(metric, first, second, seed, pairs_a_start=1):
         "low": interval["low"],
         "high": interval["high"],
         "pairs": interval["pairs"],
-        "by_start": metric.by_start,
         "verdict": verdict_word(metric, interval),
-        "more_pairs": more,
+        "more_pairs": intervals.more_pairs(interval),
     }
 
 
@@ -211,7 +189,6 @@ def sum_up(cell, names, seed):
     cell["verdicts"] = {}
     for other in names[1:]:
         a, b = [p[names[0]] for p in whole], [p[other] for p in whole]
-        a_start = max(1, round(len(whole) / max(1, len({s["start"] for s in a}))))
-        rows = [compare_metric(m, a, b, seed, a_start) for m in METRICS]
+        rows = [compare_metric(m, a, b, seed) for m in METRICS]
         cell["verdicts"][other] = [r for r in rows if r]
     return cell

@@ -56,8 +56,7 @@ def verdict_text(row):
     """The word, and how many more pairs would resolve 3 % where too few were run."""
     more = row["more_pairs"]
     if row["low"] is None:
-        each = metrics.RESTART_PAIRS if row.get("by_start") else 1
-        return f"{row['verdict']} (an interval needs {intervals.MIN_PAIRS * each} pairs)"
+        return f"{row['verdict']} (an interval needs {intervals.MIN_PAIRS} pairs)"
     if not more:
         return row["verdict"]
     many = f"{more:,}" if more <= MANY_PAIRS else f"over {MANY_PAIRS:,}"
@@ -253,9 +252,9 @@ def method_notes(results):
     """How the figures came about, sentence by sentence."""
     out = [
         (
-            f"Slices of {results['seconds']} s alternate between servers that stay up and warm, in"
-            " pairs of random order; a ratio is that of the two slices of a pair. All servers are"
-            " started afresh after every second pair; memory is compared start by start."
+            f"Slices of {results['seconds']} s alternate between servers in pairs of random order; a"
+            " ratio is that of the two slices of a pair. All servers are started afresh, and warmed"
+            " up, for every pair."
             " Intervals: 95 %, bootstrap over pairs (studentized, trimmed mean of the logarithms),"
             f" seed {results['seed']}."
         ),

@@ -33,23 +33,24 @@ enum load_failure {
 };
 
 struct load_results {
-    /* X(name): sums. Of the time that is measured, by when a request was due, but for the last
-     * line: of all the time. */
-#define LOAD_SUMS(X)                                                                   \
-    X(requests)    /* answered, and rightly */                                         \
-    X(due)         /* that should have been sent: in the closed loop, that were */     \
-    X(cpu_user_us) /* of this process, user and system */                              \
-    X(cpu_system_us)                                                                   \
-    X(status_1xx)                                                                      \
-    X(status_2xx)                                                                      \
-    X(status_3xx)                                                                      \
-    X(status_4xx)                                                                      \
-    X(status_5xx)                                                                      \
-    X(connects)                                                                        \
-    X(reconnects)                                                                      \
-    X(resent) X(ports_used_up) X(bytes_in) X(bytes_out)                                \
-        X(answered) /* rightly, while it was measured, whenever the request was due */ \
-        X(matched)  /* answers that were byte for byte like one that had been verified */
+    /* X(name): sums, of the time that is measured; a request belongs to it by when it was due. */
+#define LOAD_SUMS(X)                                                               \
+    X(requests)    /* answered, and rightly */                                     \
+    X(due)         /* that should have been sent: in the closed loop, that were */ \
+    X(answered)    /* rightly, in that time, whenever the request was due */       \
+    X(cpu_user_us) /* of this process */                                           \
+    X(cpu_system_us)                                                               \
+    X(bytes_in)                                                                    \
+    X(bytes_out)                                                                   \
+    /* of all the time */                                                          \
+    X(status_2xx) /* answers that went through the parser */                       \
+    X(status_3xx)                                                                  \
+    X(status_4xx)                                                                  \
+    X(status_5xx)                                                                  \
+    X(matched) /* ... and that were like one that had been found right */          \
+    X(connects)                                                                    \
+    X(resent) /* requests, after the announced end of a connection */              \
+    X(ports_used_up)
 #define LOAD_SUM_FIELD_(name) uint64_t name;
     LOAD_SUMS(LOAD_SUM_FIELD_)
 #undef LOAD_SUM_FIELD_

@@ -106,11 +106,8 @@ def test_more_pairs_follow_the_square_root():
     assert intervals.more_pairs(got) == 0
 
 
-def slices(values, key="rps", start=None):
-    return [
-        dict({"latency_us": {}, key: v}, start=i if start is None else start[i])
-        for i, v in enumerate(values)
-    ]
+def slices(values, key="rps"):
+    return [{"latency_us": {}, key: v} for v in values]
 
 
 def test_verdicts_know_which_direction_is_better():
@@ -142,25 +139,10 @@ def test_ratio_is_taken_within_pairs_not_between_medians():
     assert row["ratio"] == pytest.approx(1.1) and row["verdict"] == "faster"
 
 
-def test_memory_is_compared_start_by_start():
-    pss = metrics.BY_KEY["pss"]
-    starts = [0, 0, 1, 1, 2, 2]
-    a = slices([10, 12, 10, 11, 10, 10], "pss_bytes", starts)
-    b = slices([20, 24, 20, 22, 20, 20], "pss_bytes", starts)
-    row = metrics.compare_metric(pss, a, b, 1, 2)
-    assert (
-        row["pairs"] == 3
-        and row["ratio"] == pytest.approx(2.0)
-        and row["low"] is None
-        and row["by_start"]
-    )
-
-
 def cell_slice(server, pair, rps, **more):
     base = {
         "server": server,
         "pair": pair,
-        "start": pair // 2,
         "order": 0,
         "rps": rps,
         "cpu_us": 1e6 / rps,

@@ -26,7 +26,6 @@ def made_up_slice(server, pair, rps, conns):
     return {
         "server": server,
         "pair": pair,
-        "start": pair // 2,
         "order": 0,
         "window_s": 1.0,
         "requests": rps,
