@@ -115,6 +115,7 @@ struct uring_backend {
     int broken;              /* -errno: wake() cannot be waited for any more */
     unsigned submit_bytes;   /* sends of so many bytes are submitted before the iteration is over */
     unsigned send_bytes;     /* of sends that are queued */
+    unsigned asked_head;     /* of completions, when the kernel was last asked for events */
     int wake_fd;
     uint64_t wake_count; /* read from wake_fd; of no interest */
 };

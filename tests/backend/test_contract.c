@@ -534,7 +534,7 @@ static void until_closed(struct fake *f, int fd)
  * detached(). (fake_core.c checks.) */
 static void test_detach(void **state)
 {
-    static char big[4000000];
+    static char big[8 << 20]; /* more than the kernel takes: tcp_wmem and a bit */
     int pair[2];
 
     BEGIN(state);

@@ -492,6 +492,50 @@ static void test_submission_fails(void **state)
         }
 }
 
+/* ---- work that the kernel defers ---- */
+
+/*
+ * Many connections send without end, and each send completes at once; the receives of many others,
+ * of which the kernel works off only so many at a time, keep step with them.
+ */
+static void test_sends_leave_room_for_receives(void **state)
+{
+    enum { BUSY = 140, CONNS = 64, TURNS_MAX = 2 };
+    static const char block[64];
+    int busy[BUSY][2], pair[CONNS][2];
+    size_t reported = 0;
+
+    BEGIN(state);
+    open_ok(f, "io_uring:submit-bytes=1,buffers=256,buffer-bytes=64");
+    for (int i = 0; i < CONNS; i++) {
+        fake_pair(i % 2, pair[i]);
+        fake_attach(f, pair[i][0]);
+    }
+    for (int i = 0; i < BUSY; i++) {
+        fake_pair(true, busy[i]);
+        struct fake_conn *c = fake_attach(f, busy[i][0]);
+        c->again = block;
+        c->again_len = sizeof(block);
+        fake_send(f, busy[i][0], block, sizeof(block));
+    }
+    for (int i = 0; i < 10; i++)
+        fake_turn(f, 0);
+    for (int i = 0; i < CONNS; i++)
+        assert_int_equal(send(pair[i][1], "x", 1, MSG_NOSIGNAL), 1);
+    for (int i = 0; i < TURNS_MAX; i++)
+        fake_turn(f, 0);
+    for (int i = 0; i < CONNS; i++)
+        reported += f->conn[pair[i][0]].in_len;
+    assert_int_equal(reported, CONNS);
+    for (int i = 0; i < BUSY; i++)
+        f->conn[busy[i][0]].again = NULL;
+    fake_close(f);
+    for (int i = 0; i < CONNS; i++)
+        close(pair[i][1]);
+    for (int i = 0; i < BUSY; i++)
+        close(busy[i][1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +548,7 @@ int main(void)
         TEST(test_probe),
         TEST(test_options),
         TEST(test_submission_fails),
+        TEST(test_sends_leave_room_for_receives),
     };
     return cmocka_run_group_tests_name("io_uring", tests, NULL, NULL);
 }
