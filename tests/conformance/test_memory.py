@@ -14,15 +14,9 @@ from wire import request
 GET = request("GET /pipeline HTTP/1.1")
 
 
-def sanitized():
-    """Whether the binary was built with ASan, whose shadow memory is counted with the rest."""
-    with open(wire.binary(), "rb") as f:
-        return b"__asan_init" in f.read() or "address" in os.environ.get("BIVALVE_SANITIZERS", "")
-
-
 @pytest.fixture(autouse=True)
 def measurable(server):
-    if sanitized():
+    if wire.sanitized():
         pytest.skip("built with AddressSanitizer: its shadow memory is in every figure")
     if not server.readable():
         pytest.skip("/proc/PID of a server that is not dumpable is closed to all but root")

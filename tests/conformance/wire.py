@@ -214,6 +214,12 @@ def binary():
     return os.path.abspath(path)
 
 
+def sanitized():
+    """Whether the binary was built with ASan, whose shadow memory is counted with the rest."""
+    with open(binary(), "rb") as f:
+        return b"__asan_init" in f.read() or "address" in os.environ.get("BIVALVE_SANITIZERS", "")
+
+
 def run(*args, timeout=30, always=True, **kwargs):
     """Run the server as a command; return its CompletedProcess with text output."""
     return subprocess.run([binary()] + (ALWAYS if always else []) + [str(a) for a in args], stdin=subprocess.DEVNULL,

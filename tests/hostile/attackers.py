@@ -2,11 +2,15 @@
 """Clients that mean no good.  Each kind runs in a process of its own, so that its pace does not
 depend on the test beside it; it opens its connections, misbehaves, and reports what became of them."""
 
+import collections
+import ctypes
 import multiprocessing
+import os
 import random
 import resource
 import select
 import socket
+import stat
 import struct
 import time
 
@@ -14,7 +18,10 @@ import wire
 from wire import request
 
 GET = request("GET /pipeline HTTP/1.1")
+MUCH = request("GET /json/50 HTTP/1.1") * 200
 DRIP_S = 0.25
+COME_BACK_S = 1
+SYS_PIDFD_GETFD = 438    # on every architecture
 
 
 def connect(addr, rcvbuf=None):
@@ -25,6 +32,11 @@ def connect(addr, rcvbuf=None):
     s.connect(addr[1])
     s.setblocking(False)
     return s
+
+
+def raise_fd_limit():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def reset(s):
@@ -68,8 +80,7 @@ KINDS = ["slow-head", "slow-fields", "slow-body", "slow-chunks", "stalled-head",
 def misbehave(kind, addr, n, pipe):
     """Open n connections of the kind and stay with them until the server has ended each.
     Reports (ended by the server, still open)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_fd_limit()
     rng = random.Random(kind)
     poller = select.poll()
     open_ones, ended = {}, 0
@@ -146,6 +157,53 @@ def do_not_read(addr, n, pipe):
         s.close()
 
 
+def greedy(addr, n, pipe, rcvbuf=None):
+    """n clients that ask for much, read nothing and stay; those that the server lets go come back a
+    second later.  Until told to leave, then all reset.  Reports (ended by the server, still open)."""
+    raise_fd_limit()
+    ended = 0
+    away = collections.deque()    # when those come back that were let go
+    rest = {}    # by socket: what is still to be said
+    poller = select.poll()
+    by_fd = {}
+
+    def come():
+        s = connect(addr, rcvbuf)
+        by_fd[s.fileno()] = s
+        rest[s] = MUCH
+        poller.register(s, select.POLLOUT | select.POLLRDHUP)
+
+    for _ in range(n):
+        come()
+    told = False
+    while not pipe.poll(0):
+        for fd, what in poller.poll(50):
+            s = by_fd[fd]
+            try:
+                if what & ~select.POLLOUT:
+                    raise ConnectionResetError
+                rest[s] = rest[s][s.send(rest[s]):]
+                if not rest[s]:
+                    poller.modify(s, select.POLLRDHUP)
+            except BlockingIOError:
+                pass
+            except OSError:
+                poller.unregister(fd)
+                del by_fd[fd], rest[s]
+                s.close()
+                ended += 1
+                away.append(time.monotonic() + COME_BACK_S)
+        while away and away[0] <= time.monotonic():
+            away.popleft()
+            come()
+        if not told:
+            pipe.send("ready")
+            told = True
+    for s in by_fd.values():
+        reset(s)
+    pipe.send((ended, len(by_fd)))
+
+
 def storm(addr, n, pipe, seed=1):
     """n connections that end in a reset (or a close, or a half-close) at every possible point."""
     rng = random.Random(seed)
@@ -184,11 +242,36 @@ def storm(addr, n, pipe, seed=1):
     pipe.send((n, 0))
 
 
+def shut_down_listener(pid, address):
+    """Shut down a process's listening socket on this (host, port) under it: accept(2) gives it EINVAL
+    from then on.  The socket, which listen(2) brings back to life.  PermissionError where the kernel
+    does not let us."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    try:
+        for theirs in map(int, os.listdir("/proc/%d/fd" % pid)):
+            fd = libc.syscall(SYS_PIDFD_GETFD, pidfd, theirs, 0)
+            if fd < 0:
+                raise OSError(ctypes.get_errno(), "pidfd_getfd")
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.close(fd)
+                continue
+            s = socket.socket(fileno=fd)
+            if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and s.getsockname() == address:
+                s.shutdown(socket.SHUT_RDWR)
+                return s
+            s.close()
+    finally:
+        os.close(pidfd)
+    raise LookupError("%d does not listen on %s" % (pid, address))
+
+
 class Attack:
-    """`with Attack(function, *args) as a:` runs it; `a.result()` waits for its report."""
+    """`with Attack(function, *args) as a:` runs it; `a.result()` waits for its report, and
+    `a.leave()` first tells those to leave that stay until they are told."""
 
     def __init__(self, function, *args):
-        self._pipe, theirs = multiprocessing.Pipe(False)
+        self._pipe, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.Process(target=function, args=args + (theirs,), daemon=True)
         self._process.start()
         theirs.close()
@@ -199,6 +282,10 @@ class Attack:
 
     def running(self):
         return not self._pipe.poll(0)
+
+    def leave(self):
+        self._pipe.send("leave")
+        return self.result()
 
     def result(self):
         assert self._pipe.poll(4 * wire.HANG_S), "the attack never ended"
