@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,6 +26,8 @@ static enum log_level log_level = LOG_LEVEL_NOTICE;
 /* How a write to stderr is kept from blocking: see log_open(). */
 static enum { LOG_WRITE, LOG_SEND, LOG_POLL } log_how = LOG_WRITE;
 
+static bool log_priorities; /* each line begins with its priority, for the journal */
+
 static unsigned log_dropped; /* lines that there was no room for, since the last that was written */
 static bool log_torn;        /* of the last of them a part was written */
 
@@ -32,6 +35,14 @@ static const char *const log_names[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_NOTICE] = "notice",
     [LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",
 };
+
+/* What a line begins with: syslog(3) counts from 3, error. */
+static const char *log_priority(enum log_level level)
+{
+    static const char *const prefixes[] = {"<3>", "<4>", "<5>", "<6>", "<7>"};
+
+    return log_priorities ? prefixes[level] : "";
+}
 
 void log_set_level(enum log_level level)
 {
@@ -93,11 +104,25 @@ const char *log_escape(char *out, size_t out_size, const char *in, size_t len)
     return out;
 }
 
+/* Is it the stream that whoever started us has named as the journal's (systemd.exec(5))? */
+static bool log_is_journal(const struct stat *st)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char ours[64];
+
+    snprintf(ours, sizeof(ours), "%llu:%llu", (unsigned long long)st->st_dev,
+             (unsigned long long)st->st_ino);
+    return stream && !strcmp(stream, ours);
+}
+
 void log_open(void)
 {
     struct stat st;
 
-    if (fstat(STDERR_FILENO, &st) < 0 || S_ISREG(st.st_mode))
+    if (fstat(STDERR_FILENO, &st) < 0)
+        return;
+    log_priorities = log_is_journal(&st);
+    if (S_ISREG(st.st_mode))
         return;
     if (S_ISSOCK(st.st_mode)) {
         log_how = LOG_SEND;
@@ -150,9 +175,10 @@ static bool log_put_dropped(const char *when)
 
     if (!dropped)
         return true;
-    int n =
-        snprintf(line, sizeof(line), "%s%s %s [%ld] %u lines are missing here: the log was full\n",
-                 log_torn ? "\n" : "", when, log_names[LOG_LEVEL_WARN], (long)getpid(), dropped);
+    int n = snprintf(line, sizeof(line),
+                     "%s%s%s %s [%ld] %u lines are missing here: the log was full\n",
+                     log_torn ? "\n" : "", log_priority(LOG_LEVEL_WARN), when,
+                     log_names[LOG_LEVEL_WARN], (long)getpid(), dropped);
     if (!log_put(line, (size_t)n))
         return false; /* and this counts for the line that will not be written now */
     log_dropped = 0;
@@ -175,8 +201,8 @@ static void log_line(enum log_level level, unsigned suppressed, const char *fmt,
     len = n < 0 ? 0 : MIN((size_t)n, sizeof(text) - 1);
     clock_gettime(CLOCK_REALTIME, &now);
     clock_format_iso(when, now.tv_sec);
-    at = (size_t)snprintf(line, sizeof(line), "%s %s [%ld] ", when, log_names[level],
-                          (long)getpid());
+    at = (size_t)snprintf(line, sizeof(line), "%s%s %s [%ld] ", log_priority(level), when,
+                          log_names[level], (long)getpid());
     if (suppressed)
         at += (size_t)snprintf(line + at, sizeof(line) - at, "(%u like this were not logged) ",
                                suppressed);

@@ -2,7 +2,8 @@
 /*
  * log.h - one line a message on stderr, each line one write(2), rate-limited for each call site.
  *
- * A line is `2026-01-31T12:00:00Z LEVEL [PID] text`. Control characters and bytes above 0x7e in the
+ * A line is `2026-01-31T12:00:00Z LEVEL [PID] text`; where stderr is systemd's journal, <3> to <7>
+ * stands before it, which is where the journal takes the priority from (sd-daemon(3)). Control characters and bytes above 0x7e in the
  * text are escaped as \xNN, so nothing a client sends can forge a line or drive a terminal.
  */
 #ifndef BIVALVE_LOG_H
@@ -39,7 +40,8 @@ struct log_site {
  * line that does is preceded by one that says how many were. Pipes and terminals are opened anew
  * for that (proc(5), /proc/PID/fd), sockets take MSG_DONTWAIT. Where a pipe cannot be opened again
  * (another user's), it is asked for room by poll(2) first: that blocks only where several processes
- * write at once into the last of the room, until somebody reads. Call once, before forking.
+ * write at once into the last of the room, until somebody reads. Call once, before forking. Finds out
+ * by $JOURNAL_STREAM whether stderr is the journal.
  */
 void log_open(void);
 

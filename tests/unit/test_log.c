@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -206,6 +207,36 @@ static void test_long_lines(void **state)
     assert_true(stats_format(counters, sizeof(counters), &s, NULL, 1) < sizeof(counters));
     log_notice("%s", counters);
     assert_non_null(strstr(captured_text(), counters));
+}
+
+/* What the journal reads the priority from stands before a line if stderr is its stream, and only then. */
+static void test_journal(void **state)
+{
+    static const char *const wanted[] = {"<3>", "<4>", "<5>", "<6>", "<7>"};
+    struct stat st;
+    char stream[64];
+
+    (void)state;
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    log_set_level(LOG_LEVEL_DEBUG);
+    for (int wrong = 0; wrong <= 1; wrong++) {
+        snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+                 (unsigned long long)st.st_ino + (unsigned)wrong);
+        setenv("JOURNAL_STREAM", stream, 1);
+        log_open();
+        for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++) {
+            log_write((enum log_level)level, "text");
+            const char *text = captured_text();
+            if (wrong)
+                assert_in_range(text[0], '0', '9');
+            else
+                assert_memory_equal(text, wanted[level], 3);
+            assert_non_null(strstr(text, " text\n"));
+        }
+    }
+    unsetenv("JOURNAL_STREAM");
+    log_open();
+    log_set_level(LOG_LEVEL_NOTICE);
 }
 
 static void test_rate_limit(void **state)
@@ -547,6 +578,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_levels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_line_is_printable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_journal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rate_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_stderr, setup, teardown),
         cmocka_unit_test(test_escape),
