@@ -39,6 +39,8 @@ static const struct metric metrics[] = {
     {"slots_used", "connections", NULL, "Connections open now."},
     {"rejected", "connections_rejected_total", NULL,
      "Connections closed at once: no slot for them."},
+    {"proxy_refused", "proxy_refused_total", NULL,
+     "Connections closed for want of a PROXY header or of trust."},
     {"resets", "connection_resets_total", NULL, "Connections ended by an error of the kernel's."},
     {"eof_mid_request", "connections_cut_total", NULL, "Clients that closed inside a request."},
     {"lingers", "connection_lingers_total", NULL,

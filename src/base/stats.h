@@ -28,6 +28,7 @@
     X(accept_pauses)   /* times accepting was suspended (errors, --max-connections) */          \
     X(rejected)        /* accepted but closed at once: no slot for the fd */                    \
     X(resets)          /* connections ended by an error from the kernel */                      \
+    X(proxy_refused)   /* closed: no PROXY header, or from an address that is not trusted */    \
     X(eof_mid_request) /* client closed inside a request */                                     \
     /* requests */                                                                              \
     X(requests)       /* complete requests answered by a handler */                             \

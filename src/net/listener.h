@@ -26,6 +26,7 @@ struct listener_addr {
     } u;
     socklen_t len;
     bool unix_socket;
+    bool proxy;                   /* who connects is a proxy, and says for whom; the same */
     bool tls;                     /* who connects speaks TLS; for the caller */
     char text[LISTENER_TEXT_MAX]; /* as the log shows it; with the real port once it is open */
 };

@@ -23,6 +23,8 @@
 
 struct loop;
 struct protocol;
+struct peer_table;
+struct proxy_trust;
 struct stream_layer;
 struct tls_streams;
 struct readers;
@@ -31,10 +33,12 @@ struct readers;
 struct accept_listener {
     const char *text; /* the address, for the log; outlives the loop */
     const struct protocol *protocol;
-    int fd;           /* -1: closed */
-    bool shared;      /* other processes accept from it too: take few at a time */
-    bool unix_socket; /* no TCP options */
-    bool tls;         /* for tls_streams_open(), which sets the next two */
+    int fd;                          /* -1: closed */
+    bool shared;                     /* other processes accept from it too: take few at a time */
+    bool unix_socket;                /* no TCP options */
+    const struct proxy_trust *proxy; /* for proxy_streams_open(), which sets `inner`; NULL: none */
+    unsigned inner;                  /* the listener that its connections become ones of */
+    bool tls;                        /* for tls_streams_open(), which sets the next two */
 
     const struct stream_layer *layer; /* NULL: what is written is sent as it is */
     const struct protocol *above;     /* the protocol that is served by way of the layer */
@@ -87,6 +91,7 @@ struct loop {
     struct timer_wheel timers;    /* of the slots */
     struct clock_cache clock;
     struct acceptor acceptor;
+    struct peer_table *peers; /* of who logs clients' addresses; NULL: nobody */
 
     struct tls_streams *tls; /* of stream_tls.c; NULL: no listener has TLS */
 

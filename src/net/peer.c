@@ -59,6 +59,16 @@ static void peer_format(struct peer *p, const struct sockaddr_storage *addr)
     p->len = (uint8_t)strlen(p->text);
 }
 
+void peer_set(struct peer_table *t, int fd, uint32_t gen, const char *text)
+{
+    struct peer *p = &t->peers[fd];
+
+    assert((uint32_t)fd < t->cap && strlen(text) < PEER_TEXT_MAX);
+    p->gen = gen;
+    p->len = (uint8_t)strlen(text);
+    memcpy(p->text, text, p->len);
+}
+
 const char *peer_text(struct peer_table *t, int fd, uint32_t gen, size_t *len)
 {
     struct peer *p = &t->peers[fd];

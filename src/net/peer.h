@@ -33,4 +33,7 @@ void peer_table_destroy(struct peer_table *t);
  */
 const char *peer_text(struct peer_table *t, int fd, uint32_t gen, size_t *len);
 
+/* From now on that is `text` (below PEER_TEXT_MAX bytes): a proxy has said so. */
+void peer_set(struct peer_table *t, int fd, uint32_t gen, const char *text);
+
 #endif

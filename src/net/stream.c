@@ -71,6 +71,15 @@ bool stream_open(struct loop *l, unsigned index, int fd)
     return true;
 }
 
+void stream_move(struct loop *l, struct slot *s, unsigned index)
+{
+    assert(s->state == STREAM_OPEN && !s->exchange && !(s->flags & STREAM_LAYERED));
+    s->listener = (uint8_t)index;
+    if (l->acceptor.listener[index].layer)
+        s->flags |= STREAM_LAYERED;
+    stream_protocol(l, s)->open(l, s);
+}
+
 /* The backend holds nothing any more. */
 static void stream_release(struct loop *l, struct slot *s)
 {

@@ -158,6 +158,9 @@ bool stream_open(struct loop *l, unsigned index, int fd);
 int stream_connect(struct loop *l, unsigned index, int fd, const struct sockaddr *addr,
                    socklen_t len, void *exchange);
 
+/* From now on it is one of listener `index`, whose protocol hears of it: open(). */
+void stream_move(struct loop *l, struct slot *s, unsigned index);
+
 /* Hand output to the backend until it pends or is gone. */
 bool stream_flush(struct loop *l, struct slot *s);
 

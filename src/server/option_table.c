@@ -84,7 +84,29 @@ const struct option_spec option_table[] = {
             "With\n"
             ".Li ,tls\n"
             "behind it, it is an address of\n"
-            ".Fl Fl tls-listen .\n"},
+            ".Fl Fl tls-listen ,\n"
+            "with\n"
+            ".Li ,proxy\n"
+            "one that proxies connect to, which say for whom: every connection begins with a\n"
+            "header of the PROXY protocol, version 1 or 2, and the access log shows the client\n"
+            "that it names; see\n"
+            ".Fl Fl proxy-from .\n"},
+    {.section = OPTION_LISTENING, .name = "proxy-from", .kind = OPTION_NET, .arg = "ADDRESS",
+     .preset = "127.0.0.0/8 and ::1",
+     .help = "proxies that are believed at addresses with ,proxy: ADDRESS or ADDRESS/BITS; repeatable",
+     .man = "Proxies at these addresses, or in these networks\n"
+            ".Pq Ar address Ns / Ns Ar bits ,\n"
+            "may connect where\n"
+            ".Li ,proxy\n"
+            "stands behind the address of\n"
+            ".Fl Fl listen ;\n"
+            "everybody else's connections are closed there, as are those that do not begin with\n"
+            "a header\n"
+            ".Pq proxy_refused ;\n"
+            "it has to be complete within\n"
+            ".Fl Fl header-timeout .\n"
+            "Who reaches a unix socket is believed.\n"
+            "May be given more than once.\n"},
     {.section = OPTION_LISTENING, .name = "workers", .letter = 'w', .kind = OPTION_WORKERS,
      .at = AT(workers), .max = OPTIONS_WORKERS_MAX, .arg = "N|auto",
      .preset = "auto",

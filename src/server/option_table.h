@@ -23,6 +23,7 @@ enum option_kind {
     OPTION_COUNT,   /* a plain number, into uint32_t */
     OPTION_TEXT,    /* anything but the empty string */
     OPTION_LISTEN,  /* one more in options.listen; .min 1: with TLS */
+    OPTION_NET,     /* one more in options.proxy_from */
     OPTION_ADDRESS, /* into struct listener_addr */
     OPTION_WORKERS,
     OPTION_BACKEND,

@@ -10,6 +10,7 @@
 
 #include "backend.h"
 #include "listener.h"
+#include "proxy_header.h"
 #include "settings.h"
 #include "tls.h"
 
@@ -37,6 +38,7 @@ struct options {
     struct settings set;
     struct listener_addr listen[BACKEND_LISTENERS_MAX];
     unsigned listen_count;
+    struct proxy_trust proxy_from;
     struct listener_addr admin; /* .len 0: not given */
     bool watch;                 /* --status: again and again */
     bool admin_remote;          /* it may be an address that others reach */

@@ -147,16 +147,14 @@ static int options_check_backend(char *error, const struct option_spec *spec, co
 
 /* ---- one option ---- */
 
-/* "ADDR,tls" is an address with TLS. */
-static bool options_cut_tls(const char *value, char *addr, size_t addr_size)
+/* "ADDR,tls" is an address with TLS, "ADDR,proxy" one that proxies connect to. */
+static bool options_cut(char *addr, const char *mark)
 {
-    static const char mark[] = ",tls";
-    size_t len = strlen(value);
+    size_t len = strlen(addr), mark_len = strlen(mark);
 
-    snprintf(addr, addr_size, "%s", value);
-    if (len < sizeof(mark) || strcmp(value + len - (sizeof(mark) - 1), mark) || len >= addr_size)
+    if (len <= mark_len || strcmp(addr + len - mark_len, mark))
         return false;
-    addr[len - (sizeof(mark) - 1)] = '\0';
+    addr[len - mark_len] = '\0';
     return true;
 }
 
@@ -164,8 +162,17 @@ static int options_listen(struct options *o, const struct option_spec *spec, con
                           char *error)
 {
     char why[LISTENER_ERROR_MAX], addr[2 * LISTENER_TEXT_MAX];
-    bool tls = options_cut_tls(value, addr, sizeof(addr)) || spec->min;
+    bool tls = spec->min, proxy = false, more = true;
 
+    if (strlen(value) >= sizeof(addr))
+        return options_error(error, spec, value, "is longer than any address");
+    strcpy(addr, value);
+    while (more) {
+        more = options_cut(addr, ",tls");
+        tls = tls || more;
+        if (options_cut(addr, ",proxy"))
+            proxy = more = true;
+    }
     if (o->listen_count == ARRAY_LEN(o->listen)) {
         snprintf(why, sizeof(why), "is one address too many: %zu is the most",
                  ARRAY_LEN(o->listen));
@@ -173,6 +180,7 @@ static int options_listen(struct options *o, const struct option_spec *spec, con
     }
     if (listener_parse(addr, &o->listen[o->listen_count], why) < 0)
         return options_error(error, spec, value, why);
+    o->listen[o->listen_count].proxy = proxy;
     o->listen[o->listen_count++].tls = tls;
     return 0;
 }
@@ -245,6 +253,10 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
                    ? 0
                    : options_error(error, spec, value, "is not combined or json");
     case OPTION_LISTEN: return options_listen(o, spec, value, error);
+    case OPTION_NET:
+        return proxy_trust_add(&o->proxy_from, value, why) < 0
+                   ? options_error(error, spec, value, why)
+                   : 0;
     case OPTION_ADDRESS:
         memset(at, 0, sizeof(struct listener_addr));
         return listener_parse(value, at, why) < 0 ? options_error(error, spec, value, why) : 0;
@@ -402,6 +414,27 @@ static int options_check_tls(const struct options *o, char *error)
     return -EINVAL;
 }
 
+/* Whom are proxies' listeners to believe, and do they find their places (stream_proxy.h)? */
+static int options_check_proxies(struct options *o, char *error)
+{
+    static const char *const local[] = {"127.0.0.0/8", "::1"};
+    unsigned places = o->listen_count;
+
+    for (unsigned i = 0; i < o->listen_count; i++)
+        places += o->listen[i].proxy;
+    if (places > BACKEND_LISTENERS_MAX) {
+        snprintf(error, OPTIONS_ERROR_MAX,
+                 "option --listen: too many addresses: %d is the most, and one with ,proxy counts "
+                 "twice; see bivalve --help",
+                 BACKEND_LISTENERS_MAX);
+        return -EINVAL;
+    }
+    if (o->proxy_from.count == 0)
+        for (size_t i = 0; i < ARRAY_LEN(local); i++)
+            proxy_trust_add(&o->proxy_from, local[i], error);
+    return 0;
+}
+
 /* What one option says alone is right: do they fit together? And what none of them has said. */
 static int options_finish(struct options *o, char *error)
 {
@@ -418,6 +451,8 @@ static int options_finish(struct options *o, char *error)
     }
     if (o->listen_count == 0 &&
         options_listen(o, &option_table[0], option_table[0].preset, error) < 0)
+        return -EINVAL;
+    if (options_check_proxies(o, error) < 0)
         return -EINVAL;
     return o->action <= OPTIONS_TEST ? options_check_tls(o, error) : 0;
 }

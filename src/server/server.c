@@ -287,6 +287,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .text = s->listeners[i].addr.text,
             .protocol = s->admin.open || s->logging ? &http1_protocol_watched : &http1_protocol,
             .unix_socket = s->listeners[i].addr.unix_socket,
+            .proxy = s->listeners[i].addr.proxy ? &s->o->proxy_from : NULL,
             .tls = s->listeners[i].addr.tls,
         };
     for (;;) {
@@ -412,6 +413,7 @@ static int server_serve(struct server *s)
         .cpu_count = s->cpu_count,
         .sandbox = server_wants_sandbox(s),
         .sandbox_must = s->o->sandbox == OPTIONS_SANDBOX_ON,
+        .proxy_from = &s->o->proxy_from,
         .meter = s->admin.open,
         .access_logs = s->logging ? s->logger.workers : NULL,
         .ops = s->backend.ops,

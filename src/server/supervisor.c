@@ -159,6 +159,7 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
             .text = cfg->listeners[i].addr.text,
             .protocol = cfg->meter || cfg->access_logs ? &http1_protocol_watched : &http1_protocol,
             .unix_socket = cfg->listeners[i].addr.unix_socket,
+            .proxy = cfg->listeners[i].addr.proxy ? cfg->proxy_from : NULL,
             .tls = cfg->listeners[i].addr.tls,
         };
     snprintf(name, sizeof(name), "worker %u", k);

@@ -30,6 +30,7 @@ struct supervisor_config {
     unsigned workers; /* at least 1 */
     const int *cpus;  /* worker k is pinned to cpus[k % cpu_count]; NULL: not pinned */
     unsigned cpu_count;
+    const struct proxy_trust *proxy_from; /* of listeners whose clients are proxies */
     bool sandbox, sandbox_must;
     bool meter;                                  /* as in worker.h */
     bool reads_files;                            /* the same */

@@ -23,6 +23,7 @@
 #include "loop.h"
 #include "notify.h"
 #include "sandbox.h"
+#include "stream_proxy.h"
 #include "stream_tls.h"
 #include "watch.h"
 
@@ -236,6 +237,7 @@ static int worker_prepare(const struct worker_config *cfg, struct http *h, char 
     }
     for (unsigned i = 0; i < cfg->listener_count; i++)
         acceptor_add(&h->loop, &cfg->listeners[i]);
+    proxy_streams_open(&h->loop);
     rc = tls_streams_open(&h->loop, cfg->tls);
     if (rc < 0) {
         snprintf(error, WORKER_ERROR_MAX, "no memory for TLS");
@@ -269,6 +271,8 @@ int worker_run(const struct worker_config *cfg, char *error)
         http_destroy(&h);
         return rc;
     }
+    if (cfg->access_log)
+        h.loop.peers = &log.peers;
     watch_start(&h, &watch, cfg->meter, cfg->access_log ? &log : NULL);
     rc = worker_prepare(cfg, &h, error);
     if (rc == 0) {

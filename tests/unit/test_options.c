@@ -530,6 +530,36 @@ static char *read_file(const char *path)
     return text;
 }
 
+static void test_proxies(void **state)
+{
+    char *argv[2 * BACKEND_LISTENERS_MAX + 3] = {(char *)"bivalve"};
+    int most = BACKEND_LISTENERS_MAX / 2;
+
+    (void)state;
+    taken(NULL);
+    assert_false(o.listen[0].proxy);
+    assert_int_equal(o.proxy_from.count, 2);
+    taken("-l", "127.0.0.1:1,proxy", "--proxy-from", "192.0.2.0/24");
+    assert_true(o.listen[0].proxy && !o.listen[0].tls);
+    assert_string_equal(o.listen[0].text, "127.0.0.1:1");
+    assert_int_equal(o.proxy_from.count, 1);
+    refused("no address like", "--proxy-from", "example.org");
+    refused("from 0 to 32", "--proxy-from", "192.0.2.0/33");
+    refused(
+        "longer than", "-l",
+        "unix:/"
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    for (int i = 0; i <= most; i++) {
+        argv[2 * i + 1] = (char *)"-l";
+        argv[2 * i + 2] = (char *)"127.0.0.1:0,proxy";
+    }
+    assert_int_equal(options_parse(2 * most + 1, argv, &o, error), 0);
+    assert_int_equal(options_parse(2 * most + 3, argv, &o, error), -EINVAL);
+    check_error("counts twice");
+}
+
 static void test_access_log(void **state)
 {
     (void)state;
@@ -655,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_command_line_wins),
         cmocka_unit_test(test_mistakes_in_a_file),
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_proxies),
         cmocka_unit_test(test_access_log),
         cmocka_unit_test(test_admin),
         cmocka_unit_test(test_help_and_man_page_agree),
