@@ -11,6 +11,7 @@ import sys
 import time
 
 from . import (
+    agree,
     compare,
     counts,
     generators,
@@ -28,6 +29,7 @@ from . import (
 from .errors import BenchError
 
 DEFAULT_CONNS = (64, 512, 4096)
+ONE_SERVER = ("run", "check-generators")
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -118,7 +120,7 @@ def build_parser():
             "machine, with intervals. See bivalve-bench(1)."
         ),
     )
-    sub = p.add_subparsers(dest="command", required=True, metavar="{compare,run,report}")
+    sub = p.add_subparsers(dest="command", required=True, metavar="{compare,run,check-generators,report}")
     c = sub.add_parser(
         "compare",
         help="two servers or backends against each other",
@@ -239,6 +241,27 @@ def build_parser():
         metavar="FILE",
         help="saved results: show the change against the first, and score among all of them",
     )
+    g = sub.add_parser(
+        "check-generators",
+        help="one server under every load generator that is found",
+        description="Say whether the load generators agree on what a request costs the server.",
+    )
+    g.add_argument("--backend", action="append", default=[], metavar="NAME", help="default: auto")
+    g.add_argument(
+        "--server", action="append", default=[], metavar="NAME=COMMAND", help="any server"
+    )
+    add_common(g)
+    g.add_argument(
+        "--pairs",
+        type=positive(high=compare.PAIRS_MAX),
+        default=agree.DEFAULT_ROUNDS,
+        metavar="N",
+        help=f"rounds; default {agree.DEFAULT_ROUNDS}",
+    )
+    g.add_argument(
+        "--seconds", type=positive(high=3600), default=1, metavar="S", help="of a slice; default 1"
+    )
+    g.add_argument("--seed", type=positive(low=0), metavar="N", help="of order and bootstrap")
     t = sub.add_parser(
         "report",
         help="the HTML page, the Markdown table and the text of a folder",
@@ -288,7 +311,8 @@ def contenders(options):
     """The servers that the options name, in order."""
     names = list(options.backend)
     if not names and not options.server:
-        names = ["auto"] if options.command == "run" else ["libev", "epoll", "io_uring"]
+        one = options.command in ONE_SERVER
+        names = ["auto"] if one else ["libev", "epoll", "io_uring"]
     out = []
     if names:
         bivalve = servers.Bivalve(
@@ -299,10 +323,11 @@ def contenders(options):
         )
         out = [bivalve.contender(n, n) for n in names]
     out += [servers.from_command(s) for s in options.server]
-    want = 1 if options.command == "run" else 2
-    if options.command == "run" and len(out) != 1:
-        raise BenchError("run measures one server: one --backend or one --server")
-    if len(out) < want:
+    if options.command in ONE_SERVER and len(out) != 1:
+        raise BenchError(
+            f"{options.command} measures one server: one --backend or one --server"
+        )
+    if options.command not in ONE_SERVER and len(out) < 2:
         raise BenchError(
             "compare needs two sides: --backend and --server may each be given several times; the"
             " same one twice compares it with itself"
@@ -361,21 +386,56 @@ def on_signal(_number, _frame):
     raise Interrupted
 
 
+# What compare has options for and the others have not.
+FIXED = {
+    "rate": None,
+    "until": None,
+    "until_metric": None,
+    "time_budget": None,
+    "idle": 0,
+    "max_foreign": 1000.0,
+    "counts": False,
+}
+
+
+def check_generators(options):
+    """check-generators."""
+    for key, value in FIXED.items():
+        setattr(options, key, value)
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1, 10**6)
+    who = agree.found(options)
+    sides = contenders(options)
+    chosen = profiles.load([(options.profile or ["baseline"])[0]], options.profiles_dir)
+    agree.check_profile(chosen[0])
+    conns = choose_conns(options)[:1]
+    lab.need_fds(conns[0])
+    out_dir = default_out(options)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    options.generator = who[0].name
+    the_lab = lab.Lab(options, out_dir, progress.Progress(quiet=options.quiet))
+    try:
+        plan = compare.Plan(sides, chosen, conns, options)
+        the_lab.ports.reserve(1)
+        compare.preflight(the_lab, plan)
+        rows = agree.sum_up(agree.measure(the_lab, plan, who), options.seed)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        the_lab.close()
+        the_lab.progress.clear()
+    print(agree.text(rows, chosen[0].name, conns[0], plan.names[0]))
+    print(f"figures: {agree.write(rows, out_dir)}")
+    return 0
+
+
 def measure(options, argv):
     """compare and run."""
     if options.command == "run":
-        for k, v in (
-            ("pairs", single.BEST_OF),
-            ("rate", None),
-            ("until", None),
-            ("until_metric", None),
-            ("time_budget", None),
-            ("idle", 0),
-            ("max_foreign", 1000.0),
-            ("seed", 1),
-            ("counts", False),
-        ):
-            setattr(options, k, v)
+        for key, value in dict(FIXED, pairs=single.BEST_OF, seed=1).items():
+            setattr(options, key, value)
         saved = [single.load(f) for f in options.against]
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 10**6)
@@ -472,6 +532,8 @@ def main(argv):
             done = results.read(options.dir)
             print(f"report: {report.write(done, folder)}")
             return 0
+        if options.command == "check-generators":
+            return check_generators(options)
         return measure(options, ["bivalve-bench"] + argv[1:])
     except BenchError as e:
         print(f"bivalve-bench: {e}", file=sys.stderr)

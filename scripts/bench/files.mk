@@ -13,6 +13,7 @@ bivalve-bench: $(srcdir)/scripts/bivalve-bench Makefile
 benchdir = $(pkgdatadir)/bench
 dist_bench_DATA = \
 	scripts/bench/__init__.py \
+	scripts/bench/agree.py \
 	scripts/bench/cgroup.py \
 	scripts/bench/children.py \
 	scripts/bench/cli.py \

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from bench import intervals, metrics, score, single, text
+from bench import agree, intervals, metrics, score, single, text
 
 
 def test_percentile_is_the_nearest_rank():
@@ -246,3 +246,22 @@ def test_words_for_a_row():
     assert "an interval needs 4 pairs" in text.verdict_text(dict(row, low=None, more_pairs=None))
     assert text.ratio_text(row) == "1.000 [0.900, 1.100]"
     assert text.ratio_text(dict(row, ratio=None)) == "-"
+
+
+def generator_slice(cpu_us, own, rps):
+    return {"cpu_us": cpu_us, "load_cpus": own, "rps": rps, "latency_us": {"50": 100}}
+
+
+def test_generators_agree_or_not():
+    ours = [generator_slice(5 + 0.01 * (i % 3), 0.5, 100000) for i in range(8)]
+    same = [generator_slice(5 + 0.01 * ((i + 1) % 3), 1, 100000) for i in range(8)]
+    more = [generator_slice(6 + 0.01 * (i % 2), 1, 50000) for i in range(8)]
+    rows = agree.sum_up({"ours": ours, "same": same, "more": more}, 1)
+    assert [agree.verdict(r) for r in rows] == ["", "agrees", "differs"]
+    assert rows[0]["own_cpu_us"] == pytest.approx(5) and rows[2]["own_cpu_us"] == 20
+    said = agree.text(rows, "baseline", 64, "a server")
+    assert "They do not agree" in said and "more " in said and "1.199 [" in said
+    assert "They agree, to 3%," in agree.text(rows[:2], "baseline", 64, "a server")
+    wild = [generator_slice(5 * (1.3 if i % 2 else 0.8), 1, 1000) for i in range(8)]
+    rows = agree.sum_up({"ours": ours, "wild": wild}, 1)
+    assert "cannot be told" in agree.text(rows, "baseline", 64, "a server")

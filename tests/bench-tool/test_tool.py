@@ -630,3 +630,18 @@ def test_killed_outright_it_leaves_nothing(wrk, tmp_path):
     tool.kill()
     tool.wait()
     assert_nothing_left(str(tmp_path))
+
+
+def test_check_generators(wrk, bivalve, tmp_path):
+    argv = ["check-generators", "--bivalve", bivalve, "--server", "tiny=" + tiny()]
+    argv += ["--conns", "4", "--pairs", "4", "--out", "out"]
+    done = bench(*argv, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "generators.json").read_text())["generators"]
+    assert [r["name"] for r in rows][0] == "bivalve-load" and "wrk" in [r["name"] for r in rows]
+    assert all(r["cpu_us"] > 0 and r["own_cpu_us"] > 0 and r["rps"] > 0 for r in rows)
+    assert "what a request costs tiny" in done.stdout
+    done = bench(*argv, "--profile", "limited-conn", cwd=tmp_path)
+    assert done.returncode == 1 and "not every generator closes" in done.stderr
+    done = bench(*argv, cwd=tmp_path, env=dict(os.environ, PATH="/no/such"))
+    assert done.returncode == 1 and "two load generators are needed" in done.stderr
