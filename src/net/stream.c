@@ -362,6 +362,17 @@ static int stream_send_file(struct loop *l, struct slot *s, struct backend_segme
     return backend_send(l->be, stream_fd(l, s), file, 1);
 }
 
+/* A layer wants a range of a file in memory. IO_PENDING, or 0: it has to wait for the disk itself. */
+static int stream_await_file(struct loop *l, struct slot *s, const struct backend_segment *file)
+{
+    l->stats->file_reads++;
+    if (stream_read_file(l, s, file))
+        return IO_PENDING;
+    l->stats->file_waits++;
+    s->flags |= STREAM_READ;
+    return 0;
+}
+
 /* Several blocks, or a file. */
 static int stream_send_slow(struct loop *l, struct slot *s, struct backend_segment *segments,
                             unsigned *count)
@@ -392,7 +403,13 @@ stream_send_by(struct loop *l, struct slot *s, bool progress, const struct strea
             if (n == 0)
                 break;
             count = (unsigned)n;
-            rc = backend_send(l->be, stream_fd(l, s), segments, count);
+            if (unlikely(!segments->data)) {
+                rc = stream_await_file(l, s, segments);
+                if (rc != IO_PENDING)
+                    continue;
+            } else {
+                rc = backend_send(l->be, stream_fd(l, s), segments, count);
+            }
         } else if (unlikely(out_empty(&s->out))) {
             break;
         } else if (likely(out_is_simple(&s->out))) {

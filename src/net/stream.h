@@ -113,7 +113,8 @@ struct protocol {
 struct stream_layer {
     /*
      * Describe what is to be sent next, of slot->out and its own, in up to `max` segments; their
-     * number, 0: nothing, or -errno: the connection is closed. Nothing is in flight.
+     * number, 0: nothing, or -errno: the connection is closed. Nothing is in flight. One range of a
+     * file: the layer goes on when that has been read, STREAM_READ.
      */
     int (*segments)(struct loop *l, struct slot *s, struct backend_segment *segments, unsigned max);
 

@@ -22,12 +22,14 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "page_cache.h"
 #include "stream.h"
 
-#define TLS_BATCH              65536 /* plain text that is encrypted for one send */
-#define TLS_OWN_BLOCKS_MAX     8     /* of output; more of it is a client that reads none of it */
-#define TLS_HANDSHAKES_MAX     8     /* begun in one iteration: some ms of an RSA key's work */
-#define TLS_DRAIN_HANDSHAKE_MS 500   /* at the drain, for who has not begun */
+#define TLS_BATCH              65536      /* plain text that is encrypted for one send */
+#define TLS_FILE_WINDOW        (1u << 20) /* of a file, that is read at once where it is not in memory */
+#define TLS_OWN_BLOCKS_MAX     8   /* of output; more of it is a client that reads none of it */
+#define TLS_HANDSHAKES_MAX     8   /* begun in one iteration: some ms of an RSA key's work */
+#define TLS_DRAIN_HANDSHAKE_MS 500 /* at the drain, for who has not begun */
 
 struct tls_stream {
     struct tls tls;
@@ -137,6 +139,14 @@ static int tls_encrypt_file(struct loop *l, struct tls_stream *t,
     return 0;
 }
 
+/* May the next piece of this file be read without waiting for the disk? */
+static bool tls_file_is_read(const struct loop *l, const struct slot *s,
+                             const struct backend_segment *file)
+{
+    return (s->flags & STREAM_READ) || !l->set->file_readers ||
+           page_cache_has(file->file, file->offset, MIN(file->len, TLS_BATCH));
+}
+
 /* Encrypt the beginning of slot->out. 0 or -errno. */
 static int tls_fill(struct loop *l, struct slot *s, struct tls_stream *t)
 {
@@ -148,10 +158,12 @@ static int tls_fill(struct loop *l, struct slot *s, struct tls_stream *t)
         if (segments[i].data) {
             rc = tls_encrypt(t, segments[i].data, segments[i].len);
         } else {
-            rc = tls_encrypt_file(l, t, &segments[i]);
+            if (i == 0 || tls_file_is_read(l, s, &segments[i]))
+                rc = tls_encrypt_file(l, t, &segments[i]);
             break; /* the range may have been left in the middle */
         }
     }
+    s->flags &= (uint16_t)~STREAM_READ;
     if (unlikely(rc < 0)) {
         l->stats->no_block += rc == -ENOMEM;
         log_limited(LOG_LEVEL_WARN, "TLS: a connection's output cannot be encrypted: %s",
@@ -168,6 +180,11 @@ static int tls_segments(struct loop *l, struct slot *s, struct backend_segment *
     if (!t)
         return 0;
     if (t->covers == 0 && !out_empty(&s->out)) {
+        out_segments(&s->out, segments, 1);
+        if (unlikely(!segments->data) && !tls_file_is_read(l, s, segments)) {
+            segments->len = MIN(segments->len, TLS_FILE_WINDOW);
+            return 1;
+        }
         int rc = tls_fill(l, s, t);
         if (rc < 0)
             return rc;

@@ -48,7 +48,6 @@ static const int sandbox_calls[] = {
     SCMP_SYS(getsockopt),
     SCMP_SYS(poll),
     SCMP_SYS(ppoll),
-    SCMP_SYS(pread64), /* TLS reads files itself */
     SCMP_SYS(recvfrom),
     SCMP_SYS(recvmsg),
     SCMP_SYS(sendmsg),

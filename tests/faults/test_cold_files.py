@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 import wire
+import wire_tls
 from test_faults import environment
 from wire import request
 
@@ -53,6 +54,27 @@ def body_has_come(c):
         if not c.recv_some():
             break
     return c.reader.partial and len(c.reader._current.body) + len(c.reader._buf) > 0 or bool(c.reader.responses)
+
+
+def test_others_do_not_wait_with_tls(start, disk, tmp_path, certificates):
+    """TLS reads files itself, on every backend."""
+    (tmp_path / "cold.bin").write_bytes(COLD)
+    (tmp_path / "warm.bin").write_bytes(COLD[:-1])
+    env = dict(environment(disk, os.devnull), BIVALVE_DISK_SIZE=str(SIZE), BIVALVE_DISK_MS=str(DISK_MS))
+    s = start("--static", str(tmp_path), *certificates.options, workers=1, env=env,
+              listen=("127.0.0.1:0,tls",))
+    context = certificates.context()
+
+    def connect():
+        return s.connect(wrap=lambda sock: wire_tls.TlsSocket(sock, context))
+
+    with connect() as slow, connect() as quick:
+        slow.send(request("GET /static/cold.bin HTTP/1.1") * 2 + request("GET /pipeline HTTP/1.1"))
+        for _ in range(5):
+            assert quick.get("/pipeline").body == b"ok"
+            assert quick.get("/static/warm.bin").body == COLD[:-1]
+        assert [slow.response().body for _ in range(3)] == [COLD, COLD, b"ok"]
+    assert s.stats()["file_reads"] >= 2 and s.stats()["file_waits"] == 0
 
 
 def test_others_do_not_wait(serve):
