@@ -23,6 +23,7 @@
 #include "log.h"
 #include "respond.h"
 #include "stream.h"
+#include "trace.h"
 #include "util.h"
 #include "watch.h"
 
@@ -105,9 +106,11 @@ static void http1_body_credit(struct loop *l, struct slot *s, struct exchange *x
 /* ---- the end of a request ---- */
 
 /* The response is written, and the body has been read or is not going to be. */
-static inline enum http1_stop http1_done(struct http *h, struct exchange *x)
+static inline __attribute__((always_inline)) enum http1_stop http1_done(struct http *h,
+                                                                        struct exchange *x)
 {
     h->loop.stats->requests++;
+    TRACE1(request__end, x);
     if (unlikely(h->watch))
         watch_done(h, x);
     if (!(x->request.flags & REQUEST_KEEP))
@@ -117,7 +120,8 @@ static inline enum http1_stop http1_done(struct http *h, struct exchange *x)
 }
 
 /* The response is written. */
-static inline enum http1_stop http1_answered(struct http *h, struct exchange *x)
+static inline __attribute__((always_inline)) enum http1_stop http1_answered(struct http *h,
+                                                                            struct exchange *x)
 {
     const struct http_parser *p = &x->parser;
 
@@ -257,6 +261,7 @@ static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct
     unsigned flags = REQUEST_PEER_DONE;
 
     s->exchanges++;
+    TRACE2(request__begin, s, x);
     x->body_credit_ms = 0;
     x->started = false;
     if (unlikely(s->timer_kind == HTTP1_TIMER_HEADER || s->timer_kind == HTTP1_TIMER_BODY))

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "readers.h"
 #include "stream.h"
+#include "trace.h"
 
 /*
  * Fds that are not for connections: log, listeners, the backend's own, a few to be able to do
@@ -228,6 +229,7 @@ int loop_iterate(struct loop *l, int64_t max_us)
         due_us = loop_earlier(due_us, due_ms * 1000);
     int rc = backend_wait(l->be, loop_earlier(due_us, max_us));
     l->stats->iterations++;
+    TRACE0(iteration);
     return rc;
 }
 

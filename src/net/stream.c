@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "trace.h"
 #include "page_cache.h"
 #include "readers.h"
 #include "util.h"
@@ -67,6 +68,7 @@ bool stream_open(struct loop *l, unsigned index, int fd)
         return false;
     }
     s->state = STREAM_OPEN;
+    TRACE2(connection__open, s, fd);
     stream_protocol(l, s)->open(l, s);
     return true;
 }
@@ -85,6 +87,7 @@ static void stream_release(struct loop *l, struct slot *s)
 {
     int fd = stream_fd(l, s);
 
+    TRACE2(connection__close, s, fd);
     out_clear(&s->out, &l->out_pool);
     s->state = STREAM_FREE;
     slot_release(&l->slots, fd);
@@ -271,6 +274,7 @@ void stream_on_input(void *loop, int fd, const char *data, size_t len)
     struct slot *s = stream_of(l, fd);
 
     assert(len > 0 && s->state != STREAM_FREE && s->state != STREAM_DETACHING);
+    TRACE2(input, s, len);
     l->stats->bytes_in += len;
     if (likely(s->state == STREAM_OPEN))
         stream_protocol(l, s)->input(l, s, data, len);
@@ -418,6 +422,7 @@ stream_send_by(struct loop *l, struct slot *s, bool progress, const struct strea
         } else {
             rc = stream_send_slow(l, s, segments, &count);
         }
+        TRACE2(send, s, rc);
         if (rc == IO_PENDING) {
             s->flags |= STREAM_SENDING;
             if (layer && s->timer_kind == STREAM_TIMER_LAYER)
