@@ -50,6 +50,7 @@ benchprofilesdir = $(benchdir)/profiles
 dist_benchprofiles_DATA = \
 	scripts/bench/profiles/baseline.ini \
 	scripts/bench/profiles/delay.ini \
+	scripts/bench/profiles/echo.ini \
 	scripts/bench/profiles/json.ini \
 	scripts/bench/profiles/limited-conn.ini \
 	scripts/bench/profiles/pipelined.ini \

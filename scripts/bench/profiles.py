@@ -6,7 +6,7 @@ profiles/baseline.ini.
             (default 0: no limit),
             rate-requests (the ones a fixed-rate run can send, when not all are GET)
 [request N] method, target, body, or body-bytes (so many are made up), framing (length or chunked),
-            expect (the whole body) or
+            expect (the whole body), expect-body = sent (the same as was sent) or
             expect-json (COUNT MULTIPLIER: so many items, each total price x quantity x multiplier)
 """
 import configparser
@@ -18,7 +18,7 @@ from .errors import BenchError
 PROFILE_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "profiles")
 DEFAULT = ("baseline", "pipelined", "limited-conn", "json")
 PROFILE_KEYS = {"title", "requests", "pipeline", "requests-per-connection", "rate-requests"}
-REQUEST_KEYS = {"method", "target", "body", "body-bytes", "framing", "expect", "expect-json"}
+REQUEST_KEYS = {"method", "target", "body", "body-bytes", "framing", "expect", "expect-body", "expect-json"}
 BODY_BYTES_MAX = 8 << 20  # generators hold a request whole
 HOST = "localhost:8080"
 
@@ -183,7 +183,12 @@ def parse_request(section, bad):
         if len(words) != 2 or not all(w.lstrip("-").isdigit() for w in words):
             raise bad(section.name, "expect-json = COUNT MULTIPLIER")
         expect_json = (int(words[0]), int(words[1]))
-    if (section.get("expect") is None) == (expect_json is None):
+    expect = section.get("expect")
+    if "expect-body" in section:
+        if section["expect-body"] != "sent" or expect is not None or body is None:
+            raise bad(section.name, "expect-body = sent: with a body, and without expect =")
+        expect = body
+    if (expect is None) == (expect_json is None):
         raise bad(
             section.name,
             "one of expect = and expect-json = is needed: an unchecked answer measures nothing",
@@ -194,7 +199,7 @@ def parse_request(section, bad):
         target,
         body,
         framing == "chunked",
-        section.get("expect"),
+        expect,
         expect_json,
     )
 

@@ -25,6 +25,7 @@ extern const struct handler static_handler;   /* /static/{path} */
 extern const struct handler pipeline_handler; /* /pipeline */
 extern const struct handler json_handler;     /* /json/{count} */
 extern const struct handler delay_handler;    /* /delay/{ms} */
+extern const struct handler echo_handler;     /* /echo */
 extern const struct handler upload_handler;   /* /upload */
 
 #define HANDLER_METHOD(name) (1u << HTTP_##name)

@@ -21,6 +21,7 @@
 /* Those whose requests take so long that finding them does not count. */
 #define ROUTES_LONG(EXACT, BELOW)    \
     EXACT("/upload", upload_handler) \
+    EXACT("/echo", echo_handler)     \
     BELOW("/delay/", delay_handler)
 
 #define ROUTE_EXACT_(text, handler)                                             \

@@ -351,6 +351,15 @@ static inline bool http1_is_full(const struct http *h, const struct slot *s)
     return out_pending(&s->out) >= loop_output_max(&h->loop);
 }
 
+/*
+ * Do all connections together hold so much that one that streams must keep to its own limit? Well
+ * before the others are restricted: loop_output_max().
+ */
+static inline bool http1_holds_much(const struct http *h)
+{
+    return h->loop.budget.used >= h->loop.budget.max / 2;
+}
+
 /* One step of a request whose head has been read: *used bytes of data go with it. */
 static enum http1_stop http1_step(struct http *h, struct slot *s, struct exchange *x,
                                   const char *data, size_t len, size_t *used, bool *more)
@@ -360,7 +369,7 @@ static enum http1_stop http1_step(struct http *h, struct slot *s, struct exchang
     *used = 0;
     switch ((enum exchange_state)x->state) {
     case EXCHANGE_BODY:
-        if (r->handler->streams && http1_is_full(h, s))
+        if (r->handler->streams && http1_holds_much(h) && http1_is_full(h, s))
             return HTTP1_OUTPUT_FULL;
         /* fall through */
     case EXCHANGE_DISCARD: return http1_body(h, x, data, len, used, more);

@@ -21,8 +21,11 @@
  *   -errno            there will be no response: 500 if none has begun, and the end of the
  *                     connection
  *
- * A response may begin in any step. While it has more pending than --max-output-bytes, neither body
- * nor produce is called: that is the back-pressure, both ways.
+ * A response may begin in any step. While more of it is pending than there may be, neither body nor
+ * produce is called: that is the back-pressure, both ways. What produce writes, and whether the next
+ * request is looked at, has --max-output-bytes for a limit. So has what a handler that streams
+ * writes while it reads, but only once the connections of the process hold half of
+ * --max-buffer-bytes: a client may have sent all of its body before it reads the first byte.
  *
  * cancel is called exactly once for a request that begin() has been called for and that ends before
  * HANDLER_DONE: the client is gone (an end of its input while the handler waits counts), a body was
@@ -103,6 +106,9 @@ struct routes {
  */
 bool request_head_field(const struct request_head *head, const char *name, const char **at,
                         const char **value, size_t *len);
+
+/* In begin(): the length of the body that follows, 0: there is none, -1: it is chunked. */
+int64_t request_body_length(const struct request *r);
 
 /* ---- responding ---- */
 

@@ -45,6 +45,15 @@ bool request_head_field(const struct request_head *head, const char *name, const
     return false;
 }
 
+int64_t request_body_length(const struct request *r)
+{
+    const struct http_parser *p = &exchange_of(r)->parser;
+
+    if (!(r->flags & REQUEST_BODY))
+        return 0;
+    return p->flags & HTTP_F_CHUNKED ? -1 : (int64_t)p->left;
+}
+
 /* ---- responding ---- */
 
 /* What is left of the body cannot be dropped: there may be much of it, or none. */

@@ -50,6 +50,8 @@ def test_a_body_of_so_many_bytes():
     big = profiles.load(["upload"])[0].requests[0]
     assert len(big.body) == 1 << 20 and big.expect == "1048576"
     head, _, body = big.raw().partition(b"\r\n\r\n")
+    echo = profiles.load(["echo"])[0].requests[0]
+    assert echo.fault(200, echo.body.encode()) == "" and echo.fault(200, b"x")
     assert b"Content-Length: 1048576" in head and body == big.body.encode()
 
 
@@ -67,6 +69,7 @@ def test_a_profile_is_added_by_dropping_a_file(tmp_path):
 @pytest.mark.parametrize(
     "text, why",
     [
+        (SMALL + "body = 1\nexpect-body = sent\n", "without expect"),
         (SMALL + "body-bytes = 0\n", "body-bytes = 1 to"),
         (SMALL + "body-bytes = 9\nbody = 9\n", "no body"),
         ("[profile]\nrequests = b\n" + SMALL[len("[profile]\nrequests = a\n") :], "no .request b."),

@@ -81,6 +81,7 @@ class ResponseReader:
         self._buf = bytearray()
         self._current = None
         self._missing = 0
+        self._chunked = False
 
     def feed(self, data):
         self._buf += data
@@ -92,6 +93,8 @@ class ResponseReader:
         return self._current is not None or bool(self._buf)
 
     def _step(self):
+        if self._current is not None and self._chunked:
+            return self._chunk()
         if self._current is not None:
             take = self._buf[:self._missing]
             del self._buf[:self._missing]
@@ -141,15 +144,37 @@ class ResponseReader:
         length = response.get("content-length")
         if length is not None and not re.match(r"[0-9]+\Z", length):
             raise ProtocolError("bad Content-Length in a response: %r" % length)
-        if "transfer-encoding" in names:
-            raise ProtocolError("a response with Transfer-Encoding: none of ours needs it")
+        coding = response.get("transfer-encoding")
+        if coding is not None and (coding != "chunked" or length is not None):
+            raise ProtocolError("Transfer-Encoding %r, Content-Length %r" % (coding, length))
         self._current = response
+        self._chunked = coding is not None and not head_only
         if interim or status in (204, 304) or head_only:
             self._missing = 0
+        elif self._chunked:
+            pass
         elif length is None:
             raise ProtocolError("a response with a body and no Content-Length: %r" % head)
         else:
             self._missing = int(length)
+
+    def _chunk(self):
+        """A whole chunk, without extensions, or the last without trailers: ours send no other."""
+        end = self._buf.find(b"\r\n", 0, 20)
+        if end < 0 and len(self._buf) < 20:
+            return False
+        if not re.match(rb"[0-9a-f]+\Z", bytes(self._buf[:max(end, 0)])):
+            raise ProtocolError("bad chunk size: %r" % bytes(self._buf[:20]))
+        size = int(self._buf[:end], 16)
+        if len(self._buf) < end + 2 + size + 2:
+            return False
+        if self._buf[end + 2 + size:end + 4 + size] != b"\r\n":
+            raise ProtocolError("a chunk without CRLF behind it")
+        self._current.body += bytes(self._buf[end + 2:end + 2 + size])
+        del self._buf[:end + 4 + size]
+        if not size:
+            self._finish()
+        return True
 
     def _finish(self):
         self.responses.append(self._current)
@@ -179,7 +204,7 @@ def complaints(response, now=None):
     if status == 204:
         if response.get("content-length") is not None:
             out.append("a 204 with Content-Length (RFC 9110 8.6)")
-    elif response.get("content-length") is None:
+    elif response.get("content-length") is None and response.get("transfer-encoding") is None:
         out.append("no Content-Length")
     if response.length and response.get("content-type") is None:
         out.append("content without Content-Type (RFC 9110 8.3)")

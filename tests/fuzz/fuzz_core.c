@@ -69,6 +69,8 @@ static const char *const fuzz_texts[] = {
     "HEAD /json/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4e\r\n",
     "GET /delay/0 HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET /delay/60000 HTTP/1.1\r\nHost: x\r\n\r\n",
     "HEAD /delay/1000 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_resources.c - the program's own resources whose requests last: /upload and /delay, over the
- * simulated backend.
+ * test_resources.c - the program's own resources whose requests last: /upload, /delay and /echo, over
+ * the simulated backend.
  */
 #include "config.h"
 
@@ -338,15 +338,212 @@ static void test_delay_makes_room(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
+/* ---- /echo ---- */
+
+/* The chunked body at `from`, into `to`; its length. */
+static size_t dechunk(char *to, const char *from)
+{
+    size_t len = 0;
+
+    for (;;) {
+        char *end;
+        size_t n = strtoul(from, &end, 16);
+        assert_memory_equal(end, "\r\n", 2);
+        if (n == 0)
+            return len;
+        memcpy(to + len, end + 2, n);
+        len += n;
+        from = end + 2 + n;
+        assert_memory_equal(from, "\r\n", 2);
+        from += 2;
+    }
+}
+
+static void test_echo(void **state)
+{
+    static const int sizes[] = {0, 1, 7, 1000};
+    enum { BYTES = 60000 };
+    static char request[BYTES + 200], chunked[2 * BYTES];
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        for (int mode = 0; mode < 8; mode++) {
+            struct world *w = open_plain(state);
+            int fd = connect_one(w);
+            w->knobs = (struct knobs){.input_max = sizes[i]};
+            w->knobs.send_max = mode & 1 ? -1 : mode & 2 ? 7 : 0;
+            w->knobs.sent_max = mode & 2 ? 300 : 0;
+            size_t body = sizes[i] == 1 ? 500 : BYTES;
+            if (mode & 4) {
+                int n = sprintf(chunked, "POST /echo HTTP/1.1\r\nHost: x\r\n"
+                                         "Transfer-Encoding: chunked\r\n\r\n");
+                for (size_t k = 0; k < body; k += 100)
+                    n += sprintf(chunked + n, "64\r\n%0100zu\r\n", k);
+                n += sprintf(chunked + n, "0\r\n\r\n" GET_PIPELINE);
+                sim_input(w->f.http.loop.be, fd, chunked, (size_t)n);
+            } else {
+                int n = sprintf(
+                    request, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", body);
+                for (size_t k = 0; k < body; k += 100)
+                    n += sprintf(request + n, "%0100zu", k);
+                sim_input(w->f.http.loop.be, fd, request, (size_t)n);
+                say(w, fd, GET_PIPELINE);
+            }
+            uint64_t most = 0;
+            for (int k = 0; k < 400000 && !got(w, fd, "\r\n\r\nok") && k % 64 < 64; k += 64) {
+                sim_fixture_iterate(&w->f, 64);
+                most = MAX(most, out_pending(&slot_get(&w->f.http.loop.slots, fd)->out));
+            }
+            assert_int_equal(got(w, fd, "\r\n\r\nok"), 1);
+            assert_true(most <= w->f.set.max_output_bytes + 2 * 16384 + 1000);
+            size_t len;
+            const char *out = sim_output(w->f.http.loop.be, fd, &len);
+            const char *from = strstr(out, "\r\n\r\n") + 4;
+            static char plain[BYTES];
+            if (mode & 4)
+                assert_int_equal(dechunk(plain, from), body);
+            else
+                memcpy(plain, from, body);
+            for (size_t k = 0; k < body; k += 100) {
+                char text[101];
+                sprintf(text, "%0100zu", k);
+                assert_memory_equal(plain + k, text, 100);
+            }
+            assert_int_equal(
+                got(w, fd, mode & 4 ? "Transfer-Encoding: chunked\r\n" : "Content-Length: "),
+                mode & 4 ? 1 : 2);
+            assert_int_equal(w->f.stats.requests, 2);
+            assert_int_equal(w->f.stats.cancelled, 0);
+            assert_int_equal(sim_fixture_close(&w->f), 0);
+        }
+}
+
+/*
+ * Where buffers are half used up, a client that sends and does not read is not read from, and goes
+ * on when it reads.
+ */
+static void test_echo_is_held_back(void **state)
+{
+    struct world *w = open_plain(state);
+    w->f.http.loop.budget.max = 200000;
+    int fd = connect_one(w);
+    static char block[4096] = {[0 ... 4095] = 'b'};
+
+    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1};
+    say(w, fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    for (size_t n = 0; n < 1000000; n += 4000)
+        sim_input(w->f.http.loop.be, fd, block, 4000);
+    sim_fixture_iterate(&w->f, 500);
+    struct slot *s = slot_get(&w->f.http.loop.slots, fd);
+    assert_false(sim_is_receiving(w->f.http.loop.be, fd));
+    assert_true(out_pending(&s->out) <= w->f.http.loop.budget.max / 2 + 2 * 16384);
+    w->knobs.sent_max = 0;
+    sim_fixture_iterate(&w->f, 2000);
+    size_t len;
+    sim_output(w->f.http.loop.be, fd, &len);
+    assert_true(len > 1000000);
+    assert_int_equal(w->f.stats.requests, 1);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+/* A body that breaks when the answer has begun: no second answer, and the end tells. */
+static void test_echo_of_a_broken_body(void **state)
+{
+    struct world *w = open_plain(state);
+    int fd = connect_one(w);
+
+    say(w, fd,
+        "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz");
+    sim_fixture_iterate(&w->f, 3);
+    assert_int_equal(got(w, fd, "HTTP/1.1 "), 1);
+    assert_int_equal(got(w, fd, "0\r\n\r\n"), 0);
+    assert_true(sim_is_half_closed(w->f.http.loop.be, fd));
+    assert_int_equal(w->f.stats.cancelled, 1);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+/*
+ * A client that sends all before it reads gets all of it, as far as half of --max-buffer-bytes goes;
+ * others have their answers meanwhile.
+ */
+static void test_echo_written_before_it_is_read(void **state)
+{
+    struct world *w = open_plain(state);
+    int fd = connect_one(w), other = connect_one(w);
+    static char block[4096] = {[0 ... 4095] = 'b'};
+    const size_t bytes = 8 << 20;
+
+    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1};
+    send_head(w, fd, "/echo", bytes);
+    for (size_t n = 0; n < bytes; n += sizeof(block))
+        sim_input(w->f.http.loop.be, fd, block, sizeof(block));
+    sim_fixture_iterate(&w->f, 1000);
+    assert_int_equal(w->f.stats.requests, 1);
+    assert_true(sim_is_receiving(w->f.http.loop.be, fd));
+    w->knobs = (struct knobs){.send_max = 0};
+    say(w, other, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 3000);
+    assert_true(ends_with(w, other, "\r\n\r\nok"));
+    size_t len;
+    const char *out = sim_output(w->f.http.loop.be, fd, &len);
+    const char *body = strstr(out, "\r\n\r\n") + 4;
+    assert_int_equal(len - (size_t)(body - out), bytes);
+    for (size_t n = 0; n < bytes; n += sizeof(block))
+        assert_memory_equal(body + n, block, sizeof(block));
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
+/* What begins when: nothing before the body does, 100 Continue first, a length where one was said. */
+static void test_echo_heads(void **state)
+{
+    struct world *w = open_plain(state);
+    int fd = connect_one(w), old = connect_one(w);
+
+    say(w, fd,
+        "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    sim_fixture_iterate(&w->f, 2);
+    assert_true(ends_with(w, fd, "HTTP/1.1 100 Continue\r\n\r\n"));
+    assert_int_equal(got(w, fd, "HTTP/1.1 "), 1);
+    say(w, fd, "abc");
+    sim_fixture_iterate(&w->f, 2);
+    assert_true(ends_with(w, fd, "\r\n\r\nabc"));
+    assert_int_equal(got(w, fd, "\r\nContent-Length: 3\r\n"), 1);
+    assert_int_equal(got(w, fd, "\r\nContent-Type: application/octet-stream\r\n"), 1);
+    send_head(w, fd, "/echo", 0);
+    say(w, fd, "POST /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(got(w, fd, "\r\nContent-Length: 0\r\n"), 2);
+    say(w, fd, CHUNKED("/echo") "0\r\n\r\n");
+    sim_fixture_iterate(&w->f, 2);
+    assert_true(ends_with(w, fd, "\r\n\r\n0\r\n\r\n"));
+    say(w, old, "POST /echo HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc");
+    sim_fixture_iterate(&w->f, 4);
+    assert_true(ends_with(w, old, "\r\n\r\nabc"));
+    assert_int_equal(got(w, old, "\r\nContent-Length: 3\r\n"), 1);
+    say(w, fd, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(got(w, fd, "HTTP/1.1 405 "), 1);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        TEST(test_upload_counts),       TEST(test_body_limits),
-        TEST(test_body_limits_chunked), TEST(test_delay_is_not_early),
-        TEST(test_delay_numbers),       TEST(test_delay_pipelined),
-        TEST(test_delay_costs_little),  TEST(test_delay_client_leaves),
-        TEST(test_delay_at_the_drain),  TEST(test_delay_makes_room),
+        TEST(test_upload_counts),
+        TEST(test_body_limits),
+        TEST(test_body_limits_chunked),
+        TEST(test_delay_is_not_early),
+        TEST(test_delay_numbers),
+        TEST(test_delay_pipelined),
+        TEST(test_delay_costs_little),
+        TEST(test_delay_client_leaves),
+        TEST(test_delay_at_the_drain),
+        TEST(test_delay_makes_room),
+        TEST(test_echo),
+        TEST(test_echo_is_held_back),
+        TEST(test_echo_written_before_it_is_read),
+        TEST(test_echo_of_a_broken_body),
+        TEST(test_echo_heads),
     };
     return cmocka_run_group_tests_name("resources", tests, group_setup, group_teardown);
 }
