@@ -7,7 +7,7 @@ import socket
 import time
 
 import wire
-from test_memory import close_all, open_idle, room_for, sanitized, settled_pss
+from test_memory import close_all, open_idle, room_for, settled_pss
 from wire import request
 
 
@@ -146,7 +146,7 @@ def test_no_cpu_and_little_memory(backend):
             return clients
         clients = wait(open_idle(s, 1000))
         wait_for_waiting(s, 1000)
-        measured = s.readable() and not sanitized()
+        measured = s.readable() and not wire.sanitized()
         low = settled_pss(s, 1) if measured else 0
         clients += wait(open_idle(s, n - 1000))
         wait_for_waiting(s, n)
