@@ -90,10 +90,13 @@ int dispatch(struct exchange *x, const char *head, size_t len)
     const struct routes *routes = r->http->routes;
     const char *target = head + x->parser.target_off;
     size_t target_len = x->parser.target_len, fields = http_fields_offset(&x->parser);
-    struct request_head view = {
-        .path = target, .fields = head + fields, .fields_len = len - 2 - fields};
+    struct request_head view = {.path = target,
+                                .path_len = target_len,
+                                .fields = head + fields,
+                                .fields_len = len - 2 - fields};
 
-    query_split(target, target_len, &view.path_len, &view.query, &view.query_len);
+    if (x->parser.flags & HTTP_F_QUERY)
+        query_split(target, target_len, &view.path_len, &view.query, &view.query_len);
     if (unlikely(r->method == HTTP_CONNECT))
         return dispatch_refuse(r, routes->allow);
     /*

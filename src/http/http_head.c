@@ -14,9 +14,6 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #include "http_internal.h"
 #include "settings.h"
@@ -220,75 +217,6 @@ static enum http_error http_head_end(struct http_parser *p, const struct setting
 
 /* ---- the machine ---- */
 
-#ifdef __SSE2__
-#define BYTES(c) _mm_set1_epi8((char)(c))
-
-/* Which of 16 bytes cannot be in a field value, as bits: controls but HTAB, and DEL. */
-static inline unsigned http_not_value(const char *s)
-{
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
-    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(x, BYTES(0x1f)), x);
-    __m128i stop = _mm_andnot_si128(_mm_cmpeq_epi8(x, BYTES('\t')), control);
-
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmpeq_epi8(x, BYTES(0x7f))));
-}
-
-/* Which of 16 bytes cannot be in a target, or need a closer look; the rest is HTTP_C_TARGET. */
-static inline unsigned http_not_target(const char *s)
-{
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
-    __m128i low = _mm_cmpgt_epi8(BYTES(0x21), x); /* signed: 8-bit bytes too */
-    __m128i quote = _mm_cmpeq_epi8(_mm_and_si128(x, BYTES(0xfe)), BYTES(0x22)); /* " # */
-    __m128i angle = _mm_cmpeq_epi8(_mm_and_si128(x, BYTES(0xfd)), BYTES(0x3c)); /* < > */
-    __m128i percent = _mm_cmpeq_epi8(x, BYTES('%'));
-    __m128i y = _mm_sub_epi8(x, BYTES('['));
-    __m128i bracket = _mm_cmpeq_epi8(_mm_min_epu8(y, BYTES('^' - '[')), y); /* [ \ ] ^ */
-    __m128i tick = _mm_cmpeq_epi8(x, BYTES('`'));
-    __m128i brace = _mm_andnot_si128(_mm_cmpeq_epi8(x, BYTES('~')),
-                                     _mm_cmpgt_epi8(x, BYTES('z'))); /* { | } DEL */
-
-    low = _mm_or_si128(_mm_or_si128(low, quote), _mm_or_si128(angle, percent));
-    low = _mm_or_si128(_mm_or_si128(low, bracket), _mm_or_si128(tick, brace));
-    return (unsigned)_mm_movemask_epi8(low);
-}
-#endif
-
-/*
- * First byte at or after `s` that cannot be in a field value. Bytes from `buf` on may be read
- * again: the last 16 of the input are looked at together, whatever part of them has been seen.
- */
-static inline const char *http_value_run(const char *buf, const char *s, const char *end)
-{
-#ifdef __SSE2__
-    for (; end - s >= 16; s += 16) {
-        unsigned stop = http_not_value(s);
-        if (stop)
-            return s + __builtin_ctz(stop);
-    }
-    if (end - buf >= 16 && s < end) {
-        const char *last = end - 16;
-        unsigned stop = http_not_value(last) >> (s - last);
-        return stop ? s + __builtin_ctz(stop) : end;
-    }
-#else
-    (void)buf;
-#endif
-    return http_run(s, end, HTTP_C_VALUE);
-}
-
-/* First byte at or after `s` that is not HTTP_C_TARGET: a space, '%', a bracket, or worse. */
-static inline const char *http_target_run(const char *s, const char *end)
-{
-#ifdef __SSE2__
-    for (; end - s >= 16; s += 16) {
-        unsigned stop = http_not_target(s);
-        if (stop)
-            return s + __builtin_ctz(stop);
-    }
-#endif
-    return http_run(s, end, HTTP_C_TARGET);
-}
-
 static enum http_result http_head_more(struct http_parser *p, const char *buf, const char *s,
                                        uint8_t state)
 {
@@ -307,6 +235,38 @@ static enum http_result http_head_fail(struct http_parser *p, enum http_error e)
 #define MORE(at)   return http_head_more(p, buf, s, at)
 
 /*
+ * The request line as almost every client sends it, at the beginning of `buf`, in one go: where the
+ * next line starts. NULL: it is not all here, or not so plain; nothing has happened.
+ */
+static inline const char *http_plain_line(struct http_parser *p, const struct settings *set,
+                                          const char *buf, const char *end)
+{
+    enum http_method method = HTTP_GET;
+    const char *target = buf + 4;
+    unsigned query = 0;
+
+    static_assert(HTTP_LINE_REST == 11, "\" HTTP/1.1\\r\\n\", as two moves that overlap");
+    if (end - buf < HTTP_LINE_REST)
+        return NULL;
+    if (unlikely(memcmp(buf, "GET /", 5))) {
+        if (memcmp(buf, "POST /", 6))
+            return NULL;
+        method = HTTP_POST;
+        target++;
+    }
+    const char *s = http_target_run(target, end, &query);
+    if (unlikely(end - s < HTTP_LINE_REST || memcmp(s, " HTTP/1.", 8) ||
+                 memcmp(s + 7, ".1\r\n", 4) || s - target > (ptrdiff_t)set->max_uri_bytes))
+        return NULL;
+    p->method = (uint8_t)method;
+    p->target_off = (uint32_t)(target - buf);
+    p->target_len = (uint32_t)(s - target);
+    if (query)
+        p->flags |= HTTP_F_QUERY;
+    return s + HTTP_LINE_REST;
+}
+
+/*
  * The request line, and the empty lines before it. The states follow each other in the order of
  * their bytes, so that a whole line falls through all of them; HTTP_READY when its LF has been
  * read, *at behind it.
@@ -315,6 +275,7 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
                                         const char *buf, const char **at, const char *end)
 {
     const char *s = *at, *longest;
+    unsigned query = 0;
     enum http_error e;
 
     switch (p->state) {
@@ -328,11 +289,6 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
     case S_START:
         if (unlikely(s == end))
             MORE(S_START);
-        if (likely(end - s >= 4 && !memcmp(s, "GET ", 4))) { /* p->method is HTTP_GET already */
-            s += 4;
-            p->mark = (uint32_t)(s - buf);
-            goto target_first;
-        }
         p->mark = (uint32_t)(s - buf);
         if (unlikely(*s == '\r' && s - buf < 2 * (HTTP_EMPTY_LINES_MAX - p->fields))) {
             s++;
@@ -362,7 +318,6 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
     }
         /* fall through */
     case S_TARGET_FIRST:
-    target_first:
         if (unlikely(s == end))
             MORE(S_TARGET_FIRST);
         if (unlikely(*s != '/' && *s != '[' && !http_is(*s, HTTP_C_NAME)))
@@ -371,7 +326,9 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
     case S_TARGET:
     target:
         longest = buf + p->mark + set->max_uri_bytes;
-        s = http_target_run(s, MIN(end, longest));
+        s = http_target_run(s, MIN(end, longest), &query);
+        if (query)
+            p->flags |= HTTP_F_QUERY;
         if (unlikely(s == end))
             MORE(S_TARGET);
         if (unlikely(*s != ' ')) {
@@ -392,11 +349,6 @@ static enum http_result http_parse_line(struct http_parser *p, const struct sett
         if (unlikely(e != HTTP_ERROR_NONE))
             return http_head_fail(p, e);
         p->mark = (uint32_t)(++s - buf);
-        if (likely(end - s >= HTTP_VERSION_LEN + 2 && !memcmp(s, "HTTP/1.1", HTTP_VERSION_LEN) &&
-                   s[8] == '\r' && s[9] == '\n')) {
-            s += HTTP_VERSION_LEN + 2;
-            break;
-        }
         /* fall through */
     case S_VERSION:
         for (size_t i = (size_t)(s - buf) - p->mark; i < HTTP_VERSION_LEN && s < end; i++)
@@ -458,20 +410,23 @@ static enum http_result http_fields_pause(struct http_parser *p, const char *buf
 }
 
 /*
- * The rest of the line "Host: name:port" as almost every client sends it, checked in one go: where
- * the next line starts. NULL: it is not all here, or not so plain; nothing has happened.
+ * A line "Host: name:port" as almost every client sends it, where it sends it, in one go: where the
+ * next line starts. `s`: it is not all here, or not so plain; nothing has happened.
  */
-static inline const char *http_host_line(struct http_parser *p, const char *s, const char *stop)
+static inline const char *http_plain_host(struct http_parser *p, const struct settings *set,
+                                          const char *s, const char *stop)
 {
-    s += *s == ' ';
-    const char *port = http_run(s, stop, HTTP_C_NAME), *last = port;
+    if (unlikely(stop - s < 8 || !http_lower_equals(s, "host", 4) || memcmp(s + 4, ": ", 2) ||
+                 (p->flags & HTTP_F_HOST) || p->fields == set->max_header_fields))
+        return s;
+    const char *name = s + 6, *port = http_name_run(name, stop), *last = port;
 
     if (port < stop && *port == ':')
         last = http_run(port + 1, stop, HTTP_C_DIGIT);
-    if (port == s || stop - last < 2 || last[0] != '\r' || last[1] != '\n' ||
-        (p->flags & HTTP_F_HOST))
-        return NULL;
+    if (unlikely(port == name || stop - last < 2 || memcmp(last, "\r\n", 2)))
+        return s;
     p->flags |= HTTP_F_HOST;
+    p->fields++;
     return last + 2;
 }
 
@@ -487,6 +442,7 @@ static enum http_result http_parse_fields(struct http_parser *p, const struct se
 
     switch (p->state) {
     case S_FIELD:
+        s = http_plain_host(p, set, s, stop);
     field:
         if (unlikely(s == stop))
             PAUSE(S_FIELD);
@@ -500,18 +456,9 @@ static enum http_result http_parse_fields(struct http_parser *p, const struct se
             FAIL(HEADER_TOO_MANY);
         p->fields++;
         p->mark = (uint32_t)(s - buf);
-        if (stop - s > 5 && s[4] == ':' && http_lower_equals(s, "host", 4)) {
-            p->header = FIELD_HOST;
-            s += 5;
-            const char *next = http_host_line(p, s, stop);
-            if (unlikely(!next))
-                goto value_first;
-            s = next;
-            goto field;
-        }
         /* fall through */
     case S_NAME:
-        s = http_run(s, stop, HTTP_C_TOKEN);
+        s = http_token_run(s, stop);
         if (unlikely(s == stop))
             PAUSE(S_NAME);
         if (unlikely(*s != ':'))
@@ -520,7 +467,6 @@ static enum http_result http_parse_fields(struct http_parser *p, const struct se
         s++;
         /* fall through */
     case S_VALUE_FIRST:
-    value_first:
         while (s < stop && (*s == ' ' || *s == '\t'))
             s++;
         if (unlikely(s == stop))
@@ -566,8 +512,13 @@ enum http_result http_parse_head(struct http_parser *p, const struct settings *s
     const char *s = buf + p->pos, *const end = buf + len;
     enum http_result r;
 
-    if (p->state < S_FIELD) {
-        *consumed = 0;
+    *consumed = 0;
+    const char *fields = likely(p->state == S_START) ? http_plain_line(p, set, buf, end) : NULL;
+    if (likely(fields != NULL)) {
+        s = fields;
+        p->fields = 0;
+        p->state = S_FIELD;
+    } else if (p->state < S_FIELD) {
         r = http_parse_line(p, set, buf, &s, end);
         if (unlikely(r != HTTP_READY)) {
             /* empty lines alone: only their number is kept */
@@ -582,10 +533,8 @@ enum http_result http_parse_head(struct http_parser *p, const struct settings *s
         p->state = S_FIELD;
     }
     r = http_parse_fields(p, set, buf, &s, end);
-    if (unlikely(r != HTTP_READY)) {
-        *consumed = 0;
+    if (unlikely(r != HTTP_READY))
         return r;
-    }
     *consumed = (size_t)(s - buf);
     enum http_error e = http_head_end(p, set);
     return likely(e == HTTP_ERROR_NONE) ? HTTP_READY : http_head_fail(p, e);

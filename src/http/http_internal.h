@@ -12,41 +12,7 @@
 #include <string.h>
 
 #include "http_parser.h"
-
-/* Classes of bytes, see the table in http_head.c. */
-enum {
-    HTTP_C_TOKEN = 1,
-    HTTP_C_TARGET = 2,
-    HTTP_C_NAME = 4,
-    HTTP_C_HEX = 8,
-    HTTP_C_VALUE = 16,
-    HTTP_C_DIGIT = 32,
-};
-
-extern const uint8_t http_class[256];
-
-static inline bool http_is(char c, unsigned classes)
-{
-    return http_class[(unsigned char)c] & classes;
-}
-
-/* First byte at or after `s`, before `end`, that is in none of `classes`; or `end`. */
-static inline const char *http_run(const char *s, const char *end, unsigned classes)
-{
-    for (; end - s >= 4; s += 4) {
-        if (!http_is(s[0], classes))
-            return s;
-        if (!http_is(s[1], classes))
-            return s + 1;
-        if (!http_is(s[2], classes))
-            return s + 2;
-        if (!http_is(s[3], classes))
-            return s + 3;
-    }
-    while (s < end && http_is(*s, classes))
-        s++;
-    return s;
-}
+#include "http_scan.h"
 
 /*
  * Does s[0..len), len >= 4, equal `lower` (letters in lower case, '-') but for the case of its

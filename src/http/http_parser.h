@@ -94,6 +94,7 @@ enum {
     HTTP_F_ABSOLUTE = 1 << 9, /* absolute-form target: its authority replaces Host */
     HTTP_F_BODY = 1 << 10,    /* a body follows: call http_parse_body() until HTTP_DONE */
     HTTP_F_ESCAPED = 1 << 11, /* there are percent-encoded bytes in the target */
+    HTTP_F_QUERY = 1 << 12,   /* there is a '?' in it */
 };
 
 struct http_parser {

@@ -34,7 +34,7 @@ LIMIT = 1.02  # of the kept figure
 LIMIT_FUNCTION = 0.5  # instructions per request by which a function must have grown to be named
 KEEP_FUNCTION = 0.05  # those that cost less are not kept
 TIMEOUT_S = 60
-REPORT = "server_report"  # what SIGUSR1 comes to: src/server/server.c
+REPORT = "server_report"  # what SIGUSR1 comes to: src/server/server.c; LTO adds to the name
 HOST = b" HTTP/1.1\r\nHost: localhost:8080\r\n"
 
 SKIP = 77
@@ -118,7 +118,7 @@ class Server:
         self.err = open(os.path.join(folder, "log"), "w+", encoding="utf-8", errors="replace")
         self.child = subprocess.Popen(
             ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out.%p"]
-            + [f"--dump-before={REPORT}", "--compress-strings=no", "--compress-pos=no"]
+            + [f"--dump-before={REPORT}*", "--compress-strings=no", "--compress-pos=no"]
             + [bivalve, "--backend", backend, "--workers", "0", "--no-pin", "--allow-root"]
             + ["--listen", "127.0.0.1:0", "--dataset", dataset],
             stdin=subprocess.DEVNULL,
