@@ -249,7 +249,21 @@ static __attribute__((noinline)) unsigned http1_look(struct http *h, const struc
     if (!(flags & REQUEST_KEEP) || s->exchanges != h->loop.set->max_requests)
         return flags;
     h->loop.stats->limit_requests++;
-    return 0;
+    return flags & ~(unsigned)REQUEST_KEEP;
+}
+
+/* What a head that is not the plainest makes of its request. */
+static unsigned http1_request_flags(const struct http_parser *p)
+{
+    unsigned flags = http_keeps_alive(p) ? REQUEST_KEEP : REQUEST_PEER_DONE;
+
+    if (p->flags & HTTP_F_HTTP10)
+        flags |= REQUEST_HTTP10;
+    if (p->method == HTTP_HEAD)
+        flags |= REQUEST_HEAD_ONLY;
+    if (p->flags & HTTP_F_BODY)
+        flags |= REQUEST_BODY;
+    return flags;
 }
 
 /* A complete head of `len` bytes. */
@@ -258,7 +272,8 @@ static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct
 {
     struct http_parser *p = &x->parser;
     struct request *r = &x->request;
-    unsigned flags = REQUEST_PEER_DONE;
+    const unsigned odd = HTTP_F_CLOSE | HTTP_F_HTTP10 | HTTP_F_BODY;
+    unsigned flags = REQUEST_KEEP;
 
     s->exchanges++;
     TRACE2(request__begin, s, x);
@@ -266,16 +281,10 @@ static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct
     x->started = false;
     if (unlikely(s->timer_kind == HTTP1_TIMER_HEADER || s->timer_kind == HTTP1_TIMER_BODY))
         s->timer_kind = HTTP1_TIMER_IDLE; /* the next request's time is its own */
-    if (likely(http_keeps_alive(p)))
-        flags = REQUEST_KEEP;
+    if (unlikely((p->flags & odd) || p->method == HTTP_HEAD))
+        flags = http1_request_flags(p);
     if (unlikely(s->exchanges >= h->look_from))
         flags = http1_look(h, s, x, flags, head, len);
-    if (unlikely(p->flags & HTTP_F_HTTP10))
-        flags |= REQUEST_HTTP10;
-    if (unlikely(p->method == HTTP_HEAD))
-        flags |= REQUEST_HEAD_ONLY;
-    if (p->flags & HTTP_F_BODY)
-        flags |= REQUEST_BODY;
     r->flags = (uint16_t)flags;
     r->method = p->method;
     int next = dispatch(x, head, len);
