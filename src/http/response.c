@@ -84,23 +84,6 @@ static inline char *response_put_text(char *p, const char *text, size_t len)
     return p + len;
 }
 
-/* The same without a call for the few bytes that most bodies are. */
-static inline char *response_put_body(char *p, const char *text, size_t len)
-{
-    if (unlikely(len >= 8))
-        return response_put_text(p, text, len);
-    if (len >= 4) {
-        memcpy(p, text, 4);
-        memcpy(p + len - 4, text + len - 4, 4);
-    } else if (len >= 2) {
-        memcpy(p, text, 2);
-        p[len - 1] = text[len - 1];
-    } else if (len) {
-        *p = *text;
-    }
-    return p + len;
-}
-
 static char *response_put_status(char *p, int status)
 {
     const char *reason = response_reason(status);
@@ -223,7 +206,7 @@ int response_small(struct out *o, struct bufpool *pool, const struct clock_cache
     return 0;
 }
 
-static void response_ok_make(struct response_ok *ok, const struct clock_cache *clock)
+void response_ok_make(struct response_ok *ok, const struct clock_cache *clock)
 {
     char *p = ok->text;
 
@@ -232,25 +215,6 @@ static void response_ok_make(struct response_ok *ok, const struct clock_cache *c
     RESPONSE_PUT(p, "\r\nContent-Type: text/plain\r\nContent-Length: ");
     assert(p == ok->text + RESPONSE_OK_LEN);
     ok->date_s = clock->date_s;
-}
-
-int response_ok(struct response_ok *ok, struct out *o, struct bufpool *pool,
-                const struct clock_cache *clock, const char *body, size_t len, bool head_only)
-{
-    assert(len <= RESPONSE_BODY_MAX);
-    char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX + len), *p = start;
-
-    if (unlikely(!start))
-        return -ENOMEM;
-    if (unlikely(ok->date_s != clock->date_s))
-        response_ok_make(ok, clock);
-    memcpy(p, ok->text, RESPONSE_OK_LEN);
-    p = integer_put(p + RESPONSE_OK_LEN, (int64_t)len);
-    RESPONSE_PUT(p, "\r\n\r\n");
-    if (likely(!head_only))
-        p = response_put_body(p, body, len);
-    out_commit(o, (size_t)(p - start));
-    return 0;
 }
 
 int response_continue(struct out *o, struct bufpool *pool)

@@ -5,13 +5,18 @@
 #ifndef BIVALVE_RESPONSE_H
 #define BIVALVE_RESPONSE_H
 
+#include <assert.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "bufpool.h"
 #include "clock.h"
+#include "integer.h"
 #include "out.h"
+#include "util.h"
 
 enum response_type { RESPONSE_NONE, RESPONSE_TEXT, RESPONSE_JSON, RESPONSE_BYTES };
 
@@ -59,9 +64,47 @@ struct response_ok {
     char text[RESPONSE_OK_LEN];
 };
 
+/* Make it for the second that it is. */
+void response_ok_make(struct response_ok *ok, const struct clock_cache *clock);
+
+/* Copy a body to p, without a call for the few bytes that most are; returns the end. */
+static inline char *response_put_body(char *p, const char *text, size_t len)
+{
+    if (unlikely(len >= 8))
+        return (char *)memcpy(p, text, len) + len;
+    if (len >= 4) {
+        memcpy(p, text, 4);
+        memcpy(p + len - 4, text + len - 4, 4);
+    } else if (len >= 2) {
+        memcpy(p, text, 2);
+        p[len - 1] = text[len - 1];
+    } else if (len) {
+        *p = *text;
+    }
+    return p + len;
+}
+
 /* response_small() for status 200, RESPONSE_TEXT and a connection of HTTP/1.1 that persists. */
-int response_ok(struct response_ok *ok, struct out *o, struct bufpool *p,
-                const struct clock_cache *clock, const char *body, size_t len, bool head_only);
+static inline int response_ok(struct response_ok *ok, struct out *o, struct bufpool *pool,
+                              const struct clock_cache *clock, const char *body, size_t len,
+                              bool head_only)
+{
+    assert(len <= RESPONSE_BODY_MAX);
+    char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX + len), *p = start;
+
+    if (unlikely(!start))
+        return -ENOMEM;
+    if (unlikely(ok->date_s != clock->date_s))
+        response_ok_make(ok, clock);
+    memcpy(p, ok->text, RESPONSE_OK_LEN);
+    p = integer_put(p + RESPONSE_OK_LEN, (int64_t)len);
+    memcpy(p, "\r\n\r\n", 4);
+    p += 4;
+    if (likely(!head_only))
+        p = response_put_body(p, body, len);
+    out_commit(o, (size_t)(p - start));
+    return 0;
+}
 
 /* "HTTP/1.1 100 Continue" and an empty line. 0 or -ENOMEM. */
 int response_continue(struct out *o, struct bufpool *p);
