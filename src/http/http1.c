@@ -207,8 +207,20 @@ static enum http1_stop http1_malformed(struct http *h, struct exchange *x)
     return http1_refuse(h, x, http_error_status(e), line);
 }
 
+/* A handler has said that the response is not complete, or will not be. */
+static enum http1_stop http1_not_done(struct http *h, struct exchange *x, int next)
+{
+    switch (next) {
+    case HANDLER_MORE: x->state = EXCHANGE_PRODUCE; return HTTP1_NEED_INPUT;
+    case HANDLER_WAIT: x->state = EXCHANGE_WAIT; return HTTP1_NEED_INPUT;
+    default:
+        assert(next < 0); /* HANDLER_CONTINUE at the end of the request */
+        return x->parser.error ? http1_malformed(h, x) : http1_fail(h, x, next);
+    }
+}
+
 /* A handler has said what is next. */
-static enum http1_stop http1_next(struct http *h, struct exchange *x, int next)
+static inline enum http1_stop http1_next(struct http *h, struct exchange *x, int next)
 {
     if (next == HANDLER_CONTINUE) {
         if (x->request.flags & REQUEST_BODY) {
@@ -217,14 +229,7 @@ static enum http1_stop http1_next(struct http *h, struct exchange *x, int next)
         }
         next = x->request.handler->finish(&x->request);
     }
-    switch (next) {
-    case HANDLER_DONE: return http1_answered(h, x);
-    case HANDLER_MORE: x->state = EXCHANGE_PRODUCE; return HTTP1_NEED_INPUT;
-    case HANDLER_WAIT: x->state = EXCHANGE_WAIT; return HTTP1_NEED_INPUT;
-    default:
-        assert(next < 0); /* HANDLER_CONTINUE at the end of the request */
-        return x->parser.error ? http1_malformed(h, x) : http1_fail(h, x, next);
-    }
+    return likely(next == HANDLER_DONE) ? http1_answered(h, x) : http1_not_done(h, x, next);
 }
 
 /*

@@ -270,6 +270,35 @@ static size_t body_take(struct http_parser *p, size_t have)
     return n;
 }
 
+#define CHUNK_PLAIN_DIGITS 8
+
+/*
+ * What stands before a chunk's data as almost every sender writes it, in one go: the CRLF of the
+ * chunk before, the size, CRLF. How many bytes that is; 0: it is not all here, or not so plain, or
+ * wrong, and nothing has happened.
+ */
+static size_t chunk_plain(struct http_parser *p, const char *s, size_t len)
+{
+    const char *at = s, *end = s + len;
+    uint64_t size = 0;
+
+    if (p->state == C_DATA_CR) {
+        if (len < 2 || memcmp(at, "\r\n", 2))
+            return 0;
+        at += 2;
+    }
+    const char *digits = at;
+    for (; at < end && at - digits < CHUNK_PLAIN_DIGITS && http_is(*at, HTTP_C_HEX); at++)
+        size = size << 4 | hex_value(*at);
+    if (at == digits || end - at < 2 || memcmp(at, "\r\n", 2) || size > p->body_room)
+        return 0;
+    p->left = size;
+    p->body_room -= size;
+    p->pos = 0;
+    p->state = size ? C_DATA : T_FIELD;
+    return (size_t)(at + 2 - s);
+}
+
 enum http_result http_parse_body(struct http_parser *p, const struct settings *set, const char *buf,
                                  size_t len, size_t *consumed, const char **body, size_t *body_len)
 {
@@ -281,6 +310,13 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
     }
     if (p->state == B_CHUNKED)
         chunked_begin(p, set->max_body_bytes);
+    if (p->state == C_SIZE_FIRST || p->state == C_DATA_CR)
+        i = chunk_plain(p, buf, len);
+    if (p->state == T_FIELD && len - i >= 2 && !memcmp(buf + i, "\r\n", 2) &&
+        p->pos + 2 <= set->max_header_bytes) { /* the trailer section ends, mostly at once */
+        *consumed = i + 2;
+        return HTTP_DONE;
+    }
     while (i < len) {
         enum http_error e = HTTP_ERROR_NONE;
         char c = buf[i];
