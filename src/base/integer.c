@@ -172,8 +172,7 @@ const char integer_pairs[200] = {"0001020304050607080910111213141516171819202122
                                  "50515253545556575859606162636465666768697071727374757677787980818"
                                  "28384858687888990919293949596979899"};
 
-/* 10^0 ... 10^19; [0] is 0, so that 0 has one digit. */
-static const uint64_t integer_powers[] = {
+const uint64_t integer_powers[20] = {
     UINT64_C(0),
     UINT64_C(10),
     UINT64_C(100),
@@ -195,22 +194,6 @@ static const uint64_t integer_powers[] = {
     UINT64_C(1000000000000000000),
     UINT64_C(10000000000000000000),
 };
-
-/* Digits of u: bits x log10(2), rounded down, is that or one less. */
-static inline unsigned integer_digits(uint64_t u)
-{
-    unsigned bits = 64 - (unsigned)__builtin_clzll(u | 1);
-    unsigned guess = bits * 1233 >> 12;
-
-    return guess + (u >= integer_powers[guess]);
-}
-
-size_t integer_text_len(int64_t v)
-{
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-
-    return integer_digits(u) + (v < 0);
-}
 
 size_t integer_format(char out[INTEGER_TEXT_MAX], int64_t v)
 {

@@ -64,13 +64,50 @@ enum integer_status integer_parse(const char *text, size_t len, int64_t *value);
 #define INTEGER_TEXT_MAX 20
 size_t integer_format(char out[INTEGER_TEXT_MAX], int64_t v);
 
+/* [n], n < 20: the least number of n + 1 digits; [0] is 0. */
+extern const uint64_t integer_powers[20];
+
+/* Digits of u: bits x log10(2), rounded down, is that or one less. */
+static inline unsigned integer_digits(uint64_t u)
+{
+    unsigned bits = 64 - (unsigned)__builtin_clzll(u | 1);
+    unsigned guess = bits * 1233 >> 12;
+
+    return guess + (u >= integer_powers[guess]);
+}
+
 /* Length of that text without writing it. */
-size_t integer_text_len(int64_t v);
+static inline size_t integer_text_len(int64_t v)
+{
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    return integer_digits(u) + (v < 0);
+}
 
 /* "00" "01" ... "99" */
 extern const char integer_pairs[200];
 
-/* For writers: integer_format() at p, the common short values inline; returns the end. */
+#define INTEGER_E8 100000000
+
+/*
+ * The eight decimal digits of u < INTEGER_E8 as bytes 0..9, the first in the lowest byte: divided
+ * in halves three times, both halves of every number at once; the divisions are multiplications
+ * that are exact for numbers of that size.
+ */
+static inline uint64_t integer_eight_digits(uint32_t u)
+{
+    uint64_t v = u / 10000 | (uint64_t)(u % 10000) << 32;
+    uint64_t hundreds = v * 10486 >> 20 & UINT64_C(0x0000007f0000007f);
+
+    v = hundreds | (v - hundreds * 100) << 16;
+    uint64_t tens = v * 103 >> 10 & UINT64_C(0x000f000f000f000f);
+    return tens | (v - tens * 10) << 8;
+}
+
+/*
+ * For writers: integer_format() at p, which has room for INTEGER_TEXT_MAX bytes, whatever is behind
+ * the text being overwritten; returns its end. Up to eight digits inline.
+ */
 static inline char *integer_put(char *p, int64_t v)
 {
     uint64_t u = (uint64_t)v;
@@ -88,6 +125,15 @@ static inline char *integer_put(char *p, int64_t v)
         memcpy(p + 1, integer_pairs + 2 * (u % 100), 2);
         return p + 3;
     }
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (u < INTEGER_E8) {
+        uint64_t digits = integer_eight_digits((uint32_t)u);
+        unsigned zeros = (unsigned)__builtin_ctzll(digits) & ~7u; /* bits of those that lead */
+        digits = (digits | UINT64_C(0x3030303030303030)) >> zeros;
+        memcpy(p, &digits, 8);
+        return p + 8 - zeros / 8;
+    }
+#endif
     return p + integer_format(p, v);
 }
 

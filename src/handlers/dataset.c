@@ -285,7 +285,7 @@ static int dataset_allocate(struct dataset_loader *l, const json_t *root, size_t
         tag_count += json_array_size(json_object_get(json_array_get(root, i), "tags"));
     size_t records = count * sizeof(*d->records), lengths = (count + 1) * sizeof(*d->text_len);
     size_t tags = tag_count * sizeof(struct dataset_text);
-    char *memory = calloc(1, records + lengths + tags + len);
+    char *memory = calloc(1, records + lengths + tags + len + DATASET_TEXT_PAD);
     if (!memory)
         return dataset_fail_file(l, ENOMEM, "no memory for %zu records", count);
     d->memory = memory;

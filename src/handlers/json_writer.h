@@ -33,8 +33,8 @@ int json_write_records(struct out *o, struct bufpool *p, const struct dataset *d
                        uint32_t count, int64_t m, size_t high_water);
 
 /*
- * One record into `out`, which has room for d->record_max bytes (no more is written); returns its
- * length. r->value * m does not overflow: json_body_length() has seen to that.
+ * One record into `out`, which has room for d->record_max bytes (no more is written, but maybe more
+ * than the record); returns its length. r->value * m does not overflow: json_body_length() has seen to that.
  */
 size_t json_write_record(char *out, const struct dataset_record *r, int64_t m);
 

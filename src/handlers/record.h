@@ -10,7 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An immutable string, already escaped for JSON, quotes included. */
+#define DATASET_TEXT_PAD 16
+
+/*
+ * An immutable string, already escaped for JSON, quotes included. DATASET_TEXT_PAD bytes behind it
+ * may be read, whatever they are.
+ */
 struct dataset_text {
     const char *text;
     uint32_t len;

