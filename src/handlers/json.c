@@ -89,7 +89,7 @@ static int json_produce(struct request *r)
 static int json_finish(struct request *r)
 {
     struct json_state *state = REQUEST_STATE(r, struct json_state);
-    uint32_t bad;
+    uint32_t bad = 0;
     int64_t length = json_body_length(json_data(r), state->count, state->m, &bad);
 
     if (unlikely(length < 0))

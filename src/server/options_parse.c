@@ -581,7 +581,7 @@ static int options_read(const char *file, char **text, size_t *len, char *error)
 int options_load(int argc, char **argv, struct options *o, char *error)
 {
     char *text;
-    size_t len;
+    size_t len = 0;
     int rc = options_parse(argc, argv, o, error);
 
     if (rc < 0 || !o->config || o->action > OPTIONS_STATUS)
