@@ -257,7 +257,7 @@ def test_its_process_comes_back(start, folder):
         return None
 
     os.rename(path, path + ".1")
-    os.kill(writer(), signal.SIGKILL)
+    os.kill(wire.wait_until("the process that writes", writer), signal.SIGKILL)
     with server.connect() as c:
         c.get("/pipeline")
     assert len(lines(path, 1) if wire.wait_until("the file", lambda: os.path.exists(path)) else []) == 1
