@@ -47,11 +47,8 @@ def measure(lab, plan, who):
             for generator in order:
                 lab.progress.step(f"round {number + 1} of {plan.pairs}: {generator.name}")
                 lab.generator = generator
-                out[generator.name].append(
-                    compare.counted_slice(
-                        lab, plan, server, profile, conns, predicted, plan.seconds
-                    )
-                )
+                got = compare.counted_slice(lab, plan, server, profile, conns, predicted)
+                out[generator.name].append(got)
         finally:
             lab.generator = who[0]
             servers.stop(server, lab)

@@ -163,6 +163,15 @@ def build_parser():
         "--rate", type=positive(float, low=1), metavar="R", help="a fixed rate, requests/s"
     )
     c.add_argument(
+        "--no-half-rate",
+        dest="half_rate",
+        action="store_false",
+        help=(
+            "leave out the row at a fixed rate: the first profile at half of what the slowest server"
+            " did in the closed loop"
+        ),
+    )
+    c.add_argument(
         "--until", type=percent, metavar="W%%", help="add pairs until the interval is that narrow"
     )
     c.add_argument(
@@ -395,6 +404,7 @@ FIXED = {
     "idle": 0,
     "max_foreign": 1000.0,
     "counts": False,
+    "half_rate": False,
 }
 
 
@@ -450,6 +460,7 @@ def measure(options, argv):
     done = None
     status = 0
     try:
+        options.half_rate = options.half_rate and the_lab.generator.module.RATED
         plan = compare.Plan(sides, choose_profiles(options, the_lab, sides), conns, options)
         note = plan.fit_budget(bool(options.conns))
         if note:

@@ -28,6 +28,7 @@ UNTIL_MIN_PAIRS = 6
 UNTIL_BUDGET_S = 600
 SHORT_BUDGET_S = 300  # below it the idle connections are fewer and held in fewer rounds
 DEFAULT_PAIRS = 10
+HALF = "half"  # the rate of a cell: half of what the slower side has shown in the closed loop
 ROOMY_PAIRS = (
     8  # with a budget and default --conns, fewer pairs than this drop the largest connection counts
 )
@@ -51,7 +52,12 @@ class Plan:
         if self.budget and self.budget < SHORT_BUDGET_S:
             self.idle, self.idle_rounds = min(self.idle, idle.SHORT_CONNECTIONS), idle.SHORT_ROUNDS
         self.slice_s = self.seconds + SLICE_MORE_S + (1 if self.rate else 0)
-        self.cells = [{"profile": p, "conns": n} for p in profiles for n in conns]
+        self.cells = [
+            {"profile": p, "conns": n, "rate": self.rate} for p in profiles for n in conns
+        ]
+        rated = [c for c in self.cells if c["profile"].pipeline == 1]
+        if getattr(options, "half_rate", False) and not self.rate and rated:
+            self.cells.append(dict(rated[0], rate=HALF))
 
     def pair_s(self):
         """What a pair takes, the start of its servers included."""
@@ -121,7 +127,7 @@ def measure(lab, plan, results):
         cell = {
             "profile": spec["profile"].name,
             "conns": spec["conns"],
-            "rate": plan.rate,
+            "rate": None,
             "slices": [],
             "failed": None,
             "stopped": None,
@@ -129,6 +135,7 @@ def measure(lab, plan, results):
         results["cells"].append(cell)
         share = (deadline - time.monotonic()) / (len(plan.cells) - i) if deadline else None
         try:
+            cell["rate"] = rate_of(spec, results["cells"])
             run_cell(lab, plan, cell, spec["profile"], share, i)
         except BenchError as e:
             cell["failed"] = str(e)
@@ -139,6 +146,18 @@ def measure(lab, plan, results):
             rest = len(plan.cells) - i - 1
             lab.progress.expect(rest * plan.pairs * plan.pair_s())
     lab.progress.forget()
+
+
+def rate_of(spec, cells):
+    """The rate of a cell that is next, when those before it are measured; None: closed loop."""
+    if spec["rate"] != HALF:
+        return spec["rate"]
+    for cell in cells:
+        if (cell["profile"], cell["conns"]) == (spec["profile"].name, spec["conns"]):
+            shown = [m["rps"] for m in cell.get("medians", {}).values() if m.get("rps")]
+            if shown:
+                return float(f"{min(shown) / 2:.2g}")
+    raise BenchError("the row whose half rate this would be at was not measured")
 
 
 def report_cell(lab, plan, cell):
@@ -169,7 +188,7 @@ def run_cell(lab, plan, cell, profile, share_s, number):
             order = rng.sample(plan.names, len(plan.names)) if pair % 2 == 0 else order[::-1]
             lab.progress.step(f"{head}: starting the servers")
             stop_all(lab, running)
-            start_all(lab, plan, profile, cell["conns"], running)
+            start_all(lab, plan, profile, cell["conns"], running, cell["rate"])
             for name in order:
                 lab.progress.step(
                     f"{head}: pair {pair + 1}"
@@ -178,7 +197,7 @@ def run_cell(lab, plan, cell, profile, share_s, number):
                 )
                 server, predicted = running[name]
                 out = counted_slice(
-                    lab, plan, server, profile, cell["conns"], predicted, plan.seconds
+                    lab, plan, server, profile, cell["conns"], predicted, cell["rate"]
                 )
                 cell["slices"].append(dict(out, server=name, pair=pair, order=order.index(name)))
             pair += 1
@@ -189,14 +208,14 @@ def run_cell(lab, plan, cell, profile, share_s, number):
     stop_all(lab, running)
 
 
-def start_all(lab, plan, profile, conns, running):
+def start_all(lab, plan, profile, conns, running, rate=None):
     """Start, check, warm all contenders into running {name: (server, the check's prediction)}."""
     for which, contender in enumerate(plan.contenders):
         server = servers.start(contender, lab, closes(lab, profile), which)
         running[contender.name] = (server, None)
         predicted = servers.check(server, profile, bool(closes(lab, profile)))
         running[contender.name] = (server, predicted)
-        warm(lab, server, profile, conns, plan.rate)
+        warm(lab, server, profile, conns, rate)
 
 
 def stop_all(lab, running):
@@ -238,12 +257,12 @@ def narrow_enough(plan, cell):
     return True
 
 
-def counted_slice(lab, plan, server, profile, conns, predicted, seconds, redo=True):
+def counted_slice(lab, plan, server, profile, conns, predicted, rate=None, redo=True):
     """A slice that stands: disturbed and spoilt ones are redone, then the cell is given up."""
     redone = spoilt = 0
     while True:
         try:
-            out = slicerun.run_slice(lab, server, profile, conns, seconds, predicted, plan.rate)
+            out = slicerun.run_slice(lab, server, profile, conns, plan.seconds, predicted, rate)
             if out["problems"]:
                 raise slicerun.Spoilt(f"{server.name}: " + "; ".join(out["problems"]))
         except slicerun.Spoilt:

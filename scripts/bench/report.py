@@ -108,13 +108,13 @@ def other_plots(results):
     names = [s["name"] for s in results["servers"]]
     out = []
     rows = [
-        (f"{c['profile']} {c['conns']}", {n: per_cpu_second(c, n) for n in names})
+        (f"{text.cell_name(c, results)} {c['conns']}", {n: per_cpu_second(c, n) for n in names})
         for c in results["cells"]
     ]
     title = "requests per CPU-second of the server"
     out.append(figure(title, plots.efficiency("plot-efficiency", title, rows, names)))
-    for profile in dict.fromkeys(c["profile"] for c in results["cells"]):
-        cells = [c for c in results["cells"] if c["profile"] == profile]
+    for profile in dict.fromkeys(text.cell_name(c, results) for c in results["cells"]):
+        cells = [c for c in results["cells"] if text.cell_name(c, results) == profile]
         key = (
             "cgroup"
             if any(m.get("cgroup") for c in cells for m in c["medians"].values())
@@ -126,7 +126,7 @@ def other_plots(results):
     for c in results["cells"]:
         title = f"latency: {text.cell_head(c)}"
         curves = {n: c["latency"].get(n, {}) for n in names}
-        svg = plots.latency(ident("plot-latency", c["profile"], c["conns"]), title, curves)
+        svg = plots.latency(ident("plot-latency", text.cell_name(c, results), c["conns"]), title, curves)
         out.append(figure(title, svg))
     return out
 

@@ -78,7 +78,7 @@ def short_table(results, other, key):
     for cell in results["cells"]:
         v = next((v for v in cell.get("verdicts", {}).get(other, []) if v["metric"] == key), None)
         rows.append(
-            [cell["profile"], cell["conns"]]
+            [cell_name(cell, results), cell["conns"]]
             + (
                 [value_text(v, "a"), value_text(v, "b"), ratio_text(v), v["verdict"]]
                 if v
@@ -108,6 +108,13 @@ def cell_table(cell, other, first):
 def median_text(cell, name, metric):
     value = cell["medians"].get(name, {}).get(metric.key)
     return "-" if value is None else metric.form(value)
+
+
+def cell_name(cell, results):
+    """The profile, and the rate where it is not that of all rows."""
+    if cell.get("rate") and not results["rate"]:
+        return f"{cell['profile']} at {cell['rate']:,.0f}/s"
+    return cell["profile"]
 
 
 def cell_head(cell):

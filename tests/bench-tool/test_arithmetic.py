@@ -4,7 +4,8 @@ import math
 import random
 
 import pytest
-from bench import agree, intervals, metrics, score, single, text
+from bench import agree, compare, intervals, metrics, profiles, score, single, text
+from bench.errors import BenchError
 
 
 def test_percentile_is_the_nearest_rank():
@@ -265,3 +266,17 @@ def test_generators_agree_or_not():
     wild = [generator_slice(5 * (1.3 if i % 2 else 0.8), 1, 1000) for i in range(8)]
     rows = agree.sum_up({"ours": ours, "wild": wild}, 1)
     assert "cannot be told" in agree.text(rows, "baseline", 64, "a server")
+
+
+def test_the_half_rate_is_that_of_the_slowest():
+    cells = [
+        {"profile": "json", "conns": 8, "medians": {"a": {"rps": 1}}},
+        {"profile": "baseline", "conns": 8, "medians": {"a": {"rps": 9000}, "b": {"rps": 7300}}},
+    ]
+    spec = {"profile": profiles.load(["baseline"])[0], "conns": 8, "rate": compare.HALF}
+    assert compare.rate_of(spec, cells) == 3600  # two digits are enough, and the same for all
+    assert compare.rate_of(dict(spec, rate=50), cells) == 50
+    assert compare.rate_of(dict(spec, rate=None), cells) is None
+    for without in (cells[:1], [dict(cells[1], medians={})]):
+        with pytest.raises(BenchError, match="was not measured"):
+            compare.rate_of(spec, without)
