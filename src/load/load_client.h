@@ -15,7 +15,8 @@
  *   OPEN        closed, reset, timeout, malformed answer    WAITING     counted, each request
  *
  * Requests that were behind an announced close, or behind one that has failed by itself, are sent
- * again on the next connection; they stay due when they were due.
+ * again on the next connection; they stay due when they were due. Those that find none within the
+ * timeout are failures, too: whatever the end, each request that was due is answered or has failed.
  */
 #ifndef BIVALVE_LOAD_CLIENT_H
 #define BIVALVE_LOAD_CLIENT_H
@@ -41,12 +42,13 @@ struct load_flight {
 };
 
 struct load_conn {
-    uint32_t next[2]; /* index of the next one in each list that it may be in */
-    uint32_t since;   /* began to connect */
-    uint32_t written; /* requests of this connection, those in flight included */
-    uint8_t state;    /* enum load_conn_state */
-    uint8_t flags;    /* load_conn.c's */
-    uint16_t head;    /* the oldest in flight; a ring of load_client.depth */
+    uint32_t next[2];   /* index of the next one in each list that it may be in */
+    uint32_t since;     /* began to connect */
+    uint32_t written;   /* requests of this connection, those in flight included */
+    uint8_t state : 2;  /* enum load_conn_state */
+    uint8_t source : 6; /* which of load_plan.sources it was begun from */
+    uint8_t flags;      /* load_client_internal.h's */
+    uint16_t head;      /* the oldest in flight; a ring of load_client.depth */
     uint16_t flying;
     uint16_t unsent;  /* of those, the newest, which are not wholly on their way */
     uint64_t body_at; /* bytes of this answer's body so far, where a body is expected */
@@ -94,7 +96,8 @@ struct load_client {
     uint64_t start_us;   /* the load's beginning, of the client's time as all below */
     uint64_t measure_us; /* the measuring's */
     uint64_t end_us;     /* no request is due from here on */
-    uint64_t last_us;    /* the last answer */
+    uint64_t last_us;    /* the last answer or failure */
+    uint64_t sent_us;    /* where requests are counted: the last of them was begun */
     bool measuring;      /* its beginning has been seen */
     bool measured;       /* ... and its end */
     bool stopped;        /* by load_client_stop() */
@@ -105,7 +108,7 @@ struct load_client {
     struct load_list waiting; /* to connect, in order */
     struct load_list free;    /* open loop: open, with room in the pipeline */
     uint32_t connecting;
-    uint32_t opened; /* connections that have been begun, for the ramp */
+    uint32_t begun; /* connections that the ramp has let go; each may be anew without it */
     uint64_t backoff_us, connect_at_us;
     unsigned source;    /* the next one's */
     unsigned exhausted; /* sources in a row that had no port */

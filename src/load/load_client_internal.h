@@ -14,6 +14,7 @@ enum {
     CONN_LAST = 1 << 1,     /* no answer follows on this connection: it is to be closed */
     CONN_BAD_BODY = 1 << 2, /* this answer's body has differed already */
     CONN_TRYING = 1 << 3,   /* `since` is of an earlier try of the same connection */
+    CONN_ANSWERED = 1 << 4, /* there was an answer on it */
 };
 
 extern const struct protocol client_protocol;
@@ -32,6 +33,10 @@ static inline uint32_t client_index(const struct load_client *c, const struct lo
 
 /* Send what is unsent of the connection's requests. False: it is gone. */
 bool client_send(struct load_client *c, struct load_conn *conn, uint64_t now);
+
+/* Requests in flight that have waited for the timeout come to nothing, `text` says how. True: some
+ * have. */
+bool client_expire(struct load_client *c, struct load_conn *conn, uint64_t now, const char *text);
 
 /* A failure that is not of one request, or that has been attributed already. */
 void client_count_failure(struct load_client *c, enum load_failure kind, const char *text);

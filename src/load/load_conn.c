@@ -72,6 +72,7 @@ static inline void client_answered(struct load_client *c, struct load_conn *conn
     c->results->answered += now >= c->measure_us && now < c->end_us;
     c->last_us = now;
     c->backoff_us = 0;
+    conn->flags |= CONN_ANSWERED;
     client_drop_oldest(c, conn);
 }
 
@@ -105,6 +106,18 @@ static void client_all_failed(struct load_client *c, struct load_conn *conn, uin
 {
     while (conn->flying)
         client_failed(c, conn, now, kind, text);
+}
+
+bool client_expire(struct load_client *c, struct load_conn *conn, uint64_t now, const char *text)
+{
+    bool some = false;
+
+    while (conn->flying &&
+           (uint32_t)((uint32_t)now - client_oldest(conn)->sent) >= c->plan.options->timeout_us) {
+        client_failed(c, conn, now, LOAD_FAILURE_TIMEOUT, text);
+        some = true;
+    }
+    return some;
 }
 
 /* ---- sending ---- */
@@ -257,10 +270,14 @@ static void client_complete(struct load_client *c, struct load_conn *conn, uint6
 
     if (!reply_persists(&conn->reply) || conn->unsent == conn->flying)
         conn->flags |= CONN_LAST; /* or it has answered before it had the whole request */
+    conn->flags |= CONN_ANSWERED;
+    c->backoff_us = 0;
     client_count_status(c, conn->reply.status);
     if (likely(client_judge(c, conn, q->to_head, &kind, text))) {
         if (from && !(conn->flags & CONN_LAST) && !q->random_count)
-            load_match_learn(&c->matches[which], from, len, conn->reply.date_off);
+            /* The offset is one in the final head, which begins elsewhere behind interim ones. */
+            load_match_learn(&c->matches[which], from, len,
+                             conn->reply.interim ? 0 : conn->reply.date_off);
         client_answered(c, conn, now);
     } else {
         client_failed(c, conn, now, kind, text);
@@ -321,7 +338,8 @@ static void client_input(struct loop *l, struct slot *s, const char *data, size_
             client_malformed(c, conn, now, "an answer that nobody asked for", data, len);
             return;
         }
-        if (likely(reply_is_fresh(&conn->reply)))
+        /* What answers a request that is not wholly sent is for the parser, as its first bytes are. */
+        if (likely(reply_is_fresh(&conn->reply) && conn->unsent < conn->flying))
             n = load_match(&c->matches[client_oldest(conn)->request], data, len);
         if (likely(n)) {
             c->results->matched++;
@@ -363,7 +381,8 @@ static void client_writable(struct loop *l, struct slot *s)
     if (unlikely(conn->unsent)) {
         client_send(c, conn, load_client_now(c));
     } else if (s->timer_kind == STREAM_TIMER_WRITE) {
-        s->timer_kind = STREAM_TIMER_PROTOCOL; /* as long, and it looks whether it is too soon */
+        s->timer_kind = STREAM_TIMER_PROTOCOL;
+        client_set_timer(c, conn, load_client_now(c));
     }
 }
 
@@ -393,19 +412,13 @@ static void client_timeout(struct loop *l, struct slot *s, unsigned kind)
     struct load_client *c = client_of(l);
     struct load_conn *conn = s->exchange;
     uint64_t now = load_client_now(c);
-    bool failed = false;
 
     (void)kind;
     if (conn->state == LOAD_CONN_CONNECTING) {
         stream_close(l, s);
         return;
     }
-    while (conn->flying &&
-           (uint32_t)((uint32_t)now - client_oldest(conn)->sent) >= c->plan.options->timeout_us) {
-        client_failed(c, conn, now, LOAD_FAILURE_TIMEOUT, "no answer within --timeout");
-        failed = true;
-    }
-    if (failed)
+    if (client_expire(c, conn, now, "no answer within --timeout"))
         stream_close(l, s);
     else
         client_set_timer(c, conn, now);
@@ -428,8 +441,8 @@ static void client_gone(struct loop *l, struct slot *s, int err)
         client_all_failed(c, conn, now, LOAD_FAILURE_TIMEOUT, "the request was not taken in time");
     else if (err)
         client_all_failed(c, conn, now, LOAD_FAILURE_RESET, strerror(err));
-    if (!(conn->flags & CONN_LAST) && c->results->requests == 0)
-        client_back_off(c, now); /* it has never gone well: not as fast as can be */
+    if (!(conn->flags & CONN_ANSWERED))
+        client_back_off(c, now); /* nothing has come of it: not as fast as can be */
     client_next_reply(conn);
     conn->sent_at = 0;
     client_wait(c, conn);
@@ -461,16 +474,25 @@ const struct protocol client_protocol = {
     .gone = client_gone,
 };
 
+/* What is in flight when the end has come too early has neither been answered nor failed. */
+static void client_forget(struct load_client *c, struct load_conn *conn, uint64_t now)
+{
+    while (conn->flying) {
+        c->results->due -= client_is_measured(c, client_oldest(conn), now);
+        client_drop_oldest(c, conn);
+    }
+}
+
 void load_client_abort(struct load_client *c)
 {
     uint64_t now = load_client_now(c);
 
     c->aborted = true;
+    c->quota_left = 0; /* nothing is begun any more */
     for (uint32_t i = 0; i < c->plan.connections; i++) {
         struct load_conn *conn = client_conn(c, i);
         if (c->stopped) {
-            while (conn->flying)
-                client_drop_oldest(c, conn);
+            client_forget(c, conn, now);
         } else {
             client_all_failed(c, conn, now, LOAD_FAILURE_TIMEOUT, "no answer before the end");
         }

@@ -19,7 +19,7 @@
 #include "stream.h"
 
 #define PACE_CONNECTING_MAX   128 /* at once: a listener's queue is not endless */
-#define PACE_BACKOFF_US       1000
+#define PACE_BACKOFF_US       20
 #define PACE_BACKOFF_MAX_US   100000
 #define PACE_NEVER            (UINT64_MAX / 2)
 #define PACE_STOP_US          1000000 /* after load_client_stop() answers are waited for so long */
@@ -86,12 +86,21 @@ static inline bool pace_has_more(const struct load_client *c, uint64_t now)
     return (pace_is_open_loop(c) ? pace_due(c) : now) < c->end_us;
 }
 
-static inline void pace_count_due(struct load_client *c, uint64_t due, uint32_t count)
+static inline void pace_count_due(struct load_client *c, uint64_t due, uint32_t count, uint64_t now)
 {
     if (unlikely(due < c->measure_us))
         return;
     c->results->due += count;
     c->quota_left -= count;
+    if (unlikely(c->quota_left == 0))
+        c->sent_us = now;
+}
+
+/* A request that is due has waited so long for a free connection. */
+static inline void pace_count_backlog(struct load_client *c, uint64_t due, uint64_t late)
+{
+    if (late > c->results->backlog_us_max && due >= c->measure_us)
+        c->results->backlog_us_max = (uint32_t)MIN(late, UINT32_MAX);
 }
 
 /* So many more requests on an open connection that has room for them. */
@@ -104,7 +113,7 @@ static inline void pace_begin(struct load_client *c, struct load_conn *conn, uin
     conn->unsent += (uint16_t)count;
     conn->written += count;
     c->flying += count;
-    pace_count_due(c, due, count);
+    pace_count_due(c, due, count, now);
     if (at >= c->depth)
         at -= c->depth;
     for (; count > 0; count--) {
@@ -122,10 +131,10 @@ static void pace_begin_due(struct load_client *c, struct load_conn *conn, uint64
 {
     uint64_t due = pace_due(c), late = now - due;
 
-    if (!c->backlogged)
+    if (c->backlogged)
+        pace_count_backlog(c, due, late);
+    else if (due >= c->measure_us)
         hist_record(&c->results->lag, late);
-    else if (late > c->results->backlog_us_max && due >= c->measure_us)
-        c->results->backlog_us_max = (uint32_t)MIN(late, UINT32_MAX);
     pace_begin(c, conn, 1, due, now);
     pace_advance(c);
 }
@@ -196,14 +205,14 @@ static void pace_dispatch(struct load_client *c)
     }
     while (c->backlogged && pace_has_more(c, now) &&
            pace_due(c) + c->plan.options->timeout_us <= now) {
-        uint64_t late = now - pace_due(c);
-        if (pace_due(c) >= c->measure_us) {
+        uint64_t due = pace_due(c), late = now - due;
+        if (due >= c->measure_us) {
             client_count_failure(c, LOAD_FAILURE_TIMEOUT,
                                  "no connection was free within --timeout");
             hist_record(&c->results->response, late);
-            c->results->backlog_us_max = (uint32_t)MIN(late, UINT32_MAX);
         }
-        pace_count_due(c, pace_due(c), 1);
+        pace_count_backlog(c, due, late);
+        pace_count_due(c, due, 1, now);
         pace_advance(c);
     }
 }
@@ -224,11 +233,15 @@ void client_back_off(struct load_client *c, uint64_t now)
     c->connect_at_us = now + c->backoff_us;
 }
 
-/* The source address has no port left for the target: is there another one to try? */
-static bool pace_next_source(struct load_client *c)
+/* The connection's source address has no port left for the target: is there another one to try? */
+static bool pace_next_source(struct load_client *c, const struct load_conn *conn)
 {
     c->results->ports_used_up++;
-    if (c->plan.source_count == 0 || ++c->exhausted >= c->plan.source_count)
+    if (c->plan.source_count == 0)
+        return false;
+    if (!c->plan.in_turn && conn->source != c->source)
+        return true; /* many may hear it of one address, which is given up once */
+    if (++c->exhausted >= c->plan.source_count)
         return false;
     if (!c->plan.in_turn)
         c->source = (c->source + 1) % c->plan.source_count;
@@ -241,7 +254,8 @@ void client_connect_failed(struct load_client *c, struct load_conn *conn, int er
     uint64_t tried_us = (uint32_t)((uint32_t)now - conn->since);
     char text[LOAD_FIRST_MAX];
 
-    if (err == EADDRNOTAVAIL && pace_next_source(c)) {
+    client_expire(c, conn, now, "no connection within --timeout");
+    if (err == EADDRNOTAVAIL && pace_next_source(c, conn)) {
         client_wait(c, conn);
         return;
     }
@@ -270,8 +284,10 @@ static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t
     if (!(conn->flags & CONN_TRYING))
         conn->since = (uint32_t)now;
     if (c->plan.in_turn)
-        source = &c->plan.sources[c->source++ % c->plan.source_count];
-    else if (c->source)
+        c->source = (c->source + 1) % c->plan.source_count;
+    conn->source = c->source;
+    if (c->plan.in_turn ||
+        c->source) /* without, the kernel chooses 127.0.0.1, and has less to do */
         source = &c->plan.sources[c->source];
     int fd = load_socket(t, source);
     if (fd < 0) {
@@ -290,32 +306,30 @@ static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t
                      (uint32_t)(c->plan.options->timeout_us / 1000));
 }
 
-/* When the next connection of the ramp may be begun. */
+/* When the ramp lets the next connection go; PACE_NEVER: all have been let go. */
 static uint64_t pace_ramp(const struct load_client *c)
 {
-    uint64_t ramp_us = c->plan.options->ramp_us;
-
-    if (ramp_us == 0 || c->opened >= c->plan.connections)
-        return 0;
-    return c->start_us + ramp_us * c->opened / c->plan.connections;
+    if (c->begun >= c->plan.connections)
+        return PACE_NEVER;
+    return c->start_us + c->plan.options->ramp_us * c->begun / c->plan.connections;
 }
 
-/* May another connection be begun now, as far as time says? */
+/* May another connection be begun now? */
 static bool pace_may_connect(const struct load_client *c, uint64_t now)
 {
     return c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX &&
-           now >= c->connect_at_us && now >= pace_ramp(c);
+           now >= c->connect_at_us;
 }
 
 static void pace_connect_waiting(struct load_client *c, uint64_t now)
 {
+    while (unlikely(now >= pace_ramp(c)))
+        list_push(c, &c->waiting, client_conn(c, c->begun++));
     /* Each once, at most: one that fails at once is behind the others. */
     for (unsigned i = 0; i < PACE_CONNECTING_MAX && pace_may_connect(c, now); i++) {
         struct load_conn *conn = list_pop(c, &c->waiting);
-        if (!conn->flying && !pace_has_more(c, now))
-            continue; /* there is nothing to do on it any more */
-        c->opened += c->opened < c->plan.connections;
-        pace_connect(c, conn, now);
+        if (conn->flying || pace_has_more(c, now))
+            pace_connect(c, conn, now); /* else there is nothing to do on it any more */
     }
 }
 
@@ -326,11 +340,21 @@ static uint64_t pace_us(struct timeval later, struct timeval earlier)
     return (uint64_t)((later.tv_sec - earlier.tv_sec) * 1000000 + later.tv_usec - earlier.tv_usec);
 }
 
+static void pace_begin_measuring(struct load_client *c)
+{
+    c->measuring = true;
+    getrusage(RUSAGE_SELF, &c->usage);
+    c->bytes_in = c->stats->bytes_in;
+    c->bytes_out = c->stats->bytes_out;
+}
+
 static void pace_measured(struct load_client *c, uint64_t until)
 {
     struct load_results *r = c->results;
     struct rusage usage;
 
+    if (!c->measuring) /* stopped before */
+        pace_begin_measuring(c);
     getrusage(RUSAGE_SELF, &usage);
     c->measured = true;
     r->begin_us = c->zero_us + c->measure_us;
@@ -344,12 +368,8 @@ static void pace_measured(struct load_client *c, uint64_t until)
 
 static void pace_window(struct load_client *c, uint64_t now)
 {
-    if (unlikely(!c->measuring) && now >= c->measure_us) {
-        c->measuring = true;
-        getrusage(RUSAGE_SELF, &c->usage);
-        c->bytes_in = c->stats->bytes_in;
-        c->bytes_out = c->stats->bytes_out;
-    }
+    if (unlikely(!c->measuring) && now >= c->measure_us)
+        pace_begin_measuring(c);
     if (unlikely(!c->measured) && c->measuring && now >= c->end_us)
         pace_measured(c, c->end_us);
 }
@@ -359,10 +379,42 @@ static uint64_t pace_earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/*
+ * Once nothing is due any more: so long are answers waited for. Each request has a time limit of its
+ * own; this is for those that were sent again.
+ */
+static uint64_t pace_give_up(const struct load_client *c)
+{
+    uint64_t timeout_us = c->plan.options->timeout_us;
+
+    if (c->stopped)
+        return c->end_us + PACE_STOP_US;
+    return (c->plan.by_count ? MAX(c->last_us, c->sent_us) : c->end_us) + timeout_us;
+}
+
+/* When there is something to do next without anything having happened; PACE_NEVER: nothing. */
+static uint64_t pace_next(const struct load_client *c, uint64_t now)
+{
+    uint64_t next = pace_ramp(c);
+    bool more = pace_has_more(c, now);
+
+    if (!c->measuring && !c->stopped)
+        next = pace_earlier(next, c->measure_us);
+    if (c->measuring && !c->measured)
+        next = pace_earlier(next, c->end_us);
+    if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX)
+        next = pace_earlier(next, c->connect_at_us);
+    if (pace_is_open_loop(c) && more)
+        next = pace_earlier(next, pace_due(c) + (c->backlogged ? c->plan.options->timeout_us : 0));
+    if (!more && c->flying)
+        next = pace_earlier(next, pace_give_up(c));
+    return next;
+}
+
 static int64_t pace_before_wait(struct loop *l)
 {
     struct load_client *c = pace_client(l);
-    uint64_t now = load_client_now(c), next = PACE_NEVER;
+    uint64_t now = load_client_now(c);
 
     if (now < c->start_us)
         return (int64_t)(c->start_us - now);
@@ -371,17 +423,10 @@ static int64_t pace_before_wait(struct loop *l)
     if (pace_is_open_loop(c))
         pace_dispatch(c);
 
-    if (!c->measuring)
-        next = pace_earlier(next, c->measure_us);
-    if (!c->measured)
-        next = pace_earlier(next, c->end_us);
-    if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX)
-        next = pace_earlier(next, MAX(c->connect_at_us, pace_ramp(c)));
-    if (pace_is_open_loop(c) && pace_has_more(c, now))
-        next = pace_earlier(next, pace_due(c) + (c->backlogged ? c->plan.options->timeout_us : 0));
+    now = load_client_now(c);
+    uint64_t next = pace_next(c, now);
     if (next >= PACE_NEVER)
         return -1;
-    now = load_client_now(c);
     return next > now ? (int64_t)(next - now) : 0;
 }
 
@@ -392,19 +437,22 @@ static size_t pace_trim(struct loop *l, bool *pending)
     return 0;
 }
 
+/* Requests are counted, none is in flight, and for the whole timeout there was nobody to take one. */
+static bool pace_is_given_up(const struct load_client *c, uint64_t now)
+{
+    /* In the open loop those that are due wait for no longer than that, and are counted. */
+    return c->plan.by_count && !pace_is_open_loop(c) && c->flying == 0 &&
+           now > c->last_us + c->plan.options->timeout_us;
+}
+
 bool load_client_done(struct load_client *c)
 {
     uint64_t now = load_client_now(c);
     bool over = !pace_has_more(c, now) && (now >= c->end_us || c->quota_left == 0);
 
-    /* Where the number of requests says when the end is, a server that is away must not be waited
-     * for for ever. */
-    if (c->plan.by_count && c->flying == 0 && now > c->last_us + c->plan.options->timeout_us)
-        over = true;
-    if (!over)
+    if (!over && !pace_is_given_up(c, now))
         return false;
-    if (c->flying > 0 && now < pace_earlier(c->end_us, c->last_us) +
-                                   (c->stopped ? PACE_STOP_US : c->plan.options->timeout_us))
+    if (c->flying > 0 && now < pace_give_up(c))
         return false;
     if (!c->measured) /* where requests are counted, the last answer is the end */
         pace_measured(c, !c->plan.by_count || c->stopped ? c->end_us
@@ -415,7 +463,6 @@ bool load_client_done(struct load_client *c)
 
 /* ---- put together, taken apart ---- */
 
-/* All connections wait for their turn. */
 static int pace_make_conns(struct load_client *c)
 {
     c->conn_size = util_round_up(sizeof(struct load_conn) + c->depth * sizeof(struct load_flight),
@@ -426,8 +473,6 @@ static int pace_make_conns(struct load_client *c)
         return -ENOMEM;
     c->waiting = (struct load_list){.first = LOAD_NOBODY, .link = 0};
     c->free = (struct load_list){.first = LOAD_NOBODY, .link = 1};
-    for (uint32_t i = 0; i < c->plan.connections; i++)
-        list_push(c, &c->waiting, client_conn(c, i));
     return 0;
 }
 

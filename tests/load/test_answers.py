@@ -155,7 +155,9 @@ def test_a_body_that_ends_with_the_connection(serve, backend):
         client.send(b"HTTP/1.0 200 OK\r\n\r\nok")
 
     run = load("-n20", "-c2", "--expect-body=ok", "--backend", backend, serve(behave).url)
-    assert run.status == 0 and run["requests"] == 20 and run["connections"]["opened"] == 20
+    assert run.status == 0 and run["requests"] == 20
+    # The last one may find nothing left to do.
+    assert run["connections"]["opened"] in (20, 21)
 
 
 def test_announced_ends_are_no_errors(serve, backend):
