@@ -23,6 +23,7 @@ enum load_option_kind {
     LOAD_OPTION_TIME,
     LOAD_OPTION_RATE,
     LOAD_OPTION_TEXT,
+    LOAD_OPTION_METHOD,
     LOAD_OPTION_TRUE,
     LOAD_OPTION_HEADER,
     LOAD_OPTION_RAW,
@@ -43,9 +44,12 @@ struct load_option {
     const char *help;
 };
 
-#define AT(field)       offsetof(struct load_options, field)
-#define SECOND_US       UINT64_C(1000000)
-#define TIME_MAX_US     (3600 * SECOND_US) /* times within a run are kept in 32 bits */
+#define AT(field)   offsetof(struct load_options, field)
+#define SECOND_US   UINT64_C(1000000)
+#define TIME_MAX_US (3600 * SECOND_US)
+/* A request waits so long for a connection and again for its answer: histograms end at an hour, and
+ * its times are kept in 32 bits. */
+#define TIMEOUT_MAX_US  (1800 * SECOND_US)
 #define CONNECTIONS_MAX 1000000
 #define RATE_MAX        1e8
 
@@ -73,7 +77,7 @@ static const struct load_option load_option_table[] = {
      "load before the measuring begins [0]"},
     {"ramp", 0, LOAD_OPTION_TIME, AT(ramp_us), 0, TIME_MAX_US, "TIME",
      "open the connections over so long, not all at once [0]"},
-    {"timeout", 0, LOAD_OPTION_TIME, AT(timeout_us), 1000, TIME_MAX_US, "TIME",
+    {"timeout", 0, LOAD_OPTION_TIME, AT(timeout_us), 1000, TIMEOUT_MAX_US, "TIME",
      "a request without an answer is an error after this [10s]"},
     {"backend", 0, LOAD_OPTION_TEXT, AT(backend), 0, 0, "NAME",
      "auto, or one of those that bivalve --help lists [" BIVALVE_DEFAULT_BACKEND "]"},
@@ -82,7 +86,7 @@ static const struct load_option load_option_table[] = {
     {"source", 0, LOAD_OPTION_TEXT, AT(source), 0, 0, "ADDR[,ADDR]",
      "connect from these addresses in turn"},
 
-    {"method", 'X', LOAD_OPTION_TEXT, AT(method), 0, 0, "METHOD", "[GET, with a body POST]"},
+    {"method", 'X', LOAD_OPTION_METHOD, AT(method), 0, 0, "METHOD", "[GET, with a body POST]"},
     {"header", 'H', LOAD_OPTION_HEADER, 0, 0, 0, "NAME: VALUE", "a field of the head; repeatable"},
     {"body", 'b', LOAD_OPTION_TEXT, AT(body), 0, 0, "TEXT|@FILE", "of each request"},
     {"chunked", 0, LOAD_OPTION_TRUE, AT(chunked), 0, 0, NULL, "send the body in chunks"},
@@ -216,6 +220,13 @@ static bool load_statuses(const char *text, uint8_t wanted[600])
     }
 }
 
+/* A token, RFC 9110 section 9.1. What else the server makes of it is for it to say. */
+static bool load_method(const char *text)
+{
+    return *text && text[strspn(text, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == '\0';
+}
+
 /* NAME: VALUE, without what would end the line. Its name's syntax is for the server to judge. */
 static bool load_header(const char *text, struct load_options *o)
 {
@@ -252,6 +263,7 @@ static bool load_store(const struct load_option *spec, const char *value, struct
         return *(double *)at > 0;
     case LOAD_OPTION_RATE: return load_rate(value, o);
     case LOAD_OPTION_TEXT: *(const char **)at = value; return *value;
+    case LOAD_OPTION_METHOD: *(const char **)at = value; return load_method(value);
     case LOAD_OPTION_TRUE: *(bool *)at = true; return true;
     case LOAD_OPTION_HEADER: return load_header(value, o);
     case LOAD_OPTION_RAW:
@@ -283,12 +295,14 @@ static void load_describe(const struct load_option *spec, char *out, size_t size
         break;
     case LOAD_OPTION_TIME:
     case LOAD_OPTION_SLO:
-        snprintf(out, size, "a time such as 500us, 20ms, 10s or 2m, %sup to an hour",
-                 spec->min >= 1000 ? "from 1ms " : "");
+        snprintf(out, size, "a time such as 500us, 20ms, 10s or 2m, %sup to %s",
+                 spec->min >= 1000 ? "from 1ms " : "",
+                 spec->max == TIME_MAX_US ? "an hour" : "half an hour");
         break;
     case LOAD_OPTION_RATE:
         snprintf(out, size, "requests a second, such as 10000, 10k or 1k:50k, up to 100m");
         break;
+    case LOAD_OPTION_METHOD: snprintf(out, size, "a method, such as PUT"); break;
     case LOAD_OPTION_HEADER:
         snprintf(out, size, "NAME: VALUE in one line, at most %d times", LOAD_HEADERS_MAX);
         break;

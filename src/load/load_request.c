@@ -111,15 +111,25 @@ static bool request_range(const char *text, const char *end, struct load_random 
     return true;
 }
 
+/* The request line, its end not included; empty lines before it are allowed (RFC 9112 section 2.2). */
+static void request_line(const char *bytes, size_t len, size_t *from, size_t *to)
+{
+    *from = 0;
+    while (*from < len && (bytes[*from] == '\r' || bytes[*from] == '\n'))
+        ++*from;
+    *to = *from;
+    while (*to < len && bytes[*to] != '\r' && bytes[*to] != '\n')
+        ++*to;
+}
+
 /* Take the templates out of the request line, and note where they were. */
 static int request_find_random(struct load_request *q, char *error)
 {
-    const char *end = memchr(q->bytes, '\r', q->len);
-    const char *in = q->bytes;
-    char *out = q->bytes;
+    size_t from, to;
 
-    if (!end)
-        end = q->bytes + q->len;
+    request_line(q->bytes, q->len, &from, &to);
+    const char *in = q->bytes + from, *end = q->bytes + to;
+    char *out = q->bytes + from;
     while (in < end) {
         if (*in != '{') {
             *out++ = *in++;
@@ -284,32 +294,62 @@ static size_t request_measure(struct http_parser *p, const char *data, size_t le
     }
 }
 
-static int requests_take_file(struct load_requests *r, const struct load_options *o,
-                              const char *path, char *error)
+/* Templates are no part of a request as the parser takes it: it gets them without their braces. */
+static void request_hide_random(char *data, size_t len)
 {
-    size_t len, at = 0;
-    char *data;
-    int rc = request_read(path, &data, &len, error);
+    size_t from, to;
 
-    if (rc < 0)
-        return rc;
+    request_line(data, len, &from, &to);
+    for (; from < to; from++)
+        if (data[from] == '{' || data[from] == '}')
+            data[from] = '_';
+}
+
+/* Each request of data[0..len), measured in `shown`, which is as long. */
+static int requests_take(struct load_requests *r, const struct load_options *o, const char *path,
+                         const char *data, char *shown, size_t len, char *error)
+{
+    size_t at = 0;
+    int rc = 0;
+
     while (rc == 0 && at < len) {
         struct http_parser p;
-        size_t n = request_measure(&p, data + at, len - at);
-        if (n == 0) {
-            rc = request_file_error(error, path, at,
-                                    p.error ? http_error_text(p.error) : "it is cut off");
-            break;
-        }
+        if (o->random_query)
+            request_hide_random(shown + at, len - at);
+        size_t n = request_measure(&p, shown + at, len - at);
+        if (n == 0)
+            return request_file_error(error, path, at,
+                                      p.error ? http_error_text(p.error) : "it is cut off");
         char *bytes = malloc(n);
         if (bytes)
             memcpy(bytes, data + at, n);
         rc = requests_add(r, bytes, n, p.method == HTTP_HEAD, o->random_query, error);
         at += n;
     }
+    return len ? rc : request_file_error(error, path, 0, "the file is empty");
+}
+
+static int requests_take_file(struct load_requests *r, const struct load_options *o,
+                              const char *path, char *error)
+{
+    char *data, *shown;
+    size_t len;
+    int rc = request_read(path, &data, &len, error);
+
+    if (rc < 0)
+        return rc;
+    shown = o->random_query ? malloc(len + 1) : data;
+    if (shown) {
+        if (shown != data)
+            memcpy(shown, data, len + 1);
+        rc = requests_take(r, o, path, data, shown, len, error);
+    } else {
+        snprintf(error, LOAD_ERROR_MAX, "out of memory");
+        rc = -ENOMEM;
+    }
+    if (shown != data)
+        free(shown);
     free(data);
-    if (rc == 0 && len == 0)
-        return request_file_error(error, path, 0, "the file is empty");
     return rc;
 }
 

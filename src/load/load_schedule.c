@@ -8,6 +8,8 @@
 
 #include <math.h>
 
+#define SCHEDULE_MAX_S 1e10 /* later than any end */
+
 /*
  * The time at which so many requests are due: the integral of the rate, from * t + slope * t^2 / 2,
  * solved for t. Unit-rate arrivals taken through it are arrivals at that rate, Poisson ones too.
@@ -19,10 +21,10 @@ static uint64_t schedule_time_us(const struct load_schedule *s, double arrivals)
     if (s->slope == 0)
         t = arrivals / s->from;
     else if (arrivals <= span_arrivals)
-        t = 2 * arrivals / (s->from + sqrt(s->from * s->from + 2 * s->slope * arrivals));
+        t = 2 * arrivals / (s->from + sqrt(fmax(0, s->from * s->from + 2 * s->slope * arrivals)));
     else
         t = s->span_s + (arrivals - span_arrivals) / (s->from + s->slope * s->span_s);
-    return (uint64_t)(t * 1e6 + 0.5);
+    return (uint64_t)(fmin(t, SCHEDULE_MAX_S) * 1e6 + 0.5);
 }
 
 void load_schedule_init(struct load_schedule *s, double from, double to, uint64_t span_us,
