@@ -9,6 +9,7 @@ complete -c bivalve -f -l no-pin -d 'leave that to the scheduler'
 complete -c bivalve -f -l tls-listen -x -d 'the same as --listen, with TLS; repeatable'
 complete -c bivalve -f -l tls-cert -d 'certificate and chain, PEM; repeatable: clients get that of the host they name' -r -F
 complete -c bivalve -f -l tls-key -d 'its private key, PEM; repeatable, in the order of --tls-cert' -r -F
+complete -c bivalve -f -l tls-ocsp -d 'an OCSP response to staple, DER; repeatable, in the order of --tls-cert' -r -F
 complete -c bivalve -f -l tls-min-version -x -d 'the oldest version that is spoken: 1.2 or 1.3' -a '1.2 1.3'
 complete -c bivalve -f -l tls-ciphers -x -d 'as openssl ciphers prints them, by colons, the best first'
 complete -c bivalve -f -s b -l backend -x -d 'auto: the best that runs here, or one of those below' -a 'auto io_uring epoll libev'

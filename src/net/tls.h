@@ -32,7 +32,8 @@
 /* A certificate with its chain, the leaf first, and its key; PEM. */
 struct tls_pair {
     const char *cert;
-    const char *key; /* NULL: it stands in the file of the certificate */
+    const char *key;  /* NULL: it stands in the file of the certificate */
+    const char *ocsp; /* an OCSP response to staple (RFC 6066 section 8), DER; NULL: none */
 };
 
 struct tls_config {

@@ -266,6 +266,21 @@ static int context_load_pair(SSL_CTX *ctx, const struct tls_pair *pair, char *er
     return rc;
 }
 
+/* The pair's OCSP response, for the certificate that was loaded last. */
+static int context_load_staple(struct tls_context *c, SSL_CTX *ctx, const struct tls_pair *pair,
+                               char *error)
+{
+    if (!pair->ocsp)
+        return 0;
+    int rc = tls_staple_read(&c->staples[c->staple_count], pair->ocsp,
+                             SSL_CTX_get0_certificate(ctx), error);
+    if (rc < 0)
+        return rc;
+    c->staple_count++;
+    tls_staple_install(ctx, c);
+    return 0;
+}
+
 /* ---- hosts ---- */
 
 /* The first name that a certificate is for, or "". */
@@ -320,9 +335,11 @@ static int context_add(struct tls_context *c, const struct tls_config *cfg,
         if (!host) {
             c->hosts[c->host_count++] =
                 (struct tls_host){.ctx = ctx, .leaf = SSL_CTX_get0_certificate(ctx)};
-            return 0;
+            return context_load_staple(c, ctx, pair, error);
         }
         rc = context_load_pair(host->ctx, pair, error);
+        if (rc == 0)
+            rc = context_load_staple(c, host->ctx, pair, error);
     }
     SSL_CTX_free(ctx);
     return rc;
@@ -339,7 +356,9 @@ int tls_context_open(struct tls_context **out, const struct tls_config *cfg, cha
         return rc;
     c->method = tls_bio_method();
     c->hosts = calloc(cfg->pair_count, sizeof(*c->hosts));
-    if (c->method && c->hosts && tls_tickets_init(&c->tickets, clock_monotonic_ms() / 1000))
+    c->staples = calloc(cfg->pair_count, sizeof(*c->staples));
+    if (c->method && c->hosts && c->staples &&
+        tls_tickets_init(&c->tickets, clock_monotonic_ms() / 1000))
         rc = 0;
     for (unsigned i = 0; rc == 0 && i < cfg->pair_count; i++)
         rc = context_add(c, cfg, &cfg->pairs[i], error);
@@ -357,6 +376,9 @@ void tls_context_free(struct tls_context *c)
     for (unsigned i = 0; i < c->host_count; i++)
         SSL_CTX_free(c->hosts[i].ctx);
     free(c->hosts);
+    for (unsigned i = 0; i < c->staple_count; i++)
+        OPENSSL_free(c->staples[i].der);
+    free(c->staples);
     tls_tickets_free(&c->tickets);
     BIO_meth_free(c->method);
     free(c);

@@ -12,15 +12,34 @@
 
 struct tls_host; /* an SSL_CTX: the certificates of one host */
 
+/* An OCSP response, for the connections that get `leaf`. */
+struct tls_staple {
+    struct x509_st *leaf; /* of an SSL_CTX */
+    unsigned char *der;
+    size_t len;
+    int64_t until; /* seconds since the epoch: it is good until then; 0: it does not say */
+};
+
 struct tls_context {
     struct tls_host *hosts; /* the first is the default */
     unsigned host_count;
+    struct tls_staple *staples;
+    unsigned staple_count;
     struct bio_method_st *method; /* of every connection's BIO */
     struct tls_tickets tickets;
 };
 
 /* The SSL_CTX that every handshake begins with. */
 struct ssl_ctx_st *tls_context_default(const struct tls_context *c);
+
+/*
+ * Read the OCSP response in `path` for connections that get `leaf`. 0, or -errno and one line in
+ * `error`, and nothing allocated.
+ */
+int tls_staple_read(struct tls_staple *s, const char *path, struct x509_st *leaf, char *error);
+
+/* Send those of the context with the handshakes of this SSL_CTX. */
+void tls_staple_install(struct ssl_ctx_st *ctx, struct tls_context *c);
 
 /* The BIO between a `struct tls` (its data) and OpenSSL. NULL: no memory. */
 struct bio_method_st *tls_bio_method(void);

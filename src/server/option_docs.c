@@ -207,7 +207,7 @@ static void docs_zsh_one(FILE *out, const struct option_spec *spec)
 
     fputs(" \\\n    ", out);
     if (spec->kind == OPTION_LISTEN || spec->kind == OPTION_TLS_CERT ||
-        spec->kind == OPTION_TLS_KEY)
+        spec->kind == OPTION_TLS_KEY || spec->kind == OPTION_TLS_OCSP)
         fputs("'*'", out);
     else if (spec->letter)
         fprintf(out, "'(-%c --%s)'", spec->letter, spec->name);

@@ -161,6 +161,17 @@ const struct option_spec option_table[] = {
             "in the same order.\n"
             "It is read before privileges are given up: root alone need be able to.\n"
             "The log warns of a key that others may read.\n"},
+    {.section = OPTION_TLS, .name = "tls-ocsp", .kind = OPTION_TLS_OCSP, .arg = "FILE",
+     .values = "@file",
+     .help = "an OCSP response to staple, DER; repeatable, in the order of --tls-cert",
+     .man = "A response of the authority's OCSP server about the certificate, DER, that is sent\n"
+            "with the handshake to clients that ask for it, until it is too old.\n"
+            "The first belongs to the first\n"
+            ".Fl Fl tls-cert ,\n"
+            "and so on.\n"
+            "The server does not fetch it:\n"
+            ".Xr openssl-ocsp 1\n"
+            "does.\n"},
     {.section = OPTION_TLS, .name = "tls-min-version", .kind = OPTION_TLS_VERSION,
      .at = AT(tls.min_version), .arg = "VERSION",
      .preset = "1.2",

@@ -33,6 +33,7 @@ enum option_kind {
     OPTION_FALSE,
     OPTION_TLS_CERT, /* one more in options.tls.pairs */
     OPTION_TLS_KEY,
+    OPTION_TLS_OCSP,
     OPTION_TLS_VERSION, /* 1.2 or 1.3, into unsigned 12 or 13 */
     OPTION_MAKE_CERT,   /* a text, and an action */
     OPTION_SANDBOX,     /* no argument: .min is the value */

@@ -58,7 +58,8 @@ struct options {
 
     struct tls_config tls;  /* pair_count 0: no address has TLS */
     unsigned tls_key_count; /* of the pairs that have one */
-    const char *make_cert;  /* directory of --make-test-cert */
+    unsigned tls_ocsp_count;
+    const char *make_cert; /* directory of --make-test-cert */
 
     char *text; /* what the file said: options_load() */
 };

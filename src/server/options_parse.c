@@ -188,15 +188,18 @@ static int options_listen(struct options *o, const struct option_spec *spec, con
 static int options_tls_file(struct options *o, const struct option_spec *spec, const char *value,
                             char *error)
 {
-    bool cert = spec->kind == OPTION_TLS_CERT;
-    unsigned *count = cert ? &o->tls.pair_count : &o->tls_key_count;
+    unsigned *count = spec->kind == OPTION_TLS_CERT  ? &o->tls.pair_count
+                      : spec->kind == OPTION_TLS_KEY ? &o->tls_key_count
+                                                     : &o->tls_ocsp_count;
 
     if (!*value)
         return options_error(error, spec, value, "is empty");
     if (*count == TLS_PAIRS_MAX)
         return options_error(error, spec, value, "is one too many: 64 are the most");
     struct tls_pair *pair = &o->tls.pairs[(*count)++];
-    *(cert ? &pair->cert : &pair->key) = value;
+    *(spec->kind == OPTION_TLS_CERT  ? &pair->cert
+      : spec->kind == OPTION_TLS_KEY ? &pair->key
+                                     : &pair->ocsp) = value;
     return 0;
 }
 
@@ -261,7 +264,8 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
         memset(at, 0, sizeof(struct listener_addr));
         return listener_parse(value, at, why) < 0 ? options_error(error, spec, value, why) : 0;
     case OPTION_TLS_CERT:
-    case OPTION_TLS_KEY: return options_tls_file(o, spec, value, error);
+    case OPTION_TLS_KEY:
+    case OPTION_TLS_OCSP: return options_tls_file(o, spec, value, error);
     case OPTION_TLS_VERSION: return options_tls_version(spec, value, at, error);
     case OPTION_MAKE_CERT:
         o->action = MAX(o->action, OPTIONS_MAKE_CERT);
@@ -408,6 +412,8 @@ static int options_check_tls(const struct options *o, char *error)
     else if (o->tls_key_count && o->tls_key_count != o->tls.pair_count)
         what = "option --tls-key: each --tls-cert needs its --tls-key, in the same order (or none "
                "has one: then the key is read from the certificate's file)";
+    else if (o->tls_ocsp_count > o->tls.pair_count)
+        what = "option --tls-ocsp: there are more of them than of --tls-cert";
     if (!what)
         return 0;
     snprintf(error, OPTIONS_ERROR_MAX, "%s; see bivalve --help", what);

@@ -195,6 +195,24 @@ def test_hosts(start, certificates):
             assert c.request(GET).body == b"55"
 
 
+def test_ocsp_response(start, certificates, tmp_path):
+    """Stapled for who asks. (That an old one is not, tests/unit/test_tls.c has.)"""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl")
+    cert, index, out = certificates.cert, tmp_path / "index", str(tmp_path / "response")
+    serial = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-serial"],
+                            stdout=subprocess.PIPE, check=True, text=True).stdout.strip()[7:]
+    index.write_text("V\t351231235959Z\t\t%s\tunknown\t/CN=x\n" % serial)
+    subprocess.run(["openssl", "ocsp", "-index", str(index), "-rsigner", cert, "-rkey",
+                    certificates.key, "-CA", cert, "-issuer", cert, "-cert", cert, "-respout", out,
+                    "-ndays", "1"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    server = start(*certificates.options, "--tls-ocsp", out, listen=LISTEN)
+    for version in ("-tls1_2", "-tls1_3"):
+        said = s_client(server, "-status", version, data=CLOSE)
+        assert "OCSP Response Status: successful" in said and "Cert Status: good" in said
+    assert "OCSP" not in s_client(server, data=CLOSE)
+
+
 # ---- what is no TLS -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("data", [GET, b"GET / HTTP/1.0\r\n\r\n", b"POST", b"G"])
@@ -425,6 +443,7 @@ def test_start_errors(certificates, tmp_path):
                            (("--tls-cert", cert, "--tls-key", "/nonexistent"), "No such file"),
                            (("--tls-cert", bad, "--tls-key", key), "PEM is needed"),
                            (("--tls-cert", cert, "--tls-key", bad), "no private key"),
+                           (certificates.options + ("--tls-ocsp", bad), "no OCSP response"),
                            (certificates.options + ("--tls-ciphers", "RC4"), "--tls-ciphers")):
         fails(words, "--test", *tls, *options)
     done = wire.run(*tls, "--tls-cert", cert, "--tls-key", bad)

@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 #include <openssl/err.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
@@ -784,6 +785,11 @@ static void test_config(void **state)
     cfg.pairs[0] = (struct tls_pair){.cert = ec_cert, .key = path};
     config_fails(&cfg, "sealed by a password");
     cfg.pairs[0] = (struct tls_pair){.cert = ec_cert, .key = ec_key};
+    cfg.pairs[0].ocsp = ec_cert;
+    config_fails(&cfg, "there is no OCSP response");
+    cfg.pairs[0].ocsp = "/nonexistent";
+    config_fails(&cfg, "--tls-ocsp /nonexistent: No such file");
+    cfg.pairs[0].ocsp = NULL;
     cfg.ciphers = "NOSUCH";
     config_fails(&cfg, "--tls-ciphers NOSUCH: no cipher match");
     cfg.ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA257";
@@ -818,6 +824,67 @@ static void test_one_version_by_ciphers(void **state)
     SSL_CTX_set_max_proto_version(w.client_ctx, TLS1_2_VERSION);
     refused(&w, SSL_AD_PROTOCOL_VERSION);
     world_close(&w);
+}
+
+/* ---- OCSP ---- */
+
+/* A response about ec_cert that is good for so many seconds. */
+static void write_ocsp(const char *path, long seconds)
+{
+    FILE *f = fopen(ec_cert, "r");
+    X509 *cert = PEM_read_X509(f, NULL, NULL, NULL);
+    fclose(f);
+    f = fopen(ec_key, "r");
+    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    fclose(f);
+    OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
+    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, cert);
+    ASN1_TIME *from = X509_gmtime_adj(NULL, -100), *until = X509_gmtime_adj(NULL, seconds);
+    OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, from, until);
+    OCSP_basic_sign(basic, cert, key, EVP_sha256(), NULL, 0);
+    OCSP_RESPONSE *r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+    unsigned char *der = NULL;
+    int len = i2d_OCSP_RESPONSE(r, &der);
+    f = fopen(path, "w");
+    fwrite(der, 1, (size_t)len, f);
+    fclose(f);
+    OPENSSL_free(der);
+    OCSP_RESPONSE_free(r);
+    ASN1_TIME_free(from);
+    ASN1_TIME_free(until);
+    OCSP_CERTID_free(id);
+    OCSP_BASICRESP_free(basic);
+    EVP_PKEY_free(key);
+    X509_free(cert);
+}
+
+static void test_ocsp(void **state)
+{
+    static const long seconds[] = {3600, -10};
+    static struct world w;
+    char path[64];
+
+    (void)state;
+    file_name(path, "ocsp");
+    for (size_t i = 0; i < ARRAY_LEN(seconds); i++) {
+        write_ocsp(path, seconds[i]);
+        world_init(&w);
+        w.cfg.pairs[0].ocsp = path;
+        world_serve(&w);
+        for (int asks = 0; asks < 3; asks++) {
+            const unsigned char *der;
+            world_connect(&w);
+            if (asks)
+                SSL_set_tlsext_status_type(w.client, TLSEXT_STATUSTYPE_ocsp);
+            if (asks == 2) /* another certificate */
+                SSL_set_tlsext_host_name(w.client, "b.test");
+            assert_int_equal(shake(&w), 1);
+            long len = SSL_get_tlsext_status_ocsp_resp(w.client, &der);
+            assert_int_equal(len > 0, i == 0 && asks == 1);
+            world_disconnect(&w);
+        }
+        world_close(&w);
+    }
 }
 
 /* ---- memory ---- */
@@ -968,6 +1035,7 @@ int main(void)
         cmocka_unit_test(test_ticket_keys),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_one_version_by_ciphers),
+        cmocka_unit_test(test_ocsp),
         cmocka_unit_test(test_idle_memory),
         cmocka_unit_test(test_no_blocks),
         cmocka_unit_test(test_no_memory),

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tls_staple.c - OCSP stapling from files: what the certificate's authority has said of it lately goes
+ * out with the handshake, to clients that ask (RFC 6066 section 8, RFC 8446 section 4.4.2.1). Who
+ * fetches the file is not the server: certbot, or openssl ocsp, by the clock.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/ocsp.h>
+#include <openssl/ssl.h>
+
+#include "log.h"
+#include "tls_internal.h"
+
+#define STAPLE_MAX 16384 /* bytes of a response: it goes out with every handshake that asks */
+
+/* When the first of its statements ends to be good, 0: it does not say. */
+static int64_t staple_until(OCSP_RESPONSE *response)
+{
+    OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
+    OCSP_SINGLERESP *single = basic ? OCSP_resp_get0(basic, 0) : NULL;
+    ASN1_GENERALIZEDTIME *next = NULL;
+    struct tm tm = {0};
+    int64_t until = 0;
+
+    if (single)
+        OCSP_single_get0_status(single, NULL, NULL, NULL, &next);
+    if (next && ASN1_TIME_to_tm(next, &tm) == 1)
+        until = timegm(&tm);
+    OCSP_BASICRESP_free(basic);
+    return until;
+}
+
+int tls_staple_read(struct tls_staple *s, const char *path, X509 *leaf, char *error)
+{
+    unsigned char data[STAPLE_MAX + 1];
+    const unsigned char *at = data;
+    FILE *f = fopen(path, "re");
+
+    if (!f) {
+        int err = errno;
+        snprintf(error, TLS_ERROR_MAX, "--tls-ocsp %s: %s", path, strerror(err));
+        return -err;
+    }
+    size_t len = fread(data, 1, sizeof(data), f);
+    fclose(f);
+    OCSP_RESPONSE *response = len <= STAPLE_MAX ? d2i_OCSP_RESPONSE(NULL, &at, (long)len) : NULL;
+    if (!response || OCSP_response_status(response) != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
+        snprintf(error, TLS_ERROR_MAX,
+                 "--tls-ocsp %s: there is no OCSP response in it that says anything (DER is "
+                 "needed, as openssl ocsp -respout writes it)",
+                 path);
+        OCSP_RESPONSE_free(response);
+        ERR_clear_error();
+        return -EINVAL;
+    }
+    *s = (struct tls_staple){.leaf = leaf, .len = len, .until = staple_until(response)};
+    OCSP_RESPONSE_free(response);
+    s->der = OPENSSL_memdup(data, len);
+    if (!s->der) {
+        snprintf(error, TLS_ERROR_MAX, "--tls-ocsp %s: no memory", path);
+        return -ENOMEM;
+    }
+    if (s->until && s->until < time(NULL))
+        log_warn("--tls-ocsp %s: the response is too old: it is not sent (fetch it anew, and start "
+                 "again)",
+                 path);
+    return 0;
+}
+
+/* A client asks: SSL_CTX_set_tlsext_status_cb(3). */
+static int staple_on_request(SSL *ssl, void *context)
+{
+    const struct tls_context *c = context;
+    const X509 *leaf = SSL_get_certificate(ssl);
+
+    for (unsigned i = 0; i < c->staple_count; i++) {
+        const struct tls_staple *s = &c->staples[i];
+        if (s->leaf != leaf || (s->until && s->until < time(NULL)))
+            continue;
+        unsigned char *copy = OPENSSL_memdup(s->der, s->len); /* OpenSSL frees it */
+        if (!copy)
+            return SSL_TLSEXT_ERR_NOACK;
+        SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->len);
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+void tls_staple_install(SSL_CTX *ctx, struct tls_context *c)
+{
+    SSL_CTX_set_tlsext_status_cb(ctx, staple_on_request);
+    SSL_CTX_set_tlsext_status_arg(ctx, c);
+}
