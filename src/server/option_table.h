@@ -29,15 +29,15 @@ enum option_kind {
     OPTION_BACKEND,
     OPTION_LEVEL,
     OPTION_LOG_FORMAT, /* of the access log */
-    OPTION_TRUE,       /* no argument, into bool */
-    OPTION_FALSE,
-    OPTION_TLS_CERT, /* one more in options.tls.pairs */
+    OPTION_TLS_CERT,   /* one more in options.tls.pairs */
     OPTION_TLS_KEY,
     OPTION_TLS_OCSP,
     OPTION_TLS_VERSION, /* 1.2 or 1.3, into unsigned 12 or 13 */
     OPTION_MAKE_CERT,   /* a text, and an action */
-    OPTION_SANDBOX,     /* no argument: .min is the value */
-    OPTION_ACTION,      /* the same */
+    OPTION_TRUE,        /* no argument, into bool */
+    OPTION_FALSE,
+    OPTION_SANDBOX, /* no argument: .min is the value */
+    OPTION_ACTION,  /* the same */
 };
 
 /* In the order of --help and of the man pages; option_sections[] has their titles. */
