@@ -39,6 +39,7 @@ static uint32_t loop_connections_max(const struct settings *set, uint32_t fds)
 
 struct loop_search {
     uint32_t nearest; /* ticks to the nearest deadline of all that hold blocks */
+    size_t most;      /* bytes that one of those holds */
     size_t freed, wanted;
 };
 
@@ -57,8 +58,15 @@ static void loop_search_one(struct loop *l, struct slot *s, void *arg)
 {
     struct loop_search *search = arg;
 
-    if (loop_is_holder(l, s))
-        search->nearest = MIN(search->nearest, loop_deadline(l, s));
+    if (!loop_is_holder(l, s))
+        return;
+    uint32_t deadline = loop_deadline(l, s);
+    if (deadline > search->nearest)
+        return;
+    if (deadline < search->nearest)
+        search->most = 0;
+    search->nearest = deadline;
+    search->most = MAX(search->most, stream_held(l, s));
 }
 
 static void loop_close_one(struct loop *l, struct slot *s, void *arg)
@@ -66,7 +74,7 @@ static void loop_close_one(struct loop *l, struct slot *s, void *arg)
     struct loop_search *search = arg;
 
     if (search->freed >= search->wanted || !loop_is_holder(l, s) ||
-        loop_deadline(l, s) > search->nearest)
+        loop_deadline(l, s) > search->nearest || stream_held(l, s) <= search->most / 2)
         return;
     search->freed += stream_held(l, s);
     l->stats->limit_buffers++;
@@ -75,7 +83,9 @@ static void loop_close_one(struct loop *l, struct slot *s, void *arg)
 
 /*
  * Blocks are used up: of the connections that hold some, those that are nearest to their deadline,
- * having made no progress for longest, are closed, until a sixteenth is free.
+ * having made no progress for longest, are closed, until a sixteenth is free. Where a backend sends
+ * later than it is told to, whoever has just been answered is among them in a burst: so those go
+ * first that hold most.
  */
 static bool loop_reclaim(void *arg)
 {
@@ -86,6 +96,7 @@ static bool loop_reclaim(void *arg)
     do {
         before = search.freed;
         search.nearest = UINT32_MAX;
+        search.most = 0;
         loop_each(l, loop_search_one, &search);
         loop_each(l, loop_close_one, &search);
     } while (search.freed < search.wanted && search.freed > before);
