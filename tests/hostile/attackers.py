@@ -242,6 +242,29 @@ def storm(addr, n, pipe, seed=1):
     pipe.send((n, 0))
 
 
+class Between:
+    """The pipe of an attack that is one of many: keeps its reports, and lets it hear of the end."""
+
+    def __init__(self, pipe):
+        self.poll = pipe.poll
+        self.ended = self.left = 0
+
+    def send(self, report):
+        if report != "ready":
+            self.ended += report[0]
+            self.left += report[1]
+
+
+def again_and_again(attack, *args):
+    """An attack, over and over, until told to leave.  Reports the sums of its reports."""
+    *args, pipe = args
+    between = Between(pipe)
+    pipe.send("ready")
+    while not pipe.poll(0):
+        attack(*args, between)
+    pipe.send((between.ended, between.left))
+
+
 def shut_down_listener(pid, address):
     """Shut down a process's listening socket on this (host, port) under it: accept(2) gives it EINVAL
     from then on.  The socket, which listen(2) brings back to life.  PermissionError where the kernel
@@ -267,8 +290,8 @@ def shut_down_listener(pid, address):
 
 
 class Attack:
-    """`with Attack(function, *args) as a:` runs it; `a.result()` waits for its report, and
-    `a.leave()` first tells those to leave that stay until they are told."""
+    """`with Attack(function, *args) as a:` runs it; `a.result()` waits for its report;
+    `a.tell()` tells those to leave that stay until they are told."""
 
     def __init__(self, function, *args):
         self._pipe, theirs = multiprocessing.Pipe()
@@ -283,9 +306,11 @@ class Attack:
     def running(self):
         return not self._pipe.poll(0)
 
-    def leave(self):
-        self._pipe.send("leave")
-        return self.result()
+    def tell(self):
+        try:
+            self._pipe.send("leave")
+        except BrokenPipeError:
+            pass    # it has gone by itself, and its report says why
 
     def result(self):
         assert self._pipe.poll(4 * wire.HANG_S), "the attack never ended"

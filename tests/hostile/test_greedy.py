@@ -55,7 +55,8 @@ def test_greedy_clients(backend):
         before, fds, tcp_before = pss_of(), server.fds(), observe.tcp_memory()
         with Attack(attackers.greedy, server.addr, N) as attack:
             longest, pss, sockets, tcp = watch(server, SECONDS, pss_of)
-            ended, _ = attack.leave()
+            attack.tell()
+            ended, _ = attack.result()
         wire.wait_until("every slot to be free", lambda: server.stats()["slots_used"] == 0)
         wire.wait_until("memory to be given back: %d KiB before, %d in the load" % (
             before >> 10, pss >> 10), lambda: pss_of() - before < MIB)
