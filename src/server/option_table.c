@@ -429,8 +429,10 @@ const struct option_spec option_table[] = {
             "announced\n"
             ".Pq limit_body .\n"
             "With 0 there is no limit for\n"
-            ".Li /upload ,\n"
-            "which keeps nothing of a body, and the default remains for the rest.\n"},
+            ".Li /upload\n"
+            "and\n"
+            ".Li /echo ,\n"
+            "which do not keep a body, and the default remains for the rest.\n"},
     {SIZE(OPTION_SIZES, "max-chunk-ext-bytes", max_chunk_ext_bytes, 0, MIB),
      .help = "extensions of one chunk: 400",
      .man = "Extensions of one chunk, and a sixteenth of what all chunks of a message may\n"
