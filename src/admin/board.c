@@ -13,15 +13,15 @@
 #include "clock.h"
 #include "util.h"
 
-static size_t board_size(unsigned workers)
+static size_t board_size(unsigned seats)
 {
-    return sizeof(struct board) + workers * sizeof(struct board_worker);
+    return sizeof(struct board) + seats * sizeof(struct board_worker);
 }
 
-struct board *board_map(unsigned workers)
+struct board *board_map(unsigned seats)
 {
     void *p =
-        mmap(NULL, board_size(workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, board_size(seats), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED)
         return NULL;
@@ -30,14 +30,14 @@ struct board *board_map(unsigned workers)
     b->pid = getpid();
     b->started_s = time(NULL);
     b->started_ms = clock_monotonic_ms();
-    b->workers = workers;
+    b->seats = seats;
     return b;
 }
 
 void board_unmap(struct board *b)
 {
     if (b)
-        munmap(b, board_size(b->workers));
+        munmap(b, board_size(b->seats));
 }
 
 void board_set_serving(struct board *b, const struct backend_ops *ops, const char *features)
@@ -47,11 +47,16 @@ void board_set_serving(struct board *b, const struct backend_ops *ops, const cha
     b->state = BOARD_SERVING;
 }
 
+bool board_shows(const struct board *b, unsigned k)
+{
+    return b->worker[k].pid || b->worker[k].wanted;
+}
+
 bool board_is_healthy(const struct board *b)
 {
     if (b->state != BOARD_SERVING)
         return false;
-    for (unsigned k = 0; k < b->workers; k++)
+    for (unsigned k = 0; k < b->used; k++)
         if (b->worker[k].pid && b->worker[k].serving)
             return true;
     return false;

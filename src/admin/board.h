@@ -15,32 +15,46 @@
 
 enum board_state { BOARD_STARTING, BOARD_SERVING, BOARD_DRAINING };
 
+/*
+ * A seat: a number by which a worker is known, and its block of counters. Whoever has it next goes on
+ * counting there.
+ */
 struct board_worker {
-    pid_t pid; /* 0: there is none now */
+    pid_t pid;   /* 0: there is none now */
+    bool wanted; /* there should be one; else it is free, or its worker is about to end */
     bool serving;
     uint64_t started_ms; /* clock_monotonic_ms(), of the process that is there now */
 };
+
+#define BOARD_LISTENERS_MAX 2048
 
 struct board {
     unsigned state; /* enum board_state */
     pid_t pid;      /* of the supervisor */
     time_t started_s;
     uint64_t started_ms;
-    unsigned workers;                      /* 1 with --workers 0 */
+    unsigned workers; /* that there should be; 1 with --workers 0 */
+    unsigned seats;   /* of worker[] */
+    unsigned used;    /* so many of them ever were */
+    uint64_t reloads, reload_failures;
+    char listeners[BOARD_LISTENERS_MAX];   /* addresses, separated by ", " */
     const struct backend_ops *_Atomic ops; /* ... that serves; NULL: not yet */
     char features[BACKEND_TEXT_MAX];       /* ... with; empty until `ops` is set */
     struct board_worker worker[];
 };
 
 /*
- * Map one for `workers` (at least 1) workers, shared between this process and its future children:
- * starting, from now on. NULL and errno on failure.
+ * Map one of so many seats (at least 1), all free, shared between this process and its future
+ * children: starting, from now on. NULL and errno on failure.
  */
-struct board *board_map(unsigned workers);
+struct board *board_map(unsigned seats);
 void board_unmap(struct board *b);
 
 /* The server has started, with this backend. */
 void board_set_serving(struct board *b, const struct backend_ops *ops, const char *features);
+
+/* Is there something to show of seat `k`, or of the totals alone? */
+bool board_shows(const struct board *b, unsigned k);
 
 /* Does any worker serve, and is the server not about to end? */
 bool board_is_healthy(const struct board *b);

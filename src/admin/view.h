@@ -14,8 +14,7 @@
 /* What there is to see; outlives the process that shows it. The context of view_routes. */
 struct view {
     const struct board *board;
-    const struct stats *stats; /* one block for each of board->workers */
-    const char *listeners;     /* addresses, separated by ", " */
+    const struct stats *stats; /* one block for each of its seats */
 };
 
 /*

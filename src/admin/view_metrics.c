@@ -165,22 +165,24 @@ static void view_workers(const struct view *v, struct text *t)
     view_family(t, "workers", "gauge", "Workers that there should be.");
     text_printf(t, "bivalve_workers %u\n", b->workers);
     view_family(t, "worker_up", "gauge", "Whether the worker serves.");
-    for (unsigned k = 0; k < b->workers; k++)
-        text_printf(t, "bivalve_worker_up{worker=\"%u\"} %d\n", k,
-                    b->worker[k].pid && b->worker[k].serving);
+    for (unsigned k = 0; k < b->used; k++)
+        if (board_shows(b, k))
+            text_printf(t, "bivalve_worker_up{worker=\"%u\"} %d\n", k,
+                        b->worker[k].pid && b->worker[k].serving);
     view_family(t, "worker_requests_total", "counter", "Requests answered, by worker.");
-    for (unsigned k = 0; k < b->workers; k++)
-        text_printf(t, "bivalve_worker_requests_total{worker=\"%u\"} %" PRIu64 "\n", k,
-                    v->stats[k].requests);
+    for (unsigned k = 0; k < b->used; k++)
+        if (board_shows(b, k))
+            text_printf(t, "bivalve_worker_requests_total{worker=\"%u\"} %" PRIu64 "\n", k,
+                        v->stats[k].requests);
     view_family(t, "worker_resident_memory_bytes", "gauge",
                 "Resident memory of the worker, pages shared with others included.");
-    for (unsigned k = 0; k < b->workers; k++)
+    for (unsigned k = 0; k < b->used; k++)
         if (b->worker[k].pid && usage_read(b->worker[k].pid, &usage))
             text_printf(t, "bivalve_worker_resident_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", k,
                         usage.resident_bytes);
     view_family(t, "worker_cpu_seconds_total", "counter",
                 "CPU time of the worker's process, user and system.");
-    for (unsigned k = 0; k < b->workers; k++)
+    for (unsigned k = 0; k < b->used; k++)
         if (b->worker[k].pid && usage_read(b->worker[k].pid, &usage))
             text_printf(t, "bivalve_worker_cpu_seconds_total{worker=\"%u\"} %.2f\n", k,
                         usage.cpu_s);
@@ -211,7 +213,7 @@ void view_metrics(const struct view *v, struct text *t)
     const struct board *b = v->board;
     struct stats sum = {0};
 
-    for (unsigned k = 0; k < b->workers; k++)
+    for (unsigned k = 0; k < b->used; k++)
         stats_add(&sum, &v->stats[k]);
     view_family(t, "build_info", "gauge", "The version that runs.");
     text_printf(t, "bivalve_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
@@ -219,6 +221,9 @@ void view_metrics(const struct view *v, struct text *t)
     text_printf(t, "bivalve_start_time_seconds %lld\n", (long long)b->started_s);
     view_family(t, "healthy", "gauge", "1 while /healthz says 200.");
     text_printf(t, "bivalve_healthy %d\n", board_is_healthy(b));
+    view_family(t, "reloads_total", "counter", "Reloads (SIGHUP), by how they ended.");
+    text_printf(t, "bivalve_reloads_total{result=\"done\"} %" PRIu64 "\n", b->reloads);
+    text_printf(t, "bivalve_reloads_total{result=\"failed\"} %" PRIu64 "\n", b->reload_failures);
     view_backend(v, t, &sum);
     view_workers(v, t);
     view_table(t, &sum);

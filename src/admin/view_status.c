@@ -64,11 +64,14 @@ char *view_status(const struct view *v)
     view_set(root, "pid", (uint64_t)b->pid);
     view_set(root, "started", (uint64_t)b->started_s);
     json_object_set_new(root, "uptime_seconds", json_real((double)(now_ms - b->started_ms) / 1000));
-    json_object_set_new(root, "listeners", json_string(v->listeners));
+    json_object_set_new(root, "listeners", json_string(b->listeners));
     json_object_set_new(root, "backend", ops ? json_string(ops->name) : json_null());
     json_object_set_new(root, "features", ops ? json_string(b->features) : json_null());
-    for (unsigned k = 0; k < b->workers; k++) {
-        json_array_append_new(workers, view_worker(v, k, now_ms));
+    view_set(root, "reloads", b->reloads);
+    view_set(root, "reload_failures", b->reload_failures);
+    for (unsigned k = 0; k < b->used; k++) {
+        if (board_shows(b, k))
+            json_array_append_new(workers, view_worker(v, k, now_ms));
         stats_add(&sum, &v->stats[k]);
     }
     json_object_set_new(root, "workers", workers);

@@ -58,7 +58,7 @@ static void http1_set_idle_timer(struct loop *l, struct slot *s)
 {
     uint32_t delay_ms = l->set->idle_timeout_ms;
 
-    if (unlikely(l->draining) && (!delay_ms || delay_ms > HTTP1_DRAIN_GRACE_MS))
+    if (unlikely(l->draining) && !l->patient && (!delay_ms || delay_ms > HTTP1_DRAIN_GRACE_MS))
         delay_ms = HTTP1_DRAIN_GRACE_MS;
     stream_set_timer(l, s, HTTP1_TIMER_IDLE, delay_ms);
 }

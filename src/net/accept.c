@@ -6,6 +6,7 @@
 
 #include "accept.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include "log.h"
 #include "stream.h"
 #include "util.h"
+
+static_assert(BACKEND_LISTENERS_MAX <= 64, "a bit for each listener");
 
 #define ACCEPT_SHARED_BURST   4 /* an iteration, from a listener that others accept from as well */
 #define ACCEPT_REFUSED_MAX    8 /* EPERM is a firewall's word on one client; so often, on us all */
@@ -268,7 +271,8 @@ static void acceptor_close(struct loop *l, unsigned index)
 {
     struct accept_listener *a = &l->acceptor.listener[index];
 
-    acceptor_take_rest(l, index);
+    if (!a->kept)
+        acceptor_take_rest(l, index);
     close(a->fd);
     a->fd = -1;
 }
@@ -290,11 +294,18 @@ void acceptor_drain(struct loop *l)
     for (unsigned i = 0; i < acc->count; i++) {
         if (acc->listener[i].fd < 0)
             continue;
-        if (acceptor_listen(l, i, false) == IO_PENDING)
-            acceptor_take_rest(l, i); /* closed by acceptor_on_listen_off() */
-        else
+        if (acceptor_listen(l, i, false) != IO_PENDING)
             acceptor_close(l, i);
+        else if (!acc->listener[i].kept)
+            acceptor_take_rest(l, i); /* closed by acceptor_on_listen_off() */
     }
+}
+
+void acceptor_retire(struct loop *l, uint64_t kept)
+{
+    for (unsigned i = 0; i < l->acceptor.count; i++)
+        l->acceptor.listener[i].kept = kept >> i & 1;
+    acceptor_drain(l);
 }
 
 bool acceptor_closed(const struct loop *l)

@@ -36,6 +36,13 @@ void acceptor_stop(struct loop *l);
  */
 void acceptor_drain(struct loop *l);
 
+/*
+ * The same for a process whose place others have taken: they accept from the sockets of those
+ * listeners whose bits are set in `kept` (bit i: the one that was added as the i-th), and have the
+ * clients that wait there.
+ */
+void acceptor_retire(struct loop *l, uint64_t kept);
+
 /* Are all listeners closed? */
 bool acceptor_closed(const struct loop *l);
 

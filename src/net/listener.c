@@ -437,7 +437,7 @@ int listener_open(struct listener *l, const struct listener_addr *addr, unsigned
 {
     memset(l, 0, sizeof(*l));
     l->addr = *addr;
-    l->shared = addr->unix_socket && workers > 1;
+    memcpy(l->asked, addr->text, sizeof(l->asked));
     l->count = addr->unix_socket ? 1 : workers;
     l->fds = calloc(l->count, sizeof(*l->fds));
     l->suspended = calloc(l->count, sizeof(*l->suspended));
@@ -469,9 +469,9 @@ int listener_limit_unsent(const struct listener *l, uint32_t bytes)
     return 0;
 }
 
-int listener_fd(const struct listener *l, unsigned worker)
+int listener_fd(const struct listener *l, unsigned i)
 {
-    return l->fds[l->count == 1 ? 0 : worker];
+    return l->fds[i];
 }
 
 static void listener_close_one(struct listener *l, unsigned i)
@@ -481,11 +481,15 @@ static void listener_close_one(struct listener *l, unsigned i)
     l->fds[i] = -1;
 }
 
-void listener_keep_only(struct listener *l, unsigned worker)
+void listener_keep_only(struct listener *l, const int *fds, unsigned count)
 {
-    for (unsigned i = 0; i < l->count; i++)
-        if (l->count > 1 && i != worker)
+    for (unsigned i = 0; i < l->count; i++) {
+        unsigned k = 0;
+        while (k < count && fds[k] != l->fds[i])
+            k++;
+        if (k == count)
             listener_close_one(l, i);
+    }
 }
 
 void listener_close(struct listener *l)
@@ -515,11 +519,11 @@ void listener_destroy(struct listener *l)
     memset(l, 0, sizeof(*l));
 }
 
-bool listener_suspend(struct listener *l, unsigned worker)
+bool listener_suspend(struct listener *l, unsigned at)
 {
     unsigned open = 0;
 
-    if (l->count == 1 || l->suspended[worker] || l->fds[worker] < 0)
+    if (l->count == 1 || l->suspended[at] || l->fds[at] < 0)
         return false;
     for (unsigned i = 0; i < l->count; i++)
         open += l->fds[i] >= 0 && !l->suspended[i];
@@ -529,18 +533,18 @@ bool listener_suspend(struct listener *l, unsigned worker)
      * On Linux this ends listening but keeps the port: tcp_disconnect() leaves bound what bind()
      * was asked for.
      */
-    if (shutdown(l->fds[worker], SHUT_RDWR) < 0)
+    if (shutdown(l->fds[at], SHUT_RDWR) < 0)
         return false;
-    l->suspended[worker] = true;
+    l->suspended[at] = true;
     return true;
 }
 
-int listener_resume(struct listener *l, unsigned worker)
+int listener_resume(struct listener *l, unsigned at)
 {
-    if (l->count == 1 || !l->suspended[worker])
+    if (l->count == 1 || !l->suspended[at])
         return 0;
-    if (listen(l->fds[worker], LISTENER_BACKLOG) < 0)
+    if (listen(l->fds[at], LISTENER_BACKLOG) < 0)
         return -errno;
-    l->suspended[worker] = false;
+    l->suspended[at] = false;
     return 0;
 }

@@ -33,11 +33,11 @@ struct listener_addr {
 
 struct listener {
     struct listener_addr addr;
-    unsigned count;  /* sockets: one per worker, or 1 when all workers share it */
-    bool shared;     /* more than one worker accepts from the one socket */
-    int *fds;        /* count of them; -1: closed */
-    bool *suspended; /* count of them: see listener_suspend() */
-    dev_t unix_dev;  /* which file at the path is ours */
+    char asked[LISTENER_TEXT_MAX]; /* the same as it was asked for, with port 0 */
+    unsigned count;                /* sockets: one per worker, or 1 when all workers share it */
+    int *fds;                      /* count of them; -1: closed */
+    bool *suspended;               /* count of them: see listener_suspend() */
+    dev_t unix_dev;                /* which file at the path is ours */
     ino_t unix_ino;
     struct timespec unix_made;
 };
@@ -77,14 +77,25 @@ int listener_open(struct listener *l, const struct listener_addr *addr, unsigned
  */
 int listener_limit_unsent(const struct listener *l, uint32_t bytes);
 
-/* The socket that worker `worker` accepts from, -1 when it is closed. */
-int listener_fd(const struct listener *l, unsigned worker);
+/* Socket `i`, of which there are .count; -1 when it is closed. */
+int listener_fd(const struct listener *l, unsigned i);
 
 /*
- * Close this process's copies of all sockets but `worker`'s; what a worker does first after the
- * fork.
+ * Does worker `worker` of so many accept from socket `i`? There are as many of both, unless it is
+ * one that is shared, or the number of workers has changed since they were opened. No socket can be
+ * closed then without its queue being lost: each has a worker, if need be one that has others.
  */
-void listener_keep_only(struct listener *l, unsigned worker);
+static inline bool listener_serves(const struct listener *l, unsigned i, unsigned worker,
+                                   unsigned workers)
+{
+    return workers >= l->count ? i == worker % l->count : i % workers == worker;
+}
+
+/*
+ * Close this process's copies of all sockets but the `count` of `fds`, a worker's own; what it does
+ * first after the fork.
+ */
+void listener_keep_only(struct listener *l, const int *fds, unsigned count);
 
 /* Close this process's copies of all sockets; the memory stays. */
 void listener_close(struct listener *l);
@@ -96,13 +107,13 @@ int listener_unlink(const struct listener *l);
 void listener_destroy(struct listener *l);
 
 /*
- * Stop listening on the socket of a dead worker, so that new clients are hashed to the others. Its
+ * Stop listening on socket `at`, of a dead worker, so that new clients are hashed to the others. Its
  * queue is lost. The port stays bound: resuming needs no privilege. False, and nothing done, when
- * the socket is shared or the last one.
+ * it is the last one.
  */
-bool listener_suspend(struct listener *l, unsigned worker);
+bool listener_suspend(struct listener *l, unsigned at);
 
 /* Listen again on a suspended socket; nothing to do for any other. 0 or -errno. */
-int listener_resume(struct listener *l, unsigned worker);
+int listener_resume(struct listener *l, unsigned at);
 
 #endif

@@ -266,9 +266,18 @@ static void loop_drain_one(struct loop *l, struct slot *s, void *arg)
 void loop_drain(struct loop *l)
 {
     l->draining = true;
+    l->patient = false;
     loop_update(l);
     loop_each(l, loop_drain_one, NULL);
     acceptor_drain(l);
+}
+
+void loop_retire(struct loop *l, uint64_t kept)
+{
+    l->draining = true;
+    l->patient = true;
+    loop_update(l);
+    acceptor_retire(l, kept);
 }
 
 static void loop_abort_one(struct loop *l, struct slot *s, void *arg)

@@ -43,6 +43,13 @@ void loop_each(struct loop *l, void (*f)(struct loop *l, struct slot *s, void *a
 void loop_drain(struct loop *l);
 
 /*
+ * The same for a process whose place others have taken, with time: idle connections stay, until
+ * their next answer says close or they have been idle for too long; loop_drain() ends that. `kept`:
+ * see acceptor_retire().
+ */
+void loop_retire(struct loop *l, uint64_t kept);
+
+/*
  * Close every connection now, whatever it is doing. Done when slots.used is 0 (the backend may
  * still hold some), after further iterations.
  */

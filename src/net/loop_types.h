@@ -43,6 +43,7 @@ struct accept_listener {
     const struct stream_layer *layer; /* NULL: what is written is sent as it is */
     const struct protocol *above;     /* the protocol that is served by way of the layer */
 
+    bool kept;           /* at the drain: others go on accepting from it */
     bool failing;        /* off after an error, until resume_ms */
     bool told;           /* ... which the log has; until a connection is accepted */
     bool starved;        /* ... for want of fds or memory, which another's end may bring */
@@ -101,6 +102,7 @@ struct loop {
     atomic_bool reads_done;  /* set by them: readers_collect() has something to do */
 
     bool draining;     /* the last response to what has arrived says close */
+    bool patient;      /* ... and who is idle need not hurry: loop_retire() */
     bool clock_stale;  /* the next upcall reads the clock first */
     bool trim_pending; /* memory may be given back */
     uint64_t trim_ms;  /* when that is looked at next */

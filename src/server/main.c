@@ -109,5 +109,5 @@ int main(int argc, char **argv)
     case OPTIONS_STATUS: return main_flush(status_print(&o.admin, o.watch));
     case OPTIONS_SERVE: break;
     }
-    return server_run(&o);
+    return server_run(argc, argv, &o);
 }

@@ -8,6 +8,18 @@
  *      serving   a worker dies: restarted after a delay that doubles while it dies young
  *      draining  listeners closed, workers told; when all have ended, or time is up -> done
  *
+ * Workers that were started together are a generation. SIGHUP starts another beside the one that
+ * serves:
+ *
+ *      starting  all are ready                               -> serving; the other retires
+ *                one fails, with the last backend that is to -> gone; the other goes on
+ *                be tried
+ *      serving   a generation that was started later serves  -> retiring
+ *      retiring  all have ended, or are killed               -> gone
+ *
+ * Each worker has a seat, and with it a number and a block of counters, in which the next who has the
+ * seat goes on counting.
+ *
  * Processes beside the workers (side.h) run from before the first worker until after the last.
  *
  * Signals are blocked and read from a signalfd, so there is one place to wait in and nothing to
@@ -27,6 +39,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -42,6 +55,7 @@
 #include "worker.h"
 
 #define SUPERVISOR_START_MS       30000 /* all workers report within this, or it has failed */
+#define SUPERVISOR_OLD_MAX        16    /* generations that retire; then a reload waits */
 #define SUPERVISOR_MARGIN_MS      3000  /* beyond the drain timeout, before workers are killed */
 #define SUPERVISOR_BACKOFF_MS     10    /* before the first restart; then twice as long */
 #define SUPERVISOR_BACKOFF_MAX_MS 30000
@@ -56,11 +70,26 @@ struct supervisor_report {
     char text[BACKEND_TEXT_MAX]; /* the backend's features, or what is wrong */
 };
 
+enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_RETIRING };
+
+struct generation {
+    enum generation_state state;
+    const struct supervisor_plan *plan;
+    const struct backend_ops *ops; /* what is tried, or serves */
+    const char *variant;
+    unsigned seats;       /* that its workers have */
+    uint64_t deadline_ms; /* of the start, or of the retirement; 0: none */
+    char features[BACKEND_TEXT_MAX];
+};
+
+/* A seat. */
 struct supervisor_worker {
-    pid_t pid;     /* 0: none now */
-    int report_fd; /* our end of its sockets, -1: closed */
-    bool ready;    /* it has reported that it is ready */
-    bool waiting;  /* dead, to be started again at restart_ms */
+    struct generation *of; /* NULL: it is free */
+    unsigned index;        /* which of the generation's */
+    pid_t pid;             /* 0: none now */
+    int report_fd;         /* our end of its sockets, -1: closed */
+    bool ready;            /* it has reported that it is ready */
+    bool waiting;          /* dead, to be started again at restart_ms */
     uint64_t started_ms;
     uint64_t restart_ms;
     uint32_t backoff_ms; /* the next delay */
@@ -70,15 +99,18 @@ struct supervisor {
     const struct supervisor_config *cfg;
     const sigset_t *mask;
     enum supervisor_state state;
-    const struct backend_ops *ops;
-    const char *variant;
-    struct supervisor_worker *worker;
-    struct pollfd *poll; /* the signalfd, then one for each worker */
+    struct generation *now;                     /* that serves, or is to be the first */
+    struct generation *next;                    /* that is to take over; NULL: none */
+    struct generation *old[SUPERVISOR_OLD_MAX]; /* that retire */
+    bool reload;                                /* wanted, as soon as it can be */
+    struct supervisor_worker *worker;           /* the seats */
+    struct worker_control *control; /* ... and what their workers are told, in shared memory */
+    unsigned used;                  /* so many of them have been taken so far */
+    struct pollfd *poll;            /* the signalfd, then one for each seat */
     int signal_fd;
-    uint64_t deadline_ms; /* of the start, or of the drain; 0: none */
+    uint64_t deadline_ms; /* of the drain; 0: none */
     bool failed;          /* a worker ended in disorder during the drain, or had to be killed */
     char trouble[BACKEND_TEXT_MAX]; /* why the start failed; empty: it has not */
-    char features[BACKEND_TEXT_MAX];
 };
 
 /* ---- in the worker process ---- */
@@ -101,11 +133,11 @@ static int supervisor_report_ready(void *arg, const char *features)
     return rc;
 }
 
-static void supervisor_pin(const struct supervisor_config *cfg, unsigned k)
+static void supervisor_pin(const struct supervisor_plan *plan, const char *name, unsigned index)
 {
-    if (!cfg->cpus)
+    if (!plan->cpus)
         return;
-    int cpu = cfg->cpus[k % cfg->cpu_count];
+    int cpu = plan->cpus[index % plan->cpu_count];
     size_t size = CPU_ALLOC_SIZE(cpu + 1);
     cpu_set_t *set = CPU_ALLOC(cpu + 1);
     if (set) {
@@ -113,8 +145,30 @@ static void supervisor_pin(const struct supervisor_config *cfg, unsigned k)
         CPU_SET_S(cpu, size, set);
     }
     if (!set || sched_setaffinity(0, size, set) < 0)
-        log_warn("worker %u: cannot be pinned to CPU %d: %s", k, cpu, strerror(errno));
+        log_warn("%s: cannot be pinned to CPU %d: %s", name, cpu, strerror(errno));
     CPU_FREE(set);
+}
+
+/* The plans of all generations that there are, g = 0, 1, ...; NULL: there are no more. */
+static const struct supervisor_plan *supervisor_plan(const struct supervisor *s, size_t g)
+{
+    const struct generation *all[SUPERVISOR_OLD_MAX + 2] = {s->now, s->next};
+    size_t seen = 0;
+
+    memcpy(all + 2, s->old, sizeof(s->old));
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (all[i] && seen++ == g)
+            return all[i]->plan;
+    return NULL;
+}
+
+static void supervisor_close_listeners(struct supervisor *s)
+{
+    const struct supervisor_plan *plan;
+
+    for (size_t g = 0; (plan = supervisor_plan(s, g)); g++)
+        for (unsigned i = 0; i < plan->listener_count; i++)
+            listener_close(plan->listeners[i]);
 }
 
 /* What is the supervisor's only: for every process that it starts. */
@@ -122,63 +176,91 @@ static void supervisor_leave(struct supervisor *s)
 {
     close(s->signal_fd);
     notify_close();
-    for (unsigned i = 0; i < s->cfg->workers; i++)
-        if (s->worker[i].report_fd >= 0)
-            close(s->worker[i].report_fd);
+    for (unsigned k = 0; k < s->used; k++)
+        if (s->worker[k].report_fd >= 0)
+            close(s->worker[k].report_fd);
     free(s->worker);
     free(s->poll);
 }
 
-/* Only what is this worker's own stays open: its listeners, its end of its sockets. */
-static void supervisor_leave_as_worker(struct supervisor *s, unsigned k)
+/*
+ * The sockets that worker `index` accepts from, in an order that is always the same. How many; `own`
+ * holds BACKEND_LISTENERS_MAX.
+ */
+static unsigned supervisor_sockets(const struct supervisor_plan *plan, unsigned index,
+                                   struct accept_listener *own)
 {
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < plan->listener_count; i++) {
+        const struct listener *l = plan->listeners[i];
+        for (unsigned k = 0; k < l->count && count < BACKEND_LISTENERS_MAX; k++)
+            if (listener_serves(l, k, index, plan->workers))
+                own[count++] = (struct accept_listener){
+                    .fd = listener_fd(l, k),
+                    .shared = plan->workers > l->count,
+                    .text = l->addr.text,
+                    .protocol = plan->meter || plan->access_logs ? &http1_protocol_watched
+                                                                 : &http1_protocol,
+                    .unix_socket = l->addr.unix_socket,
+                    .proxy = l->addr.proxy ? plan->proxy_from : NULL,
+                    .tls = l->addr.tls,
+                };
+    }
+    return count;
+}
+
+/* Only what is this worker's own stays open: its listeners, its end of its sockets. */
+static void supervisor_leave_as_worker(struct supervisor *s, const struct accept_listener *own,
+                                       unsigned count)
+{
+    const struct supervisor_plan *plan;
+    int fds[BACKEND_LISTENERS_MAX];
+
+    for (unsigned i = 0; i < count; i++)
+        fds[i] = own[i].fd;
     for (unsigned i = 0; i < s->cfg->side_count; i++)
         s->cfg->sides[i]->forget(s->cfg->sides[i]->arg);
-    for (unsigned i = 0; i < s->cfg->listener_count; i++)
-        listener_keep_only(&s->cfg->listeners[i], k);
+    for (size_t g = 0; (plan = supervisor_plan(s, g)); g++)
+        for (unsigned i = 0; i < plan->listener_count; i++)
+            listener_keep_only(plan->listeners[i], fds, count);
     supervisor_leave(s);
 }
 
 static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, int report_fd)
 {
-    const struct supervisor_config *cfg = s->cfg;
+    const struct generation *g = s->worker[k].of;
+    const struct supervisor_plan *plan = g->plan;
+    unsigned index = s->worker[k].index;
     struct accept_listener listeners[BACKEND_LISTENERS_MAX];
     struct supervisor_report report = {0};
     char name[24];
 
-    supervisor_leave_as_worker(s, k);
+    unsigned count = supervisor_sockets(plan, index, listeners);
+    supervisor_leave_as_worker(s, listeners, count);
     /* Nobody serves on a port that nobody looks after: without a supervisor workers end. */
     prctl(PR_SET_PDEATHSIG, WORKER_ORPHAN_SIGNAL);
     if (getppid() != parent)
         return 1;
-    supervisor_pin(cfg, k);
-    for (unsigned i = 0; i < cfg->listener_count; i++)
-        listeners[i] = (struct accept_listener){
-            .fd = listener_fd(&cfg->listeners[i], k),
-            .shared = cfg->listeners[i].shared,
-            .text = cfg->listeners[i].addr.text,
-            .protocol = cfg->meter || cfg->access_logs ? &http1_protocol_watched : &http1_protocol,
-            .unix_socket = cfg->listeners[i].addr.unix_socket,
-            .proxy = cfg->listeners[i].addr.proxy ? cfg->proxy_from : NULL,
-            .tls = cfg->listeners[i].addr.tls,
-        };
     snprintf(name, sizeof(name), "worker %u", k);
+    supervisor_pin(plan, name, index);
     const struct worker_config worker = {
         .name = name,
-        .set = cfg->set,
-        .routes = cfg->routes,
-        .context = cfg->context,
-        .tls = cfg->tls,
-        .stats = &cfg->stats[k],
-        .ops = s->ops,
-        .variant = s->variant,
+        .set = plan->set,
+        .routes = plan->routes,
+        .context = plan->context,
+        .tls = plan->tls,
+        .stats = &s->cfg->stats[k],
+        .control = &s->control[k],
+        .ops = g->ops,
+        .variant = g->variant,
         .listeners = listeners,
-        .listener_count = cfg->listener_count,
-        .sandbox = cfg->sandbox,
-        .sandbox_must = cfg->sandbox_must,
-        .meter = cfg->meter,
-        .reads_files = cfg->reads_files,
-        .access_log = cfg->access_logs ? &cfg->access_logs[k] : NULL,
+        .listener_count = count,
+        .sandbox = plan->sandbox,
+        .sandbox_must = plan->sandbox_must,
+        .meter = plan->meter,
+        .reads_files = plan->reads_files,
+        .access_log = plan->access_logs ? &plan->access_logs[k] : NULL,
         .mask = s->mask,
         .ready = supervisor_report_ready,
         .arg = &report_fd,
@@ -187,22 +269,30 @@ static int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, 
     if (report.error == 0)
         return 0;
     if (report_fd < 0) {
-        log_error("worker %u: %s", k, report.text);
+        log_error("%s: %s", name, report.text);
     } else if (send(report_fd, &report, sizeof(report), MSG_NOSIGNAL) < 0) {
-        log_error("worker %u: %s (and cannot report it: %s)", k, report.text, strerror(errno));
+        log_error("%s: %s (and cannot report it: %s)", name, report.text, strerror(errno));
     }
     return 1;
 }
 
 /* ---- starting workers ---- */
 
-/* Fork worker `k`. 0, or -errno when there is no process to be had. */
+static void supervisor_close_report(struct supervisor_worker *w)
+{
+    if (w->report_fd >= 0)
+        close(w->report_fd);
+    w->report_fd = -1;
+}
+
+/* Fork the worker of seat `k`. 0, or -errno when there is no process to be had. */
 static int supervisor_fork(struct supervisor *s, unsigned k)
 {
     struct supervisor_worker *w = &s->worker[k];
     pid_t parent = getpid();
     int fds[2];
 
+    s->control[k] = (struct worker_control){.retire = false};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
         return -errno;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
@@ -223,70 +313,147 @@ static int supervisor_fork(struct supervisor *s, unsigned k)
     w->ready = false;
     w->waiting = false;
     w->started_ms = clock_monotonic_ms();
-    s->cfg->board->worker[k] = (struct board_worker){.pid = w->pid, .started_ms = w->started_ms};
+    s->cfg->board->worker[k] = (struct board_worker){
+        .pid = w->pid, .wanted = w->of != s->next, .started_ms = w->started_ms};
     return 0;
 }
 
-static void supervisor_start_all(struct supervisor *s)
+/* The seat is free again; what has been counted there stays. */
+static void supervisor_stand_up(struct supervisor *s, unsigned k)
 {
-    s->deadline_ms = clock_monotonic_ms() + SUPERVISOR_START_MS;
-    for (unsigned k = 0; k < s->cfg->workers; k++) {
-        int rc = supervisor_fork(s, k);
+    struct supervisor_worker *w = &s->worker[k];
+
+    w->of->seats--;
+    w->of = NULL;
+    w->pid = 0;
+    w->waiting = false;
+    supervisor_close_report(w);
+    s->cfg->board->worker[k] = (struct board_worker){0};
+}
+
+/* A generation by this plan, with seats for its workers. NULL: no memory, or no seats (errno). */
+static struct generation *supervisor_generation(struct supervisor *s,
+                                                const struct supervisor_plan *plan)
+{
+    struct generation *g = calloc(1, sizeof(*g));
+
+    if (!g)
+        return NULL;
+    *g = (struct generation){.plan = plan, .ops = plan->ops, .variant = plan->variant};
+    for (unsigned k = 0; k < s->cfg->seats && g->seats < plan->workers; k++) {
+        if (k < s->used && s->worker[k].of)
+            continue;
+        s->worker[k] = (struct supervisor_worker){.of = g, .index = g->seats++, .report_fd = -1};
+        s->used = MAX(s->used, k + 1);
+    }
+    s->cfg->board->used = s->used;
+    if (g->seats == plan->workers)
+        return g;
+    for (unsigned k = 0; k < s->used; k++)
+        if (s->worker[k].of == g)
+            supervisor_stand_up(s, k);
+    free(g);
+    errno = ENOSPC;
+    return NULL;
+}
+
+/* 0, or -errno with why: a process was not to be had. */
+static int supervisor_start_all(struct supervisor *s, struct generation *g, char *why,
+                                size_t why_size)
+{
+    g->deadline_ms = clock_monotonic_ms() + SUPERVISOR_START_MS;
+    for (unsigned k = 0; k < s->used; k++) {
+        int rc = s->worker[k].of == g ? supervisor_fork(s, k) : 0;
         if (rc < 0) {
-            snprintf(s->trouble, sizeof(s->trouble),
+            snprintf(why, why_size,
                      "cannot start worker %u: %s (lower --workers or raise the limit on processes)",
                      k, strerror(-rc));
-            return;
+            return rc;
         }
     }
+    return 0;
 }
 
 static void supervisor_kill_all(struct supervisor *s, int number)
 {
-    for (unsigned k = 0; k < s->cfg->workers; k++)
+    for (unsigned k = 0; k < s->used; k++)
         if (s->worker[k].pid)
             kill(s->worker[k].pid, number);
 }
 
-static void supervisor_close_report(struct supervisor_worker *w)
+/*
+ * Kill what runs of a generation (NULL: of all) and wait for it: before another backend is tried, and
+ * at a hurried end.
+ */
+static void supervisor_kill_and_reap(struct supervisor *s, const struct generation *g)
 {
-    if (w->report_fd >= 0)
-        close(w->report_fd);
-    w->report_fd = -1;
-}
-
-/* Kill what runs and wait for it: before another backend is tried, and at a hurried end. */
-static void supervisor_kill_and_reap(struct supervisor *s)
-{
-    supervisor_kill_all(s, SIGKILL);
-    for (unsigned k = 0; k < s->cfg->workers; k++) {
+    for (unsigned k = 0; k < s->used; k++)
+        if (s->worker[k].pid && (!g || s->worker[k].of == g))
+            kill(s->worker[k].pid, SIGKILL);
+    for (unsigned k = 0; k < s->used; k++) {
         struct supervisor_worker *w = &s->worker[k];
+        if (!w->of || (g && w->of != g))
+            continue;
         while (w->pid && waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
             continue;
         w->pid = 0;
-        s->cfg->board->worker[k] = (struct board_worker){0};
+        s->cfg->board->worker[k].pid = 0;
         supervisor_close_report(w);
     }
 }
 
-/*
- * A worker cannot serve with its backend, died of it or hangs, and nobody serves yet: all workers
- * take the next, or the start has failed.
- */
-static void supervisor_backend_failed(struct supervisor *s, const char *why)
-{
-    const struct backend_ops *next = s->cfg->automatic ? registry_fallback(s->ops) : NULL;
+/* ---- a new generation takes over, or does not ---- */
 
-    supervisor_kill_and_reap(s);
-    if (!next) {
-        snprintf(s->trouble, sizeof(s->trouble), "%s", why);
-        return;
+/* No more workers, and no more use: it is not `now`. */
+static void supervisor_forget(struct supervisor *s, struct generation *g)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->old); i++)
+        if (s->old[i] == g)
+            s->old[i] = NULL;
+    if (s->next == g)
+        s->next = NULL;
+    s->cfg->forget(s->cfg->arg, g->plan);
+    free(g);
+}
+
+/* The new workers will not serve: those that do go on. */
+static void supervisor_give_up_next(struct supervisor *s, const char *why)
+{
+    struct generation *g = s->next;
+
+    supervisor_kill_and_reap(s, g);
+    for (unsigned k = 0; k < s->used; k++)
+        if (s->worker[k].of == g)
+            supervisor_stand_up(s, k);
+    supervisor_forget(s, g);
+    s->cfg->board->reload_failures++;
+    log_error("reload failed: %s; everything stays as it was", why);
+    notify_send("READY=1");
+}
+
+/*
+ * A worker of a generation that starts cannot serve with its backend, died of it or hangs: all of
+ * them take the next, or the start has failed.
+ */
+static void supervisor_backend_failed(struct supervisor *s, struct generation *g, const char *why)
+{
+    const struct backend_ops *next = g->plan->automatic ? registry_fallback(g->ops) : NULL;
+    char trouble[BACKEND_TEXT_MAX];
+
+    supervisor_kill_and_reap(s, g);
+    snprintf(trouble, sizeof(trouble), "%s", why);
+    if (next) {
+        log_warn("%s fails to start in a worker: %s; all workers use %s instead", g->ops->name, why,
+                 next->name);
+        g->ops = next;
+        g->variant = NULL;
+        if (supervisor_start_all(s, g, trouble, sizeof(trouble)) == 0)
+            return;
     }
-    log_warn("%s fails to start in a worker: %s; all workers use %s instead", s->ops->name, why,
-             next->name);
-    s->ops = next;
-    s->variant = NULL;
-    supervisor_start_all(s);
+    if (g == s->next)
+        supervisor_give_up_next(s, trouble);
+    else
+        snprintf(s->trouble, sizeof(s->trouble), "%s", trouble);
 }
 
 /* Tell worker `k`, which is ready, to go on. If it has died, SIGCHLD will say so. */
@@ -300,23 +467,101 @@ static void supervisor_release(struct supervisor *s, unsigned k)
     s->cfg->board->worker[k].serving = true;
 }
 
-static void supervisor_all_ready(struct supervisor *s)
+static bool supervisor_plan_has(const struct supervisor_plan *plan, const struct listener *l)
 {
-    for (unsigned k = 0; k < s->cfg->workers; k++)
-        if (!s->worker[k].ready)
+    for (unsigned i = 0; i < plan->listener_count; i++)
+        if (plan->listeners[i] == l)
+            return true;
+    return false;
+}
+
+/* Which of its sockets others go on accepting from: worker_control.kept. */
+static uint64_t supervisor_kept(const struct generation *g, unsigned index,
+                                const struct supervisor_plan *plan)
+{
+    unsigned at = 0;
+    uint64_t kept = 0;
+
+    for (unsigned i = 0; i < g->plan->listener_count; i++)
+        for (unsigned k = 0; k < g->plan->listeners[i]->count && at < BACKEND_LISTENERS_MAX; k++)
+            if (listener_serves(g->plan->listeners[i], k, index, g->plan->workers))
+                kept |= (uint64_t)supervisor_plan_has(plan, g->plan->listeners[i]) << at++;
+    return kept;
+}
+
+/* Its workers finish what they have, since those by `plan` serve now. */
+static void supervisor_retire(struct supervisor *s, struct generation *g,
+                              const struct supervisor_plan *plan)
+{
+    uint64_t limit_ms = g->plan->set->drain_timeout_ms;
+
+    g->state = GENERATION_RETIRING;
+    g->deadline_ms =
+        limit_ms ? clock_monotonic_ms() + limit_ms + WORKER_RETIRED_MS + SUPERVISOR_MARGIN_MS : 0;
+    for (size_t i = 0; i < ARRAY_LEN(s->old); i++)
+        if (!s->old[i]) {
+            s->old[i] = g;
+            break;
+        }
+    for (unsigned k = 0; k < s->used; k++) {
+        struct supervisor_worker *w = &s->worker[k];
+        if (w->of != g)
+            continue;
+        w->waiting = false;
+        s->cfg->board->worker[k].wanted = false;
+        if (!w->pid) {
+            supervisor_stand_up(s, k);
+            continue;
+        }
+        s->control[k].kept = supervisor_kept(g, w->index, plan);
+        s->control[k].retire = true;
+        if (w->ready)
+            supervisor_release(s, k);
+        kill(w->pid, SIGTERM);
+    }
+    if (g->seats == 0)
+        supervisor_forget(s, g);
+}
+
+/* All workers of a generation that starts are there. */
+static void supervisor_take_over(struct supervisor *s, struct generation *g)
+{
+    struct generation *before = g == s->next ? s->now : NULL;
+
+    g->state = GENERATION_SERVING;
+    g->deadline_ms = 0;
+    for (unsigned k = 0; k < s->used; k++)
+        if (s->worker[k].of == g) {
+            supervisor_release(s, k);
+            s->cfg->board->worker[k].wanted = true;
+        }
+    s->cfg->board->workers = g->plan->workers;
+    board_set_serving(s->cfg->board, g->ops, g->features);
+    if (!before) {
+        s->state = SUPERVISOR_SERVING;
+        s->cfg->ready(s->cfg->arg, g->ops, g->features);
+        return;
+    }
+    s->now = g;
+    s->next = NULL;
+    s->cfg->board->reloads++;
+    s->cfg->reloaded(s->cfg->arg, g->plan, g->ops, g->features);
+    supervisor_retire(s, before, g->plan);
+}
+
+static void supervisor_on_ready(struct supervisor *s, struct generation *g)
+{
+    for (unsigned k = 0; k < s->used; k++)
+        if (s->worker[k].of == g && !s->worker[k].ready)
             return;
-    for (unsigned k = 0; k < s->cfg->workers; k++)
-        supervisor_release(s, k);
-    s->state = SUPERVISOR_SERVING;
-    s->deadline_ms = 0;
-    board_set_serving(s->cfg->board, s->ops, s->features);
-    s->cfg->ready(s->cfg->arg, s->ops, s->features);
+    supervisor_take_over(s, g);
 }
 
 /* Worker `k` has said something, or is gone. */
 static void supervisor_on_report(struct supervisor *s, unsigned k)
 {
     struct supervisor_worker *w = &s->worker[k];
+    struct generation *g = w->of;
     struct supervisor_report report;
     ssize_t n = read(w->report_fd, &report, sizeof(report));
 
@@ -329,43 +574,107 @@ static void supervisor_on_report(struct supervisor *s, unsigned k)
     report.text[sizeof(report.text) - 1] = '\0';
     if (report.error) {
         supervisor_close_report(w);
-        if (s->state == SUPERVISOR_STARTING)
-            supervisor_backend_failed(s, report.text);
+        if (g->state == GENERATION_STARTING)
+            supervisor_backend_failed(s, g, report.text);
         else
             log_error("worker %u: %s", k, report.text);
         return;
     }
     w->ready = true;
-    snprintf(s->features, sizeof(s->features), "%s", report.text);
-    if (s->state == SUPERVISOR_STARTING) {
-        supervisor_all_ready(s);
+    snprintf(g->features, sizeof(g->features), "%s", report.text);
+    if (g->state == GENERATION_STARTING) {
+        supervisor_on_ready(s, g);
         return;
     }
     supervisor_release(s, k);
-    if (s->state == SUPERVISOR_SERVING)
+    if (g->state == GENERATION_SERVING && s->state == SUPERVISOR_SERVING)
         log_notice("worker %u serves again [%d]", k, (int)w->pid);
+}
+
+/* ---- reloading ---- */
+
+/* Is there a place for one more that retires, and are there seats for as many workers as now? */
+static bool supervisor_has_room(const struct supervisor *s)
+{
+    unsigned taken = 0;
+
+    for (unsigned k = 0; k < s->used; k++)
+        taken += s->worker[k].of != NULL;
+    if (s->cfg->seats - taken < s->now->plan->workers)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(s->old); i++)
+        if (!s->old[i])
+            return true;
+    return false;
+}
+
+static void supervisor_reload(struct supervisor *s)
+{
+    char why[BACKEND_TEXT_MAX], reloading[64];
+
+    s->reload = false;
+    snprintf(reloading, sizeof(reloading), "RELOADING=1\nMONOTONIC_USEC=%llu",
+             (unsigned long long)clock_monotonic_ms() * 1000);
+    notify_send(reloading);
+    const struct supervisor_plan *plan = s->cfg->reload(s->cfg->arg);
+    if (!plan) {
+        s->cfg->board->reload_failures++;
+        notify_send("READY=1");
+        return;
+    }
+    s->next = supervisor_generation(s, plan);
+    if (!s->next) {
+        log_error("reload failed: no place for %u more workers: %s; everything stays as it was",
+                  plan->workers, strerror(errno));
+        s->cfg->board->reload_failures++;
+        s->cfg->forget(s->cfg->arg, plan);
+        notify_send("READY=1");
+        return;
+    }
+    /* Those of dead workers, too: clients wait there for the new ones. */
+    for (unsigned i = 0; i < plan->listener_count; i++)
+        for (unsigned k = 0; k < plan->listeners[i]->count; k++)
+            listener_resume(plan->listeners[i], k);
+    if (supervisor_start_all(s, s->next, why, sizeof(why)) < 0)
+        supervisor_give_up_next(s, why);
+}
+
+/* SIGHUP, or what kept an earlier one waiting is over. */
+static void supervisor_try_reload(struct supervisor *s)
+{
+    if (s->reload && s->state == SUPERVISOR_SERVING && !s->next && supervisor_has_room(s))
+        supervisor_reload(s);
 }
 
 /* ---- restarting ---- */
 
 static void supervisor_suspend(struct supervisor *s, unsigned k)
 {
+    const struct supervisor_plan *plan = s->worker[k].of->plan;
     unsigned suspended = 0;
 
-    for (unsigned i = 0; i < s->cfg->listener_count; i++)
-        suspended += listener_suspend(&s->cfg->listeners[i], k);
+    for (unsigned i = 0; i < plan->listener_count; i++)
+        for (unsigned n = 0; n < plan->listeners[i]->count; n++)
+            if (plan->workers <= plan->listeners[i]->count &&
+                listener_serves(plan->listeners[i], n, s->worker[k].index, plan->workers))
+                suspended += listener_suspend(plan->listeners[i], n);
     if (suspended)
         log_notice("worker %u: its listeners are closed meanwhile, new clients go elsewhere", k);
 }
 
 static void supervisor_resume(struct supervisor *s, unsigned k)
 {
-    for (unsigned i = 0; i < s->cfg->listener_count; i++) {
-        int rc = listener_resume(&s->cfg->listeners[i], k);
-        if (rc < 0)
-            log_error("worker %u: cannot listen on %s again: %s", k, s->cfg->listeners[i].addr.text,
-                      strerror(-rc));
-    }
+    const struct supervisor_plan *plan = s->worker[k].of->plan;
+
+    for (unsigned i = 0; i < plan->listener_count; i++)
+        for (unsigned n = 0; n < plan->listeners[i]->count; n++) {
+            if (!listener_serves(plan->listeners[i], n, s->worker[k].index, plan->workers))
+                continue;
+            int rc = listener_resume(plan->listeners[i], n);
+            if (rc < 0)
+                log_error("worker %u: cannot listen on %s again: %s", k,
+                          plan->listeners[i]->addr.text, strerror(-rc));
+        }
 }
 
 static void supervisor_schedule(struct supervisor *s, unsigned k)
@@ -379,7 +688,8 @@ static void supervisor_schedule(struct supervisor *s, unsigned k)
     w->restart_ms = now_ms + w->backoff_ms;
     log_write(w->backoff_ms > SUPERVISOR_SUSPEND_MS ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE,
               "worker %u is started again in %u ms", k, w->backoff_ms);
-    if (w->backoff_ms > SUPERVISOR_SUSPEND_MS)
+    /* With others about to take over, its clients wait for those. */
+    if (w->backoff_ms > SUPERVISOR_SUSPEND_MS && !s->next)
         supervisor_suspend(s, k);
     w->backoff_ms = MIN(2 * w->backoff_ms, SUPERVISOR_BACKOFF_MAX_MS);
 }
@@ -399,7 +709,7 @@ static void supervisor_restart(struct supervisor *s, unsigned k)
     s->cfg->stats[k].restarts++;
 }
 
-/* How process `k` ended, for the log. */
+/* How a process ended, for the log. */
 static void supervisor_ending(char *out, size_t out_size, int status)
 {
     if (WIFSIGNALED(status))
@@ -409,41 +719,53 @@ static void supervisor_ending(char *out, size_t out_size, int status)
         snprintf(out, out_size, "exited with status %d", WEXITSTATUS(status));
 }
 
+/* One that retired, or drains with the whole server, has ended. */
+static void supervisor_on_end(struct supervisor *s, unsigned k, pid_t pid, int status,
+                              const char *how)
+{
+    struct generation *g = s->worker[k].of;
+
+    if (status) {
+        log_error("worker %u [%d] died while draining: %s", k, (int)pid, how);
+        s->failed |= s->state == SUPERVISOR_DRAINING;
+    }
+    if (g->state != GENERATION_RETIRING)
+        return;
+    supervisor_stand_up(s, k);
+    if (g->seats == 0)
+        supervisor_forget(s, g);
+}
+
 static void supervisor_on_death(struct supervisor *s, unsigned k, int status)
 {
     struct supervisor_worker *w = &s->worker[k];
+    struct generation *g = w->of;
     struct stats *stats = &s->cfg->stats[k];
     pid_t pid = w->pid;
     char how[128], why[sizeof(how) + 64];
 
     if (w->report_fd >= 0 && !w->ready) { /* its last words may be unread yet */
+        bool starting = g->state == GENERATION_STARTING;
         w->pid = 0;
         supervisor_on_report(s, k);
-        if (s->state == SUPERVISOR_STARTING && (w->pid || s->trouble[0]))
+        if (starting && (w->of != g || w->pid || s->trouble[0]))
             return; /* another backend is being tried, or there is none */
     }
     w->pid = 0;
-    s->cfg->board->worker[k] = (struct board_worker){0};
+    s->cfg->board->worker[k] = (struct board_worker){.wanted = g == s->now};
     supervisor_close_report(w);
     supervisor_ending(how, sizeof(how), status);
     /* Levels of a process that is no more. */
     stats->slots_used = stats->blocks_used = stats->block_bytes = stats->in_flight = 0;
     stats->waiting = 0;
-    switch (s->state) {
-    case SUPERVISOR_STARTING:
+    if (g->state == GENERATION_STARTING && s->state != SUPERVISOR_DRAINING) {
         snprintf(why, sizeof(why), "worker %u [%d] %s before it served", k, (int)pid, how);
-        supervisor_backend_failed(s, why);
-        break;
-    case SUPERVISOR_SERVING:
+        supervisor_backend_failed(s, g, why);
+    } else if (g->state == GENERATION_SERVING && s->state == SUPERVISOR_SERVING) {
         log_error("worker %u [%d] died: %s", k, (int)pid, how);
         supervisor_schedule(s, k);
-        break;
-    case SUPERVISOR_DRAINING:
-        if (status) {
-            log_error("worker %u [%d] died while draining: %s", k, (int)pid, how);
-            s->failed = true;
-        }
-        break;
+    } else {
+        supervisor_on_end(s, k, pid, status, how);
     }
 }
 
@@ -453,14 +775,14 @@ static void supervisor_reap(struct supervisor *s)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (unsigned i = 0; i < s->cfg->side_count; i++)
-            if (s->cfg->sides[i]->pid == pid)
-                side_died(s->cfg->sides[i], status);
-        for (unsigned k = 0; k < s->cfg->workers; k++)
+        for (unsigned k = 0; k < s->used; k++)
             if (s->worker[k].pid == pid) {
                 supervisor_on_death(s, k, status);
                 break;
             }
+        for (unsigned i = 0; i < s->cfg->side_count; i++)
+            if (s->cfg->sides[i]->pid == pid)
+                side_died(s->cfg->sides[i], status);
     }
 }
 
@@ -469,13 +791,14 @@ static void supervisor_reap(struct supervisor *s)
 static void supervisor_leave_as_side(void *arg)
 {
     struct supervisor *s = arg;
+    const struct supervisor_plan *plan;
 
-    for (unsigned i = 0; i < s->cfg->listener_count; i++)
-        listener_close(&s->cfg->listeners[i]);
+    supervisor_close_listeners(s);
     for (unsigned i = 0; i < s->cfg->side_count; i++)
         if (s->cfg->sides[i]->pid) /* not the one that is being started */
             s->cfg->sides[i]->forget(s->cfg->sides[i]->arg);
-    tls_context_free(s->cfg->tls); /* the keys are none of its business */
+    for (size_t g = 0; (plan = supervisor_plan(s, g)); g++)
+        tls_context_free(plan->tls); /* the keys are none of its business */
     supervisor_leave(s);
 }
 
@@ -503,20 +826,22 @@ static void supervisor_stop_sides(struct supervisor *s)
 
 static void supervisor_drain(struct supervisor *s)
 {
-    uint64_t limit_ms = s->cfg->set->drain_timeout_ms;
+    uint64_t limit_ms = s->now->plan->set->drain_timeout_ms;
 
     s->state = SUPERVISOR_DRAINING;
     s->cfg->board->state = BOARD_DRAINING;
     s->deadline_ms = limit_ms ? clock_monotonic_ms() + limit_ms + SUPERVISOR_MARGIN_MS : 0;
     notify_send("STOPPING=1");
+    if (s->next)
+        supervisor_give_up_next(s, "the server ends");
     /*
      * Before the workers: a listener is closed when its last copy is, and theirs goes once it has
      * been emptied.
      */
-    for (unsigned i = 0; i < s->cfg->listener_count; i++)
-        listener_close(&s->cfg->listeners[i]);
-    for (unsigned k = 0; k < s->cfg->workers; k++) {
+    supervisor_close_listeners(s);
+    for (unsigned k = 0; k < s->used; k++) {
         s->worker[k].waiting = false;
+        s->control[k].retire = false; /* who has time for that no more */
         if (s->worker[k].ready)
             supervisor_release(s, k); /* if the others were still starting: to drain, it serves */
     }
@@ -533,7 +858,9 @@ static bool supervisor_on_signal(struct supervisor *s)
         case SIGCHLD: supervisor_reap(s); break;
         case SIGUSR1: s->cfg->report(s->cfg->arg); break;
         case SIGHUP:
-            log_notice("SIGHUP: there is no configuration to read; restart to change options");
+            s->reload = true;
+            if (s->state != SUPERVISOR_DRAINING && (s->next || !supervisor_has_room(s)))
+                log_notice("SIGHUP: to be reloaded when the reload before it is over");
             break;
         default: /* SIGTERM, SIGINT */
             if (s->state == SUPERVISOR_DRAINING) {
@@ -550,20 +877,37 @@ static bool supervisor_on_signal(struct supervisor *s)
 /* ---- the loop ---- */
 
 /*
- * Has worker `k` been started again, and not reported yet? Workers of the first start have a
+ * Has worker `k` been started again, and not reported yet? Workers that start together have a
  * deadline in common.
  */
 static bool supervisor_is_coming(const struct supervisor *s, unsigned k)
 {
-    return s->state != SUPERVISOR_STARTING && s->worker[k].pid && !s->worker[k].ready;
+    const struct supervisor_worker *w = &s->worker[k];
+
+    return w->of && w->of->state != GENERATION_STARTING && w->pid && !w->ready;
+}
+
+/* The generation whose deadline is the next, NULL: none has one. */
+static struct generation *supervisor_due(const struct supervisor *s)
+{
+    struct generation *all[SUPERVISOR_OLD_MAX + 2] = {s->now, s->next}, *due = NULL;
+
+    memcpy(all + 2, s->old, sizeof(s->old));
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (all[i] && all[i]->deadline_ms && (!due || all[i]->deadline_ms < due->deadline_ms))
+            due = all[i];
+    return due;
 }
 
 /* Milliseconds until something is due, -1: nothing is. */
 static int supervisor_timeout(const struct supervisor *s)
 {
     uint64_t now_ms = clock_monotonic_ms(), next_ms = s->deadline_ms ? s->deadline_ms : UINT64_MAX;
+    const struct generation *due = supervisor_due(s);
 
-    for (unsigned k = 0; k < s->cfg->workers; k++) {
+    if (due)
+        next_ms = MIN(next_ms, due->deadline_ms);
+    for (unsigned k = 0; k < s->used; k++) {
         if (s->worker[k].waiting)
             next_ms = MIN(next_ms, s->worker[k].restart_ms);
         else if (supervisor_is_coming(s, k))
@@ -580,18 +924,37 @@ static int supervisor_timeout(const struct supervisor *s)
 static int supervisor_wait(struct supervisor *s)
 {
     s->poll[0] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
-    for (unsigned k = 0; k < s->cfg->workers; k++)
+    for (unsigned k = 0; k < s->used; k++)
         s->poll[k + 1] = (struct pollfd){.fd = s->worker[k].report_fd, .events = POLLIN};
-    int n = poll(s->poll, s->cfg->workers + 1, supervisor_timeout(s));
+    int n = poll(s->poll, s->used + 1, supervisor_timeout(s));
     return n < 0 && errno != EINTR && errno != ENOMEM ? -errno : n;
+}
+
+/* A generation has had its time. */
+static void supervisor_on_deadline(struct supervisor *s, struct generation *g)
+{
+    char why[64];
+
+    g->deadline_ms = 0;
+    if (g->state == GENERATION_STARTING) {
+        snprintf(why, sizeof(why), "the workers do not report within %d s",
+                 SUPERVISOR_START_MS / 1000);
+        supervisor_backend_failed(s, g, why);
+        return;
+    }
+    log_error("old workers that do not end in time are killed");
+    for (unsigned k = 0; k < s->used; k++)
+        if (s->worker[k].of == g && s->worker[k].pid)
+            kill(s->worker[k].pid, SIGKILL); /* SIGCHLD says the rest */
 }
 
 /* What time has brought: restarts, the end of patience. */
 static void supervisor_on_time(struct supervisor *s)
 {
     uint64_t now_ms = clock_monotonic_ms();
+    struct generation *due = supervisor_due(s);
 
-    for (unsigned k = 0; k < s->cfg->workers; k++) {
+    for (unsigned k = 0; k < s->used; k++) {
         struct supervisor_worker *w = &s->worker[k];
         if (w->waiting && now_ms >= w->restart_ms) {
             supervisor_restart(s, k);
@@ -606,16 +969,12 @@ static void supervisor_on_time(struct supervisor *s)
     for (unsigned i = 0; i < s->cfg->side_count; i++)
         if (s->cfg->sides[i]->restart_ms && now_ms >= s->cfg->sides[i]->restart_ms)
             supervisor_start_side(s, s->cfg->sides[i]);
-    if (!s->deadline_ms || now_ms < s->deadline_ms)
-        return;
-    if (s->state == SUPERVISOR_STARTING) {
-        char why[64];
-        snprintf(why, sizeof(why), "the workers do not report within %d s",
-                 SUPERVISOR_START_MS / 1000);
-        supervisor_backend_failed(s, why);
-    } else {
+    if (due && now_ms >= due->deadline_ms)
+        supervisor_on_deadline(s, due);
+    if (s->deadline_ms && now_ms >= s->deadline_ms) {
+        s->deadline_ms = 0;
         log_error("workers that do not end in time are killed");
-        supervisor_kill_and_reap(s);
+        supervisor_kill_and_reap(s, NULL);
         s->failed = true;
     }
 }
@@ -624,7 +983,7 @@ static bool supervisor_done(const struct supervisor *s)
 {
     if (s->state != SUPERVISOR_DRAINING)
         return false;
-    for (unsigned k = 0; k < s->cfg->workers; k++)
+    for (unsigned k = 0; k < s->used; k++)
         if (s->worker[k].pid)
             return false;
     return true;
@@ -633,7 +992,7 @@ static bool supervisor_done(const struct supervisor *s)
 static int supervisor_loop(struct supervisor *s)
 {
     supervisor_start_sides(s);
-    supervisor_start_all(s);
+    supervisor_start_all(s, s->now, s->trouble, sizeof(s->trouble));
     while (!s->trouble[0] && !supervisor_done(s)) {
         int n = supervisor_wait(s);
         if (n < 0) {
@@ -641,12 +1000,13 @@ static int supervisor_loop(struct supervisor *s)
             break;
         }
         /* Reports first: a worker that reports and dies has still reported. */
-        for (unsigned k = 0; k < s->cfg->workers && n > 0; k++)
+        for (unsigned k = 0, polled = s->used; k < polled && n > 0; k++)
             if (s->poll[k + 1].revents && s->worker[k].report_fd >= 0)
                 supervisor_on_report(s, k);
         if (n > 0 && s->poll[0].revents && supervisor_on_signal(s))
             return 0;
         supervisor_on_time(s);
+        supervisor_try_reload(s);
     }
     if (s->trouble[0]) {
         log_error("%s", s->trouble);
@@ -655,33 +1015,60 @@ static int supervisor_loop(struct supervisor *s)
     return s->failed ? 1 : 0;
 }
 
-int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask)
+/* Everything that it takes to supervise. False: errno. */
+static bool supervisor_init(struct supervisor *s)
 {
     static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-    struct supervisor s = {.cfg = cfg, .mask = mask, .ops = cfg->ops, .variant = cfg->variant};
     sigset_t set;
-    int status = 1;
 
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigaddset(&set, numbers[i]);
-    s.signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    s.worker = calloc(cfg->workers, sizeof(*s.worker));
-    s.poll = calloc(cfg->workers + 1, sizeof(*s.poll));
-    if (s.signal_fd < 0 || !s.worker || !s.poll) {
+    s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    s->worker = calloc(s->cfg->seats, sizeof(*s->worker));
+    s->poll = calloc(s->cfg->seats + 1, sizeof(*s->poll));
+    s->control = mmap(NULL, s->cfg->seats * sizeof(*s->control), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (s->control == MAP_FAILED)
+        s->control = NULL;
+    if (s->signal_fd < 0 || !s->worker || !s->poll || !s->control)
+        return false;
+    s->now = supervisor_generation(s, s->cfg->plan);
+    if (s->now)
+        s->cfg->board->workers = s->cfg->plan->workers;
+    return s->now;
+}
+
+static void supervisor_destroy(struct supervisor *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->old); i++)
+        if (s->old[i])
+            supervisor_forget(s, s->old[i]);
+    if (s->next)
+        supervisor_forget(s, s->next);
+    free(s->now);
+    if (s->signal_fd >= 0)
+        close(s->signal_fd);
+    if (s->control)
+        munmap(s->control, s->cfg->seats * sizeof(*s->control));
+    free(s->worker);
+    free(s->poll);
+}
+
+int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask)
+{
+    struct supervisor s = {.cfg = cfg, .mask = mask};
+    int status = 1;
+
+    if (!supervisor_init(&s)) {
         log_error("cannot supervise: %s", strerror(errno));
     } else {
-        for (unsigned k = 0; k < cfg->workers; k++)
-            s.worker[k].report_fd = -1;
         status = supervisor_loop(&s);
-        supervisor_kill_and_reap(&s); /* after trouble or a second signal; else nobody is left */
+        /* after trouble or a second signal; else nobody is left */
+        supervisor_kill_and_reap(&s, NULL);
         supervisor_stop_sides(&s);
+        supervisor_close_listeners(&s);
     }
-    for (unsigned i = 0; i < cfg->listener_count; i++)
-        listener_close(&cfg->listeners[i]);
-    if (s.signal_fd >= 0)
-        close(s.signal_fd);
-    free(s.worker);
-    free(s.poll);
+    supervisor_destroy(&s);
     return status;
 }

@@ -129,16 +129,23 @@ static bool worker_drained(const struct loop *l)
     return l->slots.used == 0 && acceptor_closed(l);
 }
 
+/* A worker that has time, because others serve. */
+static bool worker_retires(const struct worker_config *cfg)
+{
+    return cfg->control && cfg->control->retire && !worker_orphan;
+}
+
 /*
- * Iterate until drained, until `until_ms` (0: no limit), or a second signal; no longer than
- * WORKER_ORPHAN_MS from when the supervisor is seen to be dead. 0, or -errno when the backend is
- * broken.
+ * Iterate until drained, until `until_ms` (0: no limit), or a second signal; with `retiring`, only as
+ * long as there is time for it. No longer than WORKER_ORPHAN_MS from when the supervisor is seen to
+ * be dead. 0, or -errno when the backend is broken.
  */
-static int worker_iterate(struct loop *l, uint64_t until_ms)
+static int worker_iterate(const struct worker_config *cfg, struct loop *l, uint64_t until_ms,
+                          bool retiring)
 {
     bool hurry = false;
 
-    while (!worker_drained(l) && worker_stop < 2) {
+    while (!worker_drained(l) && worker_stop < 2 && (!retiring || worker_retires(cfg))) {
         uint64_t now_ms = until_ms || worker_orphan ? clock_monotonic_ms() : 0;
         if (worker_orphan && !hurry) {
             hurry = true;
@@ -154,6 +161,25 @@ static int worker_iterate(struct loop *l, uint64_t until_ms)
     return 0;
 }
 
+/* End in order. 0, or -errno when the backend is broken. */
+static int worker_finish(const struct worker_config *cfg, struct loop *l)
+{
+    uint64_t limit_ms = cfg->set->drain_timeout_ms;
+    bool retired = worker_retires(cfg);
+    int rc = 0;
+
+    if (retired) {
+        loop_retire(l, cfg->control->kept);
+        rc = worker_iterate(cfg, l, limit_ms ? clock_monotonic_ms() + limit_ms : 0, true);
+        if (rc < 0 || worker_drained(l))
+            return rc;
+        if (worker_retires(cfg)) /* and that took all the time there is */
+            limit_ms = WORKER_RETIRED_MS;
+    }
+    loop_drain(l);
+    return worker_iterate(cfg, l, limit_ms ? clock_monotonic_ms() + limit_ms : 0, false);
+}
+
 /*
  * The graceful end, and what the counters say at it. 0, or -errno when the backend is broken or
  * does not let go.
@@ -162,13 +188,11 @@ static int worker_drain(const struct worker_config *cfg, struct http *h, char *e
 {
     struct loop *l = &h->loop;
     const struct stats *stats = cfg->stats;
-    uint64_t limit_ms = cfg->set->drain_timeout_ms;
     uint32_t forced = 0;
 
     if (cfg->alone)
         notify_send("STOPPING=1");
-    loop_drain(l);
-    int rc = worker_iterate(l, limit_ms ? clock_monotonic_ms() + limit_ms : 0);
+    int rc = worker_finish(cfg, l);
     if (worker_stop >= 2) {
         log_warn("a second signal: leaving at once, %u connections are cut off", l->slots.used);
         return 0;
@@ -176,7 +200,7 @@ static int worker_drain(const struct worker_config *cfg, struct http *h, char *e
     if (rc == 0 && !worker_drained(l)) {
         forced = l->slots.used;
         loop_abort(l);
-        rc = worker_iterate(l, clock_monotonic_ms() + WORKER_ABORT_MS);
+        rc = worker_iterate(cfg, l, clock_monotonic_ms() + WORKER_ABORT_MS, false);
         if (rc == 0 && !worker_drained(l))
             rc = -ETIMEDOUT;
     }

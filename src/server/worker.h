@@ -23,6 +23,16 @@
  */
 #define WORKER_ORPHAN_SIGNAL SIGUSR2
 
+/* What a supervisor has to say to a worker beside SIGTERM; in memory that they share. */
+struct worker_control {
+    volatile bool retire; /* at SIGTERM: there are others who serve, it has time to end */
+    volatile uint64_t
+        kept; /* ... and those accept from these of its listeners: acceptor_retire() */
+};
+
+/* What a retiring worker gives idle connections when its time is over, milliseconds. */
+#define WORKER_RETIRED_MS 1000
+
 struct worker_config {
     const char *name; /* in the log: "worker 3" */
     const struct settings *set;
@@ -30,6 +40,7 @@ struct worker_config {
     const void *context;         /* ... what its handlers are given: request_context() */
     struct tls_context *tls;     /* NULL: no listener has TLS */
     struct stats *stats;
+    const struct worker_control *control; /* NULL: SIGTERM is all */
     const struct backend_ops *ops;
     const char *variant;
     /* their fds become the worker's; -1 afterwards: it has closed it */

@@ -116,6 +116,19 @@ def test_options_file(tmp_path):
         assert "%s:2:3: there is no option worker" % conf in one_line(done.stderr)
 
 
+def test_the_packages_options_file(tmp_path):
+    """It is taken as it is, but for the directory that the unit file makes."""
+    source = os.path.join(os.environ.get("SRCDIR", "."), "packaging/bivalve.conf")
+    conf = tmp_path / "b.conf"
+    with open(source) as f:
+        text = f.read()
+    conf.write_text(text.replace("/run/bivalve", str(tmp_path)))
+    done = wire.run("--test", "--config", conf)
+    assert done.returncode == 0 and "1 address," in done.stdout, done.stderr
+    conf.write_text(re.sub("(?m)^#(?=[a-z])", "", conf.read_text()).replace("/var/log/bivalve", str(tmp_path)))
+    assert wire.run("--test", "--config", conf).returncode == 0
+
+
 def test_test_looks_at_addresses_and_user():
     done = wire.run("--test", "--listen", "192.0.2.77:80")
     assert done.returncode == 1 and "no interface of this machine" in one_line(done.stderr)

@@ -154,14 +154,6 @@ def test_the_service_manager_is_told(backend, tmp_path):
             assert manager.recv(100) == b"STOPPING=1"
 
 
-def test_hangup_ends_nothing(start):
-    s = start()
-    s.signal(signal.SIGHUP)
-    wire.wait_until("a word about it", lambda: "SIGHUP" in s.log())
-    with s.connect() as c:
-        assert c.get("/pipeline").body == b"ok"
-
-
 @pytest.mark.parametrize("workers", [2, 0])
 def test_status_after_a_second_signal(backend, workers):
     with wire.Server(backend, "--drain-timeout", 300, "--header-timeout", 300, workers=workers) as s:

@@ -342,6 +342,34 @@ static void test_drain(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
+/* Others serve: who is idle has the time that it always has, and is told by the next answer. */
+static void test_retire(void **state)
+{
+    struct world *w = *state;
+    w->f.set.idle_timeout_ms = 10000;
+    open_world(w);
+    int idle = connect_one(w), asks = connect_one(w), stays = connect_one(w);
+    sim_fixture_iterate(&w->f, 1);
+    w->f.http.loop.acceptor.listener[0].fd = -1;
+    loop_retire(&w->f.http.loop, 1);
+    pass(w, 4000);
+    assert_true(sim_is_open(w->f.http.loop.be, idle));
+    say(w, asks, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 3);
+    assert_int_equal(got(w, asks, "HTTP/1.1 200"), 1);
+    assert_int_equal(got(w, asks, "Connection: close"), 1);
+    pass(w, 4000);
+    assert_true(sim_is_open(w->f.http.loop.be, stays));
+    /* And then there is no more time. */
+    loop_drain(&w->f.http.loop);
+    pass(w, 500 + 2 * LOOP_TICK_MS);
+    assert_false(sim_is_open(w->f.http.loop.be, idle));
+    assert_false(sim_is_open(w->f.http.loop.be, stays));
+    pass(w, w->f.set.linger_timeout_ms + 2 * LOOP_TICK_MS);
+    assert_int_equal(w->f.http.loop.slots.used, 0);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +387,7 @@ int main(void)
         TEST(test_max_requests),
         TEST(test_short_sends_are_counted),
         TEST(test_drain),
+        TEST(test_retire),
     };
     return cmocka_run_group_tests_name("limits", tests, group_setup, group_teardown);
 }

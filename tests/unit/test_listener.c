@@ -92,7 +92,7 @@ static void test_port_0_is_shared(void **state)
     assert_int_equal(open_at("127.0.0.1:0", WORKERS), 0);
     assert_true(ntohs(l.addr.u.in4.sin_port) > 0);
     assert_string_not_equal(l.addr.text, "127.0.0.1:0");
-    assert_false(l.shared);
+    assert_true(l.count > 1);
     spread(counts);
     assert_int_equal(total(counts), CLIENTS);
     /* 64 clients miss one of 4 sockets once in 10^8 times */
@@ -184,11 +184,33 @@ static void test_suspend_and_resume(void **state)
     listener_destroy(&l);
 }
 
+/* However many workers there are now: each socket has one, and each of them a socket. */
+static void test_every_socket_has_a_worker(void **state)
+{
+    (void)state;
+    for (unsigned count = 1; count <= 9; count++)
+        for (unsigned workers = 1; workers <= 9; workers++) {
+            const struct listener some = {.count = count};
+            unsigned taken[9] = {0}, has[9] = {0};
+            for (unsigned k = 0; k < workers; k++)
+                for (unsigned i = 0; i < count; i++)
+                    if (listener_serves(&some, i, k, workers)) {
+                        taken[i]++;
+                        has[k]++;
+                    }
+            for (unsigned i = 0; i < count; i++)
+                assert_in_range(taken[i], 1, (workers + count - 1) / count);
+            for (unsigned k = 0; k < workers; k++)
+                assert_in_range(has[k], 1, (count + workers - 1) / workers);
+        }
+}
+
 static void test_keep_only(void **state)
 {
     (void)state;
     assert_int_equal(open_at("127.0.0.1:0", 3), 0);
-    listener_keep_only(&l, 1);
+    int own = listener_fd(&l, 1);
+    listener_keep_only(&l, &own, 1);
     assert_int_equal(listener_fd(&l, 0), -1);
     assert_true(listener_fd(&l, 1) >= 0);
     assert_int_equal(listener_fd(&l, 2), -1);
@@ -235,21 +257,21 @@ static void test_unix_path(void **state)
 
     (void)state;
     assert_int_equal(open_at(address, WORKERS), 0);
-    assert_true(l.shared);
-    assert_int_equal(listener_fd(&l, 0), listener_fd(&l, WORKERS - 1));
+    assert_int_equal(l.count, 1);
+    assert_string_equal(l.asked, address);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0666);
     int fd = client(&l.addr);
     assert_true(fd >= 0);
     close(fd);
-    listener_keep_only(&l, 1);
-    assert_true(listener_fd(&l, 1) >= 0);
+    int own = listener_fd(&l, 0);
+    listener_keep_only(&l, &own, 1);
+    assert_true(listener_fd(&l, 0) >= 0);
     struct listener first = l;
     assert_int_equal(open_at(address, 1), -EADDRINUSE); /* left alone: somebody answers there */
     assert_int_equal(access(path, F_OK), 0);
     listener_close(&first);
     assert_int_equal(open_at(address, 1), 0); /* stale: nobody does */
-    assert_false(l.shared);
     assert_int_equal(listener_unlink(&first), 0);
     assert_int_equal(access(path, F_OK), 0); /* not the first's any more */
     assert_int_equal(listener_unlink(&l), 0);
@@ -408,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_port_0_is_shared),
         cmocka_unit_test(test_a_second_server_is_refused),
         cmocka_unit_test(test_suspend_and_resume),
+        cmocka_unit_test(test_every_socket_has_a_worker),
         cmocka_unit_test(test_keep_only),
         cmocka_unit_test(test_an_address_that_is_not_ours),
         cmocka_unit_test(test_abstract_name),

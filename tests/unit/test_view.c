@@ -30,7 +30,12 @@ static int set_up(void **state)
     (void)state;
     board = board_map(2);
     stats = stats_map(2);
-    view = (struct view){.board = board, .stats = stats, .listeners = "127.0.0.1:1"};
+    view = (struct view){.board = board, .stats = stats};
+    if (board) {
+        board->workers = board->used = 2;
+        board->worker[0].wanted = board->worker[1].wanted = true;
+        strcpy(board->listeners, "127.0.0.1:1");
+    }
     return board && stats ? 0 : -1;
 }
 
@@ -103,7 +108,7 @@ static void test_health(void **state)
     (void)state;
     assert_false(board_is_healthy(board));
     assert_string_equal(board_state_name(board), "starting");
-    board->worker[1] = (struct board_worker){.pid = getpid(), .serving = true};
+    board->worker[1] = (struct board_worker){.pid = getpid(), .wanted = true, .serving = true};
     assert_false(board_is_healthy(board)); /* the others have not started yet */
     board_set_serving(board, registry_list()[0], "");
     assert_true(board_is_healthy(board));
@@ -121,7 +126,7 @@ static void test_health(void **state)
 static void test_status_is_whole(void **state)
 {
     (void)state;
-    board->worker[0] = (struct board_worker){.pid = getpid(), .serving = true};
+    board->worker[0] = (struct board_worker){.pid = getpid(), .wanted = true, .serving = true};
     stats[0].stale = 3;
     stats[1].stale = 4;
     char *text = view_status(&view);
