@@ -397,6 +397,19 @@ const struct option_spec option_table[] = {
      .help = "for the client to close after our last byte",
      .man = "For the client to close after the last byte was sent\n"
             ".Pq timeout_linger .\n"},
+    {SECONDS(OPTION_TIME, "drain-delay", drain_delay_ms),
+     .help = "from SIGTERM to the drain: go on serving, while /healthz says 503",
+     .man = "After\n"
+            ".Dv SIGTERM\n"
+            "go on as before for so long, while\n"
+            ".Li /healthz\n"
+            "of\n"
+            ".Fl Fl admin\n"
+            "says 503; then drain.\n"
+            "Who balances the load needs a while to see it.\n"
+            "A second signal ends the delay.\n"
+            "It is not there with\n"
+            ".Fl Fl workers Cm 0 .\n"},
     {SECONDS(OPTION_TIME, "drain-timeout", drain_timeout_ms),
      .help = "from SIGTERM to the end",
      .man = "From\n"

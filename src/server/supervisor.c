@@ -108,6 +108,7 @@ struct supervisor {
     unsigned used;                  /* so many of them have been taken so far */
     struct pollfd *poll;            /* the signalfd, then one for each seat */
     int signal_fd;
+    uint64_t drain_ms;    /* --drain-delay: when the drain begins; 0: not told to end yet */
     uint64_t deadline_ms; /* of the drain; 0: none */
     bool failed;          /* a worker ended in disorder during the drain, or had to be killed */
     char trouble[BACKEND_TEXT_MAX]; /* why the start failed; empty: it has not */
@@ -642,7 +643,8 @@ static void supervisor_reload(struct supervisor *s)
 /* SIGHUP, or what kept an earlier one waiting is over. */
 static void supervisor_try_reload(struct supervisor *s)
 {
-    if (s->reload && s->state == SUPERVISOR_SERVING && !s->next && supervisor_has_room(s))
+    if (s->reload && s->state == SUPERVISOR_SERVING && !s->drain_ms && !s->next &&
+        supervisor_has_room(s))
         supervisor_reload(s);
 }
 
@@ -828,6 +830,7 @@ static void supervisor_drain(struct supervisor *s)
 {
     uint64_t limit_ms = s->now->plan->set->drain_timeout_ms;
 
+    s->drain_ms = 0;
     s->state = SUPERVISOR_DRAINING;
     s->cfg->board->state = BOARD_DRAINING;
     s->deadline_ms = limit_ms ? clock_monotonic_ms() + limit_ms + SUPERVISOR_MARGIN_MS : 0;
@@ -846,6 +849,25 @@ static void supervisor_drain(struct supervisor *s)
             supervisor_release(s, k); /* if the others were still starting: to drain, it serves */
     }
     supervisor_kill_all(s, SIGTERM);
+}
+
+/*
+ * To end, but first to say so while everybody is served as ever: those who balance the load look at
+ * /healthz, and need a while to send their clients elsewhere. False: there is no such delay.
+ */
+static bool supervisor_announce(struct supervisor *s)
+{
+    uint32_t delay_ms = s->now->plan->set->drain_delay_ms;
+
+    if (!delay_ms || s->state != SUPERVISOR_SERVING || s->drain_ms)
+        return false;
+    if (s->next)
+        supervisor_give_up_next(s, "the server ends");
+    log_notice("draining begins in %u ms (--drain-delay), or with the next signal", delay_ms);
+    s->drain_ms = clock_monotonic_ms() + delay_ms;
+    s->cfg->board->state = BOARD_DRAINING;
+    notify_send("STOPPING=1");
+    return true;
 }
 
 /* Handle what the signalfd has. True when that is to leave at once. */
@@ -867,6 +889,8 @@ static bool supervisor_on_signal(struct supervisor *s)
                 log_warn("a second signal: leaving at once, what is being answered is cut off");
                 return true;
             }
+            if (supervisor_announce(s))
+                break;
             log_info("%s: draining", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
             supervisor_drain(s);
         }
@@ -905,6 +929,8 @@ static int supervisor_timeout(const struct supervisor *s)
     uint64_t now_ms = clock_monotonic_ms(), next_ms = s->deadline_ms ? s->deadline_ms : UINT64_MAX;
     const struct generation *due = supervisor_due(s);
 
+    if (s->drain_ms)
+        next_ms = MIN(next_ms, s->drain_ms);
     if (due)
         next_ms = MIN(next_ms, due->deadline_ms);
     for (unsigned k = 0; k < s->used; k++) {
@@ -971,6 +997,8 @@ static void supervisor_on_time(struct supervisor *s)
             supervisor_start_side(s, s->cfg->sides[i]);
     if (due && now_ms >= due->deadline_ms)
         supervisor_on_deadline(s, due);
+    if (s->drain_ms && now_ms >= s->drain_ms)
+        supervisor_drain(s);
     if (s->deadline_ms && now_ms >= s->deadline_ms) {
         s->deadline_ms = 0;
         log_error("workers that do not end in time are killed");

@@ -169,6 +169,25 @@ def test_end_during_a_reload(start):
         assert server.wait() == 0
 
 
+def test_drain_delay(start):
+    """Health says no at once, clients are served and accepted as before, and then it ends."""
+    server = start("--admin", "127.0.0.1:0", "--drain-delay", 300)
+    where = admin.address(server)
+    assert admin.get(where, "/healthz").status == 200
+    with Load(server):
+        server.signal(signal.SIGTERM)
+        wire.wait_until("a 503", lambda: admin.get(where, "/healthz").status == 503)
+        server.signal(signal.SIGHUP)  # has no effect any more
+    with server.connect() as c:
+        assert not c.get("/pipeline").closes
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "reloaded" not in server.log()
+    server = start("--drain-delay", 0.3)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0 and "draining begins in 300 ms" in server.log()
+
+
 def test_what_is_read_again(backend, tmp_path):
     records = records_to_try()
     data, conf = tmp_path / "data.json", tmp_path / "b.conf"
