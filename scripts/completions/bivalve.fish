@@ -14,6 +14,7 @@ complete -c bivalve -f -l tls-min-version -x -d 'the oldest version that is spok
 complete -c bivalve -f -l tls-ciphers -x -d 'as openssl ciphers prints them, by colons, the best first'
 complete -c bivalve -f -s b -l backend -x -d 'auto: the best that runs here, or one of those below' -a 'auto io_uring epoll libev'
 complete -c bivalve -f -s d -l dataset -d 'records that /json serves' -r -F
+complete -c bivalve -f -l compress-level -x -d 'of /json, where the client takes gzip, br or zstd: 1 fast to 9 small; 0: never'
 complete -c bivalve -f -l static -x -d 'serve its files below /static/' -a '(__fish_complete_directories)'
 complete -c bivalve -f -l file-readers -x -d 'threads of a worker that read files not in memory; 0: the worker waits for the disk'
 complete -c bivalve -f -l log-level -x -d 'error, warn, notice, info or debug' -a 'error warn notice info debug'

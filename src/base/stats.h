@@ -58,6 +58,8 @@
     X(limit_requests)    /* closed after --max-requests */                                      \
     X(limit_linger)      /* closed while a client kept sending after its last answer */         \
     X(limit_buffers)     /* closed without progress: --max-buffer-bytes */                      \
+    X(compressed)        /* answers that were */                                                \
+    X(limit_compress)    /* ... that were not, for too many at once, or want of memory */       \
     X(limit_files)       /* 503: no file could be opened for want of fds or memory */           \
     X(limit_drain)       /* listeners closed at the drain with clients left waiting */          \
     /* TLS */                                                                                   \

@@ -11,9 +11,12 @@
 #include "request.h"
 #include "static_dir.h"
 
+#define HANDLERS_LEVEL_PRESET 4 /* of compression */
+
 /* What the handlers are given, as request_context(): struct http.context. */
 struct handlers_context {
     const struct dataset *data;     /* what /json serves */
+    unsigned level;                 /* at which /json is compressed; 0: never */
     const struct static_dir *files; /* what /static serves, with handlers_routes_files */
 };
 

@@ -113,21 +113,12 @@ static bool static_try_sibling(const struct static_dir *d, struct static_file *f
 }
 
 /* The best that the client takes of the file and those beside it. False: nothing (406). */
-static bool static_choose(const struct request_head *head, const struct static_dir *d,
-                          struct static_file *f, char *path, size_t len)
+static bool static_choose(const struct request *r, const struct request_head *head,
+                          const struct static_dir *d, struct static_file *f, char *path, size_t len)
 {
-    struct coding_accept accept;
-    const char *at = NULL, *value;
     uint8_t order[CODINGS];
-    size_t value_len;
 
-    if (likely(!request_head_field(head, "accept-encoding", &at, &value, &value_len)))
-        return true;
-    coding_accept_init(&accept);
-    do
-        coding_accept_add(&accept, value, value_len);
-    while (request_head_field(head, "accept-encoding", &at, &value, &value_len));
-    unsigned n = coding_order(&accept, (1u << CODINGS) - 1, order);
+    unsigned n = request_codings(r, head, (1u << CODINGS) - 1, order);
     for (unsigned i = 0; i < n; i++)
         if (order[i] == CODING_IDENTITY || static_try_sibling(d, f, path, len, order[i]))
             return true;
@@ -268,7 +259,7 @@ static int static_begin(struct request *r, const struct request_head *head)
     f.fd = static_dir_open(d, path, &f.st);
     if (f.fd < 0)
         return static_refuse(r, -f.fd);
-    if (!static_choose(head, d, &f, path, len)) {
+    if (!static_choose(r, head, d, &f, path, len)) {
         close(f.fd);
         return static_reply(r, 406, "there is no such file in a coding that you accept\n");
     }

@@ -185,6 +185,11 @@ enum http_error http_field_end(struct http_parser *p, const char *s, size_t len)
     case FIELD_LENGTH: return http_take_length(p, s, len);
     case FIELD_CODING: return http_take_coding(p, s, len);
     case FIELD_EXPECT: return http_take_expect(p, s, len);
+    case FIELD_ACCEPT: p->flags |= HTTP_F_ACCEPT; return HTTP_ERROR_NONE;
+    case FIELD_CONTENT:
+        if (len && !(len == 8 && http_lower_equals(s, "identity", 8)))
+            p->flags |= HTTP_F_ENCODED;
+        return HTTP_ERROR_NONE;
     default: return HTTP_ERROR_NONE;
     }
 }

@@ -182,6 +182,8 @@ static uint8_t http_field_find(const char *s, size_t len)
     case 4: return http_lower_equals(s, "host", 4) ? FIELD_HOST : FIELD_OTHER;
     case 6: return http_lower_equals(s, "expect", 6) ? FIELD_EXPECT : FIELD_OTHER;
     case 10: return http_lower_equals(s, "connection", 10) ? FIELD_CONNECTION : FIELD_OTHER;
+    case 15: return http_lower_equals(s, "accept-encoding", 15) ? FIELD_ACCEPT : FIELD_OTHER;
+    case 16: return http_lower_equals(s, "content-encoding", 16) ? FIELD_CONTENT : FIELD_OTHER;
     case 14: return http_lower_equals(s, "content-length", 14) ? FIELD_LENGTH : FIELD_OTHER;
     case 17: return http_lower_equals(s, "transfer-encoding", 17) ? FIELD_CODING : FIELD_OTHER;
     default: return FIELD_OTHER;
@@ -204,9 +206,13 @@ static enum http_error http_head_end(struct http_parser *p, const struct setting
             return HTTP_ERROR_CODING_NOT_FINAL;
         if (f & HTTP_F_UNKNOWN_CODING)
             return HTTP_ERROR_CODING_UNKNOWN;
+        if (unlikely(f & HTTP_F_ENCODED))
+            return HTTP_ERROR_CONTENT_CODING;
         p->flags |= HTTP_F_BODY;
         http_body_begin(p);
     } else if (p->left) {
+        if (unlikely(f & HTTP_F_ENCODED))
+            return HTTP_ERROR_CONTENT_CODING;
         if (set->max_body_bytes && p->left > set->max_body_bytes)
             return HTTP_ERROR_BODY_TOO_LARGE;
         p->flags |= HTTP_F_BODY;

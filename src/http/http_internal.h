@@ -41,7 +41,16 @@ static inline bool http_lower_equals(const char *s, const char *lower, size_t le
 }
 
 /* The fields that are looked at, as http_parser.header names them. */
-enum { FIELD_OTHER, FIELD_HOST, FIELD_CONNECTION, FIELD_LENGTH, FIELD_CODING, FIELD_EXPECT };
+enum {
+    FIELD_OTHER,
+    FIELD_HOST,
+    FIELD_CONNECTION,
+    FIELD_LENGTH,
+    FIELD_CODING,
+    FIELD_EXPECT,
+    FIELD_ACCEPT,  /* Accept-Encoding */
+    FIELD_CONTENT, /* Content-Encoding */
+};
 
 /* ---- http_field.c ---- */
 

@@ -65,6 +65,7 @@ enum http_method {
     X(CODING_UNKNOWN, 501, "transfer coding not implemented")              \
     X(CODING_IN_1_0, 400, "Transfer-Encoding in an HTTP/1.0 request")      \
     X(EXPECT_UNKNOWN, 417, "expectation cannot be met")                    \
+    X(CONTENT_CODING, 415, "content coding of a request not supported")    \
     X(BODY_TOO_LARGE, 413, "body too large")                               \
     X(CHUNK_SIZE, 400, "malformed chunk size")                             \
     X(CHUNK_EXTENSION, 400, "malformed chunk extension")                   \
@@ -95,6 +96,8 @@ enum {
     HTTP_F_BODY = 1 << 10,    /* a body follows: call http_parse_body() until HTTP_DONE */
     HTTP_F_ESCAPED = 1 << 11, /* there are percent-encoded bytes in the target */
     HTTP_F_QUERY = 1 << 12,   /* there is a '?' in it */
+    HTTP_F_ACCEPT = 1 << 13,  /* there is Accept-Encoding */
+    HTTP_F_ENCODED = 1 << 14, /* Content-Encoding names something: a body is refused */
 };
 
 struct http_parser {

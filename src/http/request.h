@@ -39,6 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coding.h"
 #include "http_parser.h"
 #include "out.h"
 #include "response.h"
@@ -109,6 +110,16 @@ bool request_head_field(const struct request_head *head, const char *name, const
 
 /* In begin(): the length of the body that follows, 0: there is none, -1: it is chunked. */
 int64_t request_body_length(const struct request *r);
+
+/*
+ * The codings of `available` (CODING_BIT()) that the client takes, the best first, as coding_order():
+ * identity alone where it has said nothing.
+ */
+unsigned request_codings(const struct request *r, const struct request_head *head,
+                         unsigned available, uint8_t order[CODINGS]);
+
+/* Has it said something? Then request_codings() is worth a call. */
+bool request_accepts(const struct request *r);
 
 /* ---- responding ---- */
 

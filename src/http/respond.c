@@ -54,6 +54,28 @@ int64_t request_body_length(const struct request *r)
     return p->flags & HTTP_F_CHUNKED ? -1 : (int64_t)p->left;
 }
 
+bool request_accepts(const struct request *r)
+{
+    return exchange_of(r)->parser.flags & HTTP_F_ACCEPT;
+}
+
+unsigned request_codings(const struct request *r, const struct request_head *head,
+                         unsigned available, uint8_t order[CODINGS])
+{
+    struct coding_accept accept;
+    const char *at = NULL, *value;
+    size_t len;
+
+    if (!request_accepts(r)) {
+        order[0] = CODING_IDENTITY;
+        return 1;
+    }
+    coding_accept_init(&accept);
+    while (request_head_field(head, "accept-encoding", &at, &value, &len))
+        coding_accept_add(&accept, value, len);
+    return coding_order(&accept, available, order);
+}
+
 /* ---- responding ---- */
 
 /* What is left of the body cannot be dropped: there may be much of it, or none. */

@@ -142,8 +142,9 @@ static char *response_put_rest(char *p, const struct response_head *h)
 
 /*
  * The whole head at p, which has RESPONSE_HEAD_MAX bytes of room besides that of fields; returns
- * its end. The longest: a status line of 45 bytes, Date 37, Content-Type 42, Content-Length 38 or
- * Transfer-Encoding 28, Allow 89, Connection 26 and 2: below 320.
+ * its end. The longest: a status line of 45 bytes, Date 37, Content-Type 42 or with
+ * Vary 55, Content-Length 38 or
+ * Transfer-Encoding 28, Allow 89, Connection 26 and 2: below 340.
  */
 static inline __attribute__((always_inline)) char *
 response_put_head(char *p, const struct clock_cache *clock, const struct response_head *h)
@@ -156,6 +157,8 @@ response_put_head(char *p, const struct clock_cache *clock, const struct respons
     p += CLOCK_DATE_LEN;
     if (h->type == RESPONSE_TEXT)
         RESPONSE_PUT(p, "\r\nContent-Type: text/plain");
+    else if (h->type == RESPONSE_JSON_CODED)
+        RESPONSE_PUT(p, "\r\nContent-Type: application/json\r\nVary: Accept-Encoding");
     else if (h->type == RESPONSE_JSON)
         RESPONSE_PUT(p, "\r\nContent-Type: application/json");
     if (likely(h->has_length)) {

@@ -18,7 +18,13 @@
 #include "out.h"
 #include "util.h"
 
-enum response_type { RESPONSE_NONE, RESPONSE_TEXT, RESPONSE_JSON, RESPONSE_BYTES };
+enum response_type {
+    RESPONSE_NONE,
+    RESPONSE_TEXT,
+    RESPONSE_JSON,
+    RESPONSE_JSON_CODED, /* Accept-Encoding has a say in it: with Vary */
+    RESPONSE_BYTES
+};
 
 /* A field of a handler's own. Controls in the value are sent as spaces: no value makes a line. */
 struct response_field {

@@ -15,6 +15,7 @@
 
 #include "options_parse.h"
 #include "registry.h"
+#include "compress.h"
 #include "sandbox.h"
 #include "server.h"
 #include "status.h"
@@ -23,14 +24,15 @@
 
 static void main_print_version(void)
 {
-    char sandbox[64], tls[128];
+    char sandbox[64], tls[128], compression[128];
 
     sandbox_version(sandbox, sizeof(sandbox));
     tls_version(tls, sizeof(tls));
+    compress_version(compression, sizeof(compression));
     printf("bivalve %s\n", PACKAGE_VERSION);
     registry_print_versions();
-    printf("backend by default: %s\nseccomp filter: %s\nTLS: %s\ndataset: %s\n",
-           BIVALVE_DEFAULT_BACKEND, sandbox, tls, BIVALVE_DATADIR "/dataset.json");
+    printf("backend by default: %s\nseccomp filter: %s\nTLS: %s\ncompression: %s\ndataset: %s\n",
+           BIVALVE_DEFAULT_BACKEND, sandbox, tls, compression, BIVALVE_DATADIR "/dataset.json");
 }
 
 /* --make-test-cert. The exit status. */

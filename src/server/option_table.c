@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "compress.h"
 #include "options.h"
 #include "readers.h"
 #include "util.h"
@@ -250,6 +251,17 @@ const struct option_spec option_table[] = {
             ".Li count ) .\n"
             "A record with a missing or doubled field or one of the wrong type stops the\n"
             "start.\n"},
+    {.section = OPTION_CONTENT, .name = "compress-level", .kind = OPTION_COUNT,
+     .at = AT(compress_level), .max = COMPRESS_LEVEL_MAX,
+     .arg = "N",
+     .help = "of /json, where the client takes gzip, br or zstd: 1 fast to 9 small; 0: never",
+     .man = "Compress what\n"
+            ".Li /json\n"
+            "answers where the request's Accept-Encoding takes gzip, br or zstd, as far as the\n"
+            "server was built with them, anew for each request and piece by piece: from 1, fast,\n"
+            "to 9, small; 0 never does.\n"
+            "At most 32 answers of a worker are compressed at once, others are sent as they are\n"
+            ".Pq limit_compress .\n"},
     {.section = OPTION_CONTENT, .name = "static", .kind = OPTION_TEXT, .at = AT(static_dir),
      .arg = "DIR",
      .values = "@dir",

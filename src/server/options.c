@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "handlers.h"
 #include "log.h"
 
 void options_init(struct options *o)
@@ -17,6 +18,7 @@ void options_init(struct options *o)
     settings_init(&o->set);
     o->workers = OPTIONS_AUTO;
     o->backend = BIVALVE_DEFAULT_BACKEND;
+    o->compress_level = HANDLERS_LEVEL_PRESET;
     o->dataset = BIVALVE_DATADIR "/dataset.json";
     o->pin = true;
     o->log_level = LOG_LEVEL_NOTICE;

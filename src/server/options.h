@@ -46,8 +46,9 @@ struct options {
     const char *config;         /* NULL: no file */
     const char *backend; /* this and other texts point into argv or .text, or are constants */
     const char *dataset;
-    const char *static_dir; /* NULL: no files are served */
-    const char *user;       /* NULL: not given */
+    uint32_t compress_level; /* of /json; 0: never */
+    const char *static_dir;  /* NULL: no files are served */
+    const char *user;        /* NULL: not given */
     const char *group;
     bool pin;
     bool allow_root;

@@ -536,6 +536,7 @@ static void server_plan(const struct server *s, struct server_setup *u)
 {
     u->context.data = &u->data;
     u->context.files = &u->files;
+    u->context.level = u->o.compress_level;
     u->plan = (struct supervisor_plan){
         .set = &u->o.set,
         .routes = u->o.static_dir ? &handlers_routes_files : &handlers_routes,
