@@ -12,9 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -22,42 +20,14 @@
 
 #include <cmocka.h>
 
-#include "fake_core.h"
+#include "refuse_epoll.h"
 #include "util.h"
-
-#define HANG_SECONDS 120
-
-enum refused_call { REFUSE_CTL, REFUSE_CREATE, REFUSE_EVENTFD };
-
-static struct {
-    enum refused_call call;
-    unsigned next; /* so many calls to come are refused */
-    int err;
-    unsigned refused;
-} refuse;
-
-static bool refuses(enum refused_call call)
-{
-    if (refuse.call != call || !refuse.next)
-        return false;
-    refuse.next--;
-    refuse.refused++;
-    errno = refuse.err;
-    return true;
-}
 
 static void refuse_next(enum refused_call call, int err)
 {
     refuse.call = call;
     refuse.next = 1;
     refuse.err = err;
-}
-
-int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
-{
-    if (op != EPOLL_CTL_DEL && refuses(REFUSE_CTL))
-        return -1;
-    return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
 }
 
 int epoll_create1(int flags)
@@ -75,34 +45,7 @@ static const int full[] = {ENOSPC, ENOMEM};
 
 static int setup(void **state)
 {
-    struct fake *f = calloc(1, sizeof(*f));
-    char error[BACKEND_TEXT_MAX];
-
-    memset(&refuse, 0, sizeof(refuse));
-    alarm(HANG_SECONDS);
-    *state = f;
-    if (fake_open(f, "epoll", error) == 0)
-        return 0;
-    print_error("%s\n", error);
-    return -1;
-}
-
-static int teardown(void **state)
-{
-    struct fake *f = *state;
-
-    fake_close(f);
-    alarm(0);
-    free(f);
-    return 0;
-}
-
-/* What was to be refused has been asked for, or the test has tested nothing. */
-static int teardown_refused(void **state)
-{
-    assert_int_equal(refuse.next, 0);
-    assert_true(refuse.refused > 0);
-    return teardown(state);
+    return refuse_setup(state, "epoll");
 }
 
 /* "attach: 0 or -errno (the core then closes the fd)"; others go on. */

@@ -10,63 +10,25 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "fake_core.h"
+#include "refuse_epoll.h"
 #include "util.h"
-
-#define HANG_SECONDS 120
-
-static struct {
-    unsigned next; /* so many additions to come are refused */
-    int err;
-    unsigned refused;
-} refuse;
-
-int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
-{
-    if (op != EPOLL_CTL_DEL && refuse.next) {
-        refuse.next--;
-        refuse.refused++;
-        errno = refuse.err;
-        return -1;
-    }
-    return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
-}
 
 static int setup(void **state)
 {
-    struct fake *f = calloc(1, sizeof(*f));
-    char error[BACKEND_TEXT_MAX];
-
-    memset(&refuse, 0, sizeof(refuse));
-    refuse.err = ENOSPC;
-    alarm(HANG_SECONDS);
-    *state = f;
-    if (fake_open(f, "libev:epoll", error) == 0)
-        return 0;
-    print_error("%s\n", error);
-    return -1;
+    return refuse_setup(state, "libev:epoll");
 }
 
-static int teardown(void **state)
+static int teardown_counted(void **state)
 {
     struct fake *f = *state;
 
-    assert_int_equal(refuse.next, 0);
-    assert_true(refuse.refused > 0);
     assert_true(f->stats.backend_errors > 0);
-    fake_close(f);
-    alarm(0);
-    free(f);
-    return 0;
+    return teardown_refused(state);
 }
 
 /*
@@ -142,9 +104,9 @@ static void test_listener_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_waker_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_connection_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_listener_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waker_refused, setup, teardown_counted),
+        cmocka_unit_test_setup_teardown(test_connection_refused, setup, teardown_counted),
+        cmocka_unit_test_setup_teardown(test_listener_refused, setup, teardown_counted),
     };
     return cmocka_run_group_tests_name("libev", tests, NULL, NULL);
 }
