@@ -121,7 +121,7 @@ static unsigned coding_worth(const struct coding_accept *a, enum coding coding)
 
 unsigned coding_order(const struct coding_accept *a, unsigned available, uint8_t order[CODINGS])
 {
-    unsigned worth[CODINGS], n = 0;
+    unsigned worth[CODINGS] = {0}, n = 0;
 
     for (unsigned i = 0; i < CODINGS; i++) {
         unsigned w = available & CODING_BIT(i) ? coding_worth(a, i) : 0, at = n;
