@@ -507,28 +507,29 @@ static void test_random_numbers(void **state)
     load_requests_free(&requests);
 }
 
+#define THREE_TIMES(text) text text text
+#define NINE_TIMES(text)  THREE_TIMES(text) THREE_TIMES(text) THREE_TIMES(text)
+
 static void test_templates_that_are_none(void **state)
 {
-    static const char *const bad[] = {
-        "{",
-        "{rand",
-        "{rand:",
-        "{rand:1",
-        "{rand:1:",
-        "{rand:1:2",
-        "{rand:2:1}",
-        "{rand:-1:2}",
-        "{rand:1:+2}",
-        "{rand::2}",
-        "{rand:1:2:3}",
-        "{rand:1,2}",
-        "{RAND:1:2}",
-        "{rand:0x1:2}",
-        "{{{",
-        "{rand:18446744073709551616:18446744073709551617}",
-        "{rand:1:18446744073709551616}",
-        "{rand:1:1}{rand:1:1}{rand:1:1}{rand:1:1}{rand:1:1}{rand:1:1}{rand:1:1}{rand:1:1}"
-        "{rand:1:1}"};
+    static const char *const bad[] = {"{",
+                                      "{rand",
+                                      "{rand:",
+                                      "{rand:1",
+                                      "{rand:1:",
+                                      "{rand:1:2",
+                                      "{rand:2:1}",
+                                      "{rand:-1:2}",
+                                      "{rand:1:+2}",
+                                      "{rand::2}",
+                                      "{rand:1:2:3}",
+                                      "{rand:1,2}",
+                                      "{RAND:1:2}",
+                                      "{rand:0x1:2}",
+                                      "{{{",
+                                      "{rand:18446744073709551616:18446744073709551617}",
+                                      "{rand:1:18446744073709551616}",
+                                      NINE_TIMES("{rand:1:1}")};
     char url[200];
 
     (void)state;
