@@ -33,6 +33,9 @@ def test_metrics_are_the_counters(start):
         with server.connect() as c:
             assert c.get("/pipeline").status == 200
             assert c.get("/nothing").status == 404
+    # Bytes are counted when the kernel says that it has them, behind what the client has seen.
+    wire.wait_until("all connections to be closed",
+                    lambda: admin.metrics(server)["bivalve_connections_closed_total", None] == 5)
     after = admin.metrics(server)
     counters = server.stats()
     assert after["bivalve_requests_total", None] == counters["requests"] == 10
