@@ -39,6 +39,7 @@ static uint32_t loop_connections_max(const struct settings *set, uint32_t fds)
 
 struct loop_search {
     uint32_t nearest; /* ticks to the nearest deadline of all that hold blocks */
+    uint32_t near;    /* ticks to a deadline that is taken to be as near */
     size_t most;      /* bytes that one of those holds */
     size_t freed, wanted;
 };
@@ -54,19 +55,20 @@ static uint32_t loop_deadline(const struct loop *l, const struct slot *s)
     return timer_is_set(&s->timer) ? s->timer.deadline - l->timers.now : UINT32_MAX;
 }
 
-static void loop_search_one(struct loop *l, struct slot *s, void *arg)
+static void loop_find_nearest(struct loop *l, struct slot *s, void *arg)
 {
     struct loop_search *search = arg;
 
-    if (!loop_is_holder(l, s))
-        return;
-    uint32_t deadline = loop_deadline(l, s);
-    if (deadline > search->nearest)
-        return;
-    if (deadline < search->nearest)
-        search->most = 0;
-    search->nearest = deadline;
-    search->most = MAX(search->most, stream_held(l, s));
+    if (loop_is_holder(l, s))
+        search->nearest = MIN(search->nearest, loop_deadline(l, s));
+}
+
+static void loop_find_most(struct loop *l, struct slot *s, void *arg)
+{
+    struct loop_search *search = arg;
+
+    if (loop_is_holder(l, s) && loop_deadline(l, s) <= search->near)
+        search->most = MAX(search->most, stream_held(l, s));
 }
 
 static void loop_close_one(struct loop *l, struct slot *s, void *arg)
@@ -74,7 +76,7 @@ static void loop_close_one(struct loop *l, struct slot *s, void *arg)
     struct loop_search *search = arg;
 
     if (search->freed >= search->wanted || !loop_is_holder(l, s) ||
-        loop_deadline(l, s) > search->nearest || stream_held(l, s) <= search->most / 2)
+        loop_deadline(l, s) > search->near || stream_held(l, s) <= search->most / 2)
         return;
     search->freed += stream_held(l, s);
     l->stats->limit_buffers++;
@@ -84,20 +86,23 @@ static void loop_close_one(struct loop *l, struct slot *s, void *arg)
 /*
  * Blocks are used up: of the connections that hold some, those that are nearest to their deadline,
  * having made no progress for longest, are closed, until a sixteenth is free. Where a backend sends
- * later than it is told to, whoever has just been answered is among them in a burst: so those go
- * first that hold most.
+ * later than it is told to, whoever has just been answered is among them in a burst: so of those
+ * whose deadlines are apart by less than a quarter of the time limit, those go first that hold most.
  */
 static bool loop_reclaim(void *arg)
 {
     struct loop *l = arg;
     struct loop_search search = {.wanted = MAX(l->budget.max / 16, l->out_pool.block_size)};
+    const uint32_t apart = l->set->write_timeout_ms / 4 / LOOP_TICK_MS;
     size_t before;
 
     do {
         before = search.freed;
         search.nearest = UINT32_MAX;
         search.most = 0;
-        loop_each(l, loop_search_one, &search);
+        loop_each(l, loop_find_nearest, &search);
+        search.near = search.nearest < UINT32_MAX - apart ? search.nearest + apart : UINT32_MAX;
+        loop_each(l, loop_find_most, &search);
         loop_each(l, loop_close_one, &search);
     } while (search.freed < search.wanted && search.freed > before);
     if (search.freed == 0)
