@@ -189,6 +189,7 @@ def test_levels(start, large):
 
 @needs_gzip
 def test_range_errors_and_the_filter(start):
+    wire.need_filter()
     try:
         s = start("--seccomp")
     except wire.StartError as e:

@@ -50,7 +50,7 @@ def test_upload_of_what_no_memory_holds(start):
     s = start("--max-body-bytes", 0, workers=1)
     with s.connect(timeout=120) as c:
         assert c.get("/pipeline").body == b"ok"
-        before = s.pss() if s.readable() else 0
+        before = s.pss() if s.readable() and not wire.sanitized() else 0
         c.send(post("/upload", HUGE))
         send_all(c, HUGE // 2)
         if before:
@@ -148,7 +148,7 @@ def test_echo_of_what_no_memory_holds(start):
     s = start("--max-body-bytes", 0, "--max-buffer-bytes", "2M", workers=1)
     c = s.connect(timeout=120)
     assert c.get("/pipeline").body == b"ok"
-    before = s.pss() if s.readable() else 0
+    before = s.pss() if s.readable() and not wire.sanitized() else 0
     c.send(post("/echo", HUGE))
     sender = threading.Thread(target=send_all, args=(c, HUGE), daemon=True)
     sender.start()
