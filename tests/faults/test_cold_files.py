@@ -120,6 +120,7 @@ def test_who_leaves_and_the_end(serve):
 
 def test_under_the_filter(serve):
     """Threads can be started where no process can."""
+    wire.need_filter()
     try:
         s = serve("--seccomp")
     except wire.StartError as e:
