@@ -13,7 +13,7 @@ import sys
 import warnings
 import xml.etree.ElementTree as ET
 
-from . import metrics, text
+from . import text
 
 PLOT_WIDTH = 360
 NAME_MAX = 24

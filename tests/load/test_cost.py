@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What bivalve-load costs, as far as it can be counted: memory, and system calls."""
 
-import os
 import platform
 import re
 import resource
