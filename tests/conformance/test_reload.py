@@ -209,6 +209,7 @@ def test_what_is_read_again(backend, tmp_path):
         reload(server)
         assert results() == (200, 404, 1, 0)
         # What is wrong leaves everything as it was, and is named.
+        wire.wait_until("the old workers to end", lambda: len(admin.workers(server)) == 2)
         pids = admin.workers(server)
         for text, wanted in (("admin 127.0.0.1:0\nmax-uri-bytes x\n", "b.conf:2:15: option --max-uri-bytes"),
                              ("admin 127.0.0.1:1\n", "option --admin is changed by a restart only"),

@@ -4,6 +4,7 @@ depend on the test beside it; it opens its connections, misbehaves, and reports 
 
 import collections
 import ctypes
+import errno
 import multiprocessing
 import os
 import random
@@ -275,6 +276,8 @@ def shut_down_listener(pid, address):
         for theirs in map(int, os.listdir("/proc/%d/fd" % pid)):
             fd = libc.syscall(SYS_PIDFD_GETFD, pidfd, theirs, 0)
             if fd < 0:
+                if ctypes.get_errno() == errno.EBADF:    # a connection that has ended since listdir()
+                    continue
                 raise OSError(ctypes.get_errno(), "pidfd_getfd")
             if not stat.S_ISSOCK(os.fstat(fd).st_mode):
                 os.close(fd)
