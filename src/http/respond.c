@@ -203,11 +203,17 @@ int request_reply_bad(struct request *r, const char *fmt, ...)
 
 int request_refuse(struct request *r, int status, const char *line)
 {
+    struct response_head h;
+
     /* It has a body unless this very request is known to be HEAD: the one before does not count. */
     r->flags &= (uint16_t) ~(REQUEST_KEEP | REQUEST_HEAD_ONLY);
     if (exchange_of(r)->parser.method == HTTP_HEAD)
         r->flags |= REQUEST_HEAD_ONLY;
-    return request_reply_allow(r, status, NULL, line);
+    request_head_init(r, &h, status);
+    h.type = RESPONSE_TEXT;
+    h.plain_only = status == 415;
+    exchange_of(r)->body_bytes = strlen(line);
+    return request_reply_head(r, &h, line, strlen(line));
 }
 
 int request_respond(struct request *r, const struct request_response *response)

@@ -132,6 +132,8 @@ static char *response_put_rest(char *p, const struct response_head *h)
         RESPONSE_PUT(p, "\r\nConnection: keep-alive");
     if (h->chunked)
         RESPONSE_PUT(p, "\r\nTransfer-Encoding: chunked");
+    if (h->plain_only)
+        RESPONSE_PUT(p, "\r\nAccept-Encoding: identity");
     if (h->type == RESPONSE_BYTES)
         RESPONSE_PUT(p, "\r\nContent-Type: application/octet-stream");
     for (unsigned i = 0; i < h->field_count; i++)
@@ -144,7 +146,7 @@ static char *response_put_rest(char *p, const struct response_head *h)
  * The whole head at p, which has RESPONSE_HEAD_MAX bytes of room besides that of fields; returns
  * its end. The longest: a status line of 45 bytes, Date 37, Content-Type 42 or with
  * Vary 55, Content-Length 38 or
- * Transfer-Encoding 28, Allow 89, Connection 26 and 2: below 340.
+ * Transfer-Encoding 28, Allow 89, Connection 26, Accept-Encoding 27 and 2: below 350.
  */
 static inline __attribute__((always_inline)) char *
 response_put_head(char *p, const struct clock_cache *clock, const struct response_head *h)
@@ -167,7 +169,7 @@ response_put_head(char *p, const struct clock_cache *clock, const struct respons
         p = integer_put(p, (int64_t)h->length);
     }
     if (unlikely(h->allow || h->close || h->keep_alive || h->chunked || h->field_count ||
-                 h->type == RESPONSE_BYTES))
+                 h->plain_only || h->type == RESPONSE_BYTES))
         return response_put_rest(p, h);
     RESPONSE_PUT(p, "\r\n\r\n");
     return p;

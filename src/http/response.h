@@ -40,6 +40,7 @@ struct response_head {
     bool chunked;    /* Transfer-Encoding: chunked */
     bool close;      /* "Connection: close" */
     bool keep_alive; /* "Connection: keep-alive": an HTTP/1.0 client asked for it */
+    bool plain_only; /* "Accept-Encoding: identity": why 415 (RFC 9110 section 15.5.16) */
     uint64_t length;
     const char *allow; /* value of Allow, or NULL */
     const struct response_field *fields;

@@ -212,3 +212,5 @@ def test_requests_in_a_coding_are_415(server):
     drive(server.addr, exchanges)
     for e in exchanges:
         assert not e.error and [r.status for r in e.finals] == [e.tag], e.story()
+        # what would have been taken, RFC 9110 section 15.5.16
+        assert e.finals[0].get("accept-encoding") == ("identity" if e.tag == 415 else None), e.story()

@@ -8,9 +8,14 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -135,4 +140,56 @@ pid_t fork(void)
     REAL(fork);
     FAIL_WITH(fork, WAYS(EAGAIN, ENOMEM), -1);
     return real();
+}
+
+/* ---- files ---- */
+
+/* openat2(2) has no function of its own. */
+long syscall(long number, ...)
+{
+    long arg[6];
+    va_list ap;
+
+    va_start(ap, number);
+    for (int i = 0; i < 6; i++)
+        arg[i] = va_arg(ap, long);
+    va_end(ap);
+    REAL(syscall);
+#ifdef SYS_openat2
+    if (number == SYS_openat2)
+        FAIL_WITH(openat2, WAYS(EMFILE, EAGAIN, EINTR, EIO, ENOMEM, EACCES, ENFILE), -1);
+#endif
+    return real(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+}
+
+int fstat(int fd, struct stat *st)
+{
+    REAL(fstat);
+    FAIL_WITH(fstat, WAYS(EIO, ENOMEM), -1);
+    return real(fd, st);
+}
+
+ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    REAL(preadv2);
+    int what = fault_pick("preadv2", WAYS(EAGAIN, FAULT_SHORT, EINTR, EIO, EOPNOTSUPP));
+    if (what > 0) {
+        errno = what;
+        return -1;
+    }
+    const struct iovec one = {.iov_base = iov->iov_base, .iov_len = 1};
+    return what == FAULT_SHORT ? real(fd, &one, 1, offset, flags)
+                               : real(fd, iov, count, offset, flags);
+}
+
+/* No EAGAIN: of a socket that has room nobody tells again that it has. */
+ssize_t sendfile(int out, int in, off_t *offset, size_t len)
+{
+    REAL(sendfile);
+    int what = fault_pick("sendfile", WAYS(FAULT_SHORT, EIO, EINTR, ENOMEM, EPIPE));
+    if (what > 0) {
+        errno = what;
+        return -1;
+    }
+    return real(out, in, offset, what == FAULT_SHORT ? 1 : len);
 }
