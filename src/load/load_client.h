@@ -51,9 +51,9 @@ struct load_conn {
     uint16_t head;      /* the oldest in flight; a ring of load_client.depth */
     uint16_t flying;
     uint16_t unsent;  /* of those, the newest, which are not wholly on their way */
-    uint64_t body_at; /* bytes of this answer's body so far, where a body is expected */
-    uint64_t sent_at; /* bytes of the first unsent one that are on their way */
-    struct slot *slot;
+    uint32_t body_at; /* bytes of this answer's body so far, where a body is expected */
+    uint32_t sent_at; /* bytes of the first unsent one that are on their way */
+    int fd;           /* where its slot is; -1: it has none */
     struct reply reply;
     struct load_flight ring[];
 };

@@ -29,6 +29,12 @@ static inline uint32_t client_index(const struct load_client *c, const struct lo
     return (uint32_t)((size_t)((const char *)conn - c->conns) / c->conn_size);
 }
 
+/* Its slot; it has one, unless it is waiting. */
+static inline struct slot *client_slot(const struct load_client *c, const struct load_conn *conn)
+{
+    return slot_get(&c->loop.slots, conn->fd);
+}
+
 /* ---- load_conn.c ---- */
 
 /* Send what is unsent of the connection's requests. False: it is gone. */

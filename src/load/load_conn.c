@@ -131,7 +131,7 @@ static void client_set_timer(struct load_client *c, struct load_conn *conn, uint
         return; /* when it fires it finds nothing to do */
     uint64_t passed_us = (uint32_t)((uint32_t)now - client_oldest(conn)->sent);
     uint64_t left_us = passed_us < timeout_us ? timeout_us - passed_us : 0;
-    stream_set_timer(&c->loop, conn->slot, STREAM_TIMER_PROTOCOL,
+    stream_set_timer(&c->loop, client_slot(c, conn), STREAM_TIMER_PROTOCOL,
                      (uint32_t)((left_us + 999) / 1000 + 1));
 }
 
@@ -140,7 +140,7 @@ static int client_append(struct load_client *c, struct load_conn *conn, uint64_t
 {
     struct load_flight *f = client_flight(c, conn, conn->flying - conn->unsent);
     const struct load_request *q = &c->plan.requests->list[f->request];
-    struct out *out = &conn->slot->out;
+    struct out *out = &client_slot(c, conn)->out;
     size_t len = q->len;
 
     if (conn->sent_at == 0)
@@ -160,7 +160,7 @@ static int client_append(struct load_client *c, struct load_conn *conn, uint64_t
     }
     size_t n = MIN(len - conn->sent_at, CLIENT_PIECE_MAX);
     int rc = out_append(out, &c->loop.out_pool, q->bytes + conn->sent_at, n);
-    conn->sent_at += n;
+    conn->sent_at += (uint32_t)n;
     if (conn->sent_at == len) {
         conn->sent_at = 0;
         conn->unsent--;
@@ -170,7 +170,7 @@ static int client_append(struct load_client *c, struct load_conn *conn, uint64_t
 
 bool client_send(struct load_client *c, struct load_conn *conn, uint64_t now)
 {
-    struct slot *s = conn->slot;
+    struct slot *s = client_slot(c, conn);
 
     while (conn->unsent) {
         /* Of a large request, one piece is in the hands of the backend at a time. */
@@ -206,9 +206,9 @@ static bool client_judge(const struct load_client *c, const struct load_conn *co
         (!(conn->flags & CONN_BAD_BODY) && conn->body_at == requests->body_len))
         return true;
     *kind = LOAD_FAILURE_BODY;
-    snprintf(text, LOAD_FIRST_MAX, "%s after byte %llu of %zu",
-             conn->flags & CONN_BAD_BODY ? "another byte" : "its end",
-             (unsigned long long)conn->body_at, requests->body_len);
+    snprintf(text, LOAD_FIRST_MAX, "%s after byte %u of %zu",
+             conn->flags & CONN_BAD_BODY ? "another byte" : "its end", conn->body_at,
+             requests->body_len);
     return false;
 }
 
@@ -235,7 +235,7 @@ static void client_body(struct load_client *c, struct load_conn *conn, const cha
         memcmp(body, requests->body + conn->body_at, len) != 0)
         conn->flags |= CONN_BAD_BODY;
     else
-        conn->body_at += len;
+        conn->body_at += (uint32_t)len;
 }
 
 static void client_malformed(struct load_client *c, struct load_conn *conn, uint64_t now,
@@ -248,7 +248,7 @@ static void client_malformed(struct load_client *c, struct load_conn *conn, uint
         client_failed(c, conn, now, LOAD_FAILURE_MALFORMED, text);
     else
         client_count_failure(c, LOAD_FAILURE_MALFORMED, text);
-    stream_close(&c->loop, conn->slot);
+    stream_close(&c->loop, client_slot(c, conn));
 }
 
 /* Ready for the next answer. */
@@ -318,7 +318,7 @@ static void client_go_on(struct load_client *c, struct load_conn *conn, uint64_t
 
     if (unlikely(conn->flags & CONN_LAST) ||
         unlikely(most && conn->written >= most && conn->flying == 0)) {
-        stream_close(&c->loop, conn->slot);
+        stream_close(&c->loop, client_slot(c, conn));
         return;
     }
     client_feed(c, conn, now);
@@ -431,7 +431,7 @@ static void client_gone(struct loop *l, struct slot *s, int err)
     uint64_t now = load_client_now(c);
 
     s->exchange = NULL;
-    conn->slot = NULL;
+    conn->fd = -1;
     if (conn->state == LOAD_CONN_CONNECTING) {
         c->connecting--;
         client_connect_failed(c, conn, err ? err : ETIMEDOUT);

@@ -300,9 +300,9 @@ static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t
         return;
     }
     conn->state = LOAD_CONN_CONNECTING;
-    conn->slot = slot_get(&c->loop.slots, fd);
+    conn->fd = fd;
     c->connecting++;
-    stream_set_timer(&c->loop, conn->slot, STREAM_TIMER_PROTOCOL,
+    stream_set_timer(&c->loop, client_slot(c, conn), STREAM_TIMER_PROTOCOL,
                      (uint32_t)(c->plan.options->timeout_us / 1000));
 }
 

@@ -14,7 +14,7 @@
 
 #define LOAD_REQUESTS_MAX 65535
 #define LOAD_RANDOM_MAX   8                 /* numbers in one request */
-#define LOAD_FILE_MAX     ((size_t)1 << 30) /* bytes of a body, or a file of requests */
+#define LOAD_FILE_MAX     ((size_t)1 << 30) /* bytes of a body, or a file of requests: below 2^32 */
 
 /* A number in a request that is new each time. */
 struct load_random {

@@ -25,6 +25,7 @@
 #define RUN_START_US 20000   /* from the moment that all are ready to the load's beginning */
 #define RUN_WATCH_US 1000000 /* from line to line */
 #define RUN_FDS      128     /* of a process, that are not connections */
+#define RUN_PROBE_MS 2000    /* for each address of a name that has several */
 
 static uint64_t run_now_us(void)
 {
@@ -83,8 +84,10 @@ int load_setup_make(struct load_setup *s, char *error)
 
     s->processes = setup_processes(o);
     int rc = load_target_parse(o->url, o->unix_path, &s->target, error);
-    if (rc == 0)
+    if (rc == 0) {
+        load_target_choose(&s->target, o->source, (int)MIN(o->timeout_us / 1000, RUN_PROBE_MS));
         rc = setup_sources(s, error);
+    }
     if (rc == 0)
         rc = setup_fds(s, error);
     if (rc == 0)
@@ -344,6 +347,8 @@ static int run_all(struct run_children *c, struct run_watcher *w, const sigset_t
         run_reap(c, 0);
         return rc;
     }
+    /* Not before the fork: each process would have a copy of what is written here. */
+    memset(&w->before, 0, sizeof(w->before));
     c->shared->start_us = run_now_us() + RUN_START_US;
     w->measure_us = w->last_us = c->shared->start_us + c->run->warmup_us;
     if (c->run->warmup_us >= RUN_WATCH_US)
@@ -362,7 +367,6 @@ int load_run(const struct load_setup *s, const struct load_run *run, load_watch 
     sigset_t signals, before;
 
     c = (struct run_children){.setup = s, .run = run};
-    memset(&w, 0, sizeof(w));
     w.watch = watch;
     w.arg = arg;
     *error = '\0';

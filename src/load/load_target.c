@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,12 +49,26 @@ static int target_unix(struct load_target *t, const char *path, size_t len, char
     return 0;
 }
 
-/* host[0..host_len) as an address; the first that the resolver has. */
+/* The target's address is this one. */
+static void target_take(struct load_target *t, const struct load_addr *a)
+{
+    bool ip6 = a->u.sa.sa_family == AF_INET6;
+    char shown[INET6_ADDRSTRLEN];
+
+    t->addr = *a;
+    inet_ntop(a->u.sa.sa_family,
+              ip6 ? (const void *)&a->u.in6.sin6_addr : (const void *)&a->u.in4.sin_addr, shown,
+              sizeof(shown));
+    snprintf(t->text, sizeof(t->text), ip6 ? "[%s]:%u" : "%s:%u", shown,
+             ntohs(ip6 ? a->u.in6.sin6_port : a->u.in4.sin_port));
+}
+
+/* host[0..host_len) as addresses, in the resolver's order (RFC 6724). */
 static int target_resolve(struct load_target *t, const char *host, size_t host_len,
                           const char *port, size_t port_len, char *error)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    char name[256], service[6], shown[INET6_ADDRSTRLEN];
+    char name[256], service[6];
     struct addrinfo *found;
 
     snprintf(name, sizeof(name), "%.*s", (int)host_len, host);
@@ -64,14 +79,19 @@ static int target_resolve(struct load_target *t, const char *host, size_t host_l
                  rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
         return -EINVAL;
     }
-    memcpy(&t->addr.u, found->ai_addr, found->ai_addrlen);
-    t->addr.len = found->ai_addrlen;
-    bool ip6 = found->ai_family == AF_INET6;
+    for (const struct addrinfo *i = found; i && t->count < LOAD_ADDRS_MAX; i = i->ai_next) {
+        if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
+            continue;
+        struct load_addr *a = &t->list[t->count++];
+        memcpy(&a->u, i->ai_addr, i->ai_addrlen);
+        a->len = i->ai_addrlen;
+    }
     freeaddrinfo(found);
-    inet_ntop(ip6 ? AF_INET6 : AF_INET,
-              ip6 ? (void *)&t->addr.u.in6.sin6_addr : (void *)&t->addr.u.in4.sin_addr, shown,
-              sizeof(shown));
-    snprintf(t->text, sizeof(t->text), ip6 ? "[%s]:%s" : "%s:%s", shown, service);
+    if (t->count == 0) {
+        snprintf(error, LOAD_ERROR_MAX, "\"%s\" has no address of IPv4 or IPv6", name);
+        return -EINVAL;
+    }
+    target_take(t, &t->list[0]);
     return 0;
 }
 
@@ -154,6 +174,47 @@ int load_target_parse(const char *url, const char *unix_path, struct load_target
     if (rc == 0 && unix_path)
         rc = target_unix(t, unix_path, strlen(unix_path), error);
     return rc;
+}
+
+/* Does the target's address take a connection? */
+static bool target_is_served(const struct load_target *t, const struct load_addr *source,
+                             int timeout_ms)
+{
+    int fd = load_socket(t, source), err = ETIMEDOUT;
+    socklen_t len = sizeof(err);
+
+    if (fd < 0)
+        return false;
+    int rc = connect(fd, &t->addr.u.sa, t->addr.len);
+    if (rc < 0 && errno == EINPROGRESS) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        rc = poll(&p, 1, timeout_ms) == 1 &&
+                     getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err == 0
+                 ? 0
+                 : -1;
+    }
+    close(fd);
+    return rc == 0;
+}
+
+void load_target_choose(struct load_target *t, const char *source, int timeout_ms)
+{
+    struct load_addr sources[LOAD_SOURCES_MAX];
+    char error[LOAD_ERROR_MAX];
+    const struct load_addr *first = NULL;
+
+    if (t->count < 2 || t->addr.u.sa.sa_family == AF_UNIX)
+        return;
+    for (unsigned i = 0; i < t->count; i++) {
+        target_take(t, &t->list[i]);
+        if (source && load_sources_parse(source, t, sources, error) < 0)
+            continue;
+        if (!first)
+            first = &t->list[i];
+        if (target_is_served(t, source ? sources : NULL, timeout_ms))
+            return;
+    }
+    target_take(t, first ? first : &t->list[0]);
 }
 
 int load_sources_parse(const char *text, const struct load_target *t, struct load_addr *list,

@@ -14,6 +14,7 @@
 
 #define LOAD_ERROR_MAX   768
 #define LOAD_SOURCES_MAX 64
+#define LOAD_ADDRS_MAX   16 /* of one name */
 
 struct load_addr {
     union {
@@ -27,6 +28,8 @@ struct load_addr {
 
 struct load_target {
     struct load_addr addr;
+    struct load_addr list[LOAD_ADDRS_MAX]; /* those that its name has; the first is addr, too */
+    unsigned count;
     char authority[300]; /* for Host */
     char text[400];      /* the address, for people */
     const char *uri;     /* path and query, from the URL; points into it, or is "/" */
@@ -39,6 +42,14 @@ struct load_target {
  * 0, or -EINVAL with one line in `error` (LOAD_ERROR_MAX bytes).
  */
 int load_target_parse(const char *url, const char *unix_path, struct load_target *t, char *error);
+
+/*
+ * Where the name has several addresses, of which not all need be served ("localhost" is ::1 and
+ * 127.0.0.1): take the first that takes a connection, which is closed again, within `timeout_ms`
+ * each. `source`: as load_sources_parse() takes it, or NULL; addresses of another family than its
+ * are passed over. Where none is served it stays with the first.
+ */
+void load_target_choose(struct load_target *t, const char *source, int timeout_ms);
 
 /*
  * Addresses of this machine to connect from, comma-separated, of the target's family, into `list`

@@ -251,6 +251,7 @@ static enum reply_error reply_value_end(struct reply *r)
 static enum reply_error reply_head_end(struct reply *r)
 {
     bool interim = r->status < 200, bodyless = interim || r->status == 204;
+    uint64_t length = r->length;
 
     if (r->status == 101)
         return REPLY_ERROR_UPGRADE;
@@ -271,11 +272,12 @@ static enum reply_error reply_head_end(struct reply *r)
     r->flags |= R_HAS_HEAD;
     r->state = S_BODY;
     if (bodyless || r->status == 304 || (r->flags & R_TO_HEAD) ||
-        ((r->flags & R_LENGTH) && r->length == 0)) {
+        ((r->flags & R_LENGTH) && length == 0)) {
         r->flags |= R_NO_BODY;
     } else if (r->flags & (R_LENGTH | R_CHUNKED)) {
+        http_parser_init(&r->body);
         r->body.flags = HTTP_F_BODY | (r->flags & R_CHUNKED ? HTTP_F_CHUNKED : 0);
-        r->body.left = r->length;
+        r->body.left = length;
         http_body_begin(&r->body);
     } else {
         r->flags |= R_UNTIL_END;

@@ -57,19 +57,24 @@ enum reply_result {
 };
 
 struct reply {
-    struct http_parser body; /* the decoder of the body, once the head is complete */
-    uint64_t length;         /* Content-Length, while the head is read */
-    uint32_t head_len;       /* bytes of this head so far */
-    uint32_t date_off;       /* where the value of its one Date begins; 0: no such */
+    union {
+        struct {             /* while the head is read */
+            uint64_t length; /* Content-Length */
+            uint16_t fields;
+            uint8_t field; /* which known one the line may be, and how much of it has been seen */
+            uint8_t seen;
+            uint8_t
+                value; /* where the machine of that field's value stands, and what it has seen */
+            uint8_t value_seen;
+        };
+        struct http_parser body; /* then: the decoder of the body */
+    };
+    uint32_t head_len; /* bytes of this head so far */
+    uint32_t date_off; /* where the value of its one Date begins; 0: no such */
     uint16_t status;
-    uint16_t fields;
     uint16_t flags;
     uint8_t state;
-    uint8_t error; /* enum reply_error */
-    uint8_t field; /* which known one the line may be, and how much of it has been seen */
-    uint8_t seen;
-    uint8_t value; /* where the machine of that field's value stands, and how much it has seen */
-    uint8_t value_seen;
+    uint8_t error;   /* enum reply_error */
     uint8_t interim; /* 1xx so far */
 };
 

@@ -16,7 +16,6 @@ from conftest import program, start
 
 FEW, MANY = 1000, 11000
 BYTES_MAX = 256  # a connection
-LIBEV_BYTES_MAX = 320  # libev keeps tables of its own: 288 were seen
 
 
 class Holder:
@@ -87,8 +86,7 @@ def test_memory_of_a_connection(backend):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     each = (many - few) / (MANY - FEW)
-    most = LIBEV_BYTES_MAX if backend.startswith("libev") else BYTES_MAX
-    assert 0 < each <= most, "%.0f bytes a connection" % each
+    assert 0 < each <= BYTES_MAX, "%.0f bytes a connection" % each
 
 
 def test_it_sleeps_between_requests(server, backend):

@@ -337,6 +337,46 @@ static void test_sources(void **state)
     assert_int_equal(load_sources_parse("127.0.0.1", &t, list, error), -EINVAL);
 }
 
+/* A name with several addresses, of which one is served. */
+static void test_choice_of_an_address(void **state)
+{
+    struct sockaddr_in in4 = {.sin_family = AF_INET};
+    struct load_target t;
+    socklen_t len = sizeof(in4);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char url[64];
+
+    (void)state;
+    in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(fd, (struct sockaddr *)&in4, len), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&in4, &len), 0);
+    snprintf(url, sizeof(url), "http://127.0.0.3:%u/", ntohs(in4.sin_port));
+    assert_int_equal(load_target_parse(url, NULL, &t, error), 0);
+    assert_int_equal(t.count, 1);
+
+    /* Refused (::1 first, as localhost is on most machines), refused, served. */
+    t.list[2] = t.list[1] = t.list[0];
+    t.list[2].u.in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    t.list[0] = (struct load_addr){.len = sizeof(struct sockaddr_in6)};
+    t.list[0].u.in6.sin6_family = AF_INET6;
+    t.list[0].u.in6.sin6_addr = in6addr_loopback;
+    t.list[0].u.in6.sin6_port = in4.sin_port;
+    t.count = 3;
+    load_target_choose(&t, NULL, 5000);
+    snprintf(url, sizeof(url), "127.0.0.1:%u", ntohs(in4.sin_port));
+    assert_string_equal(t.text, url);
+    load_target_choose(&t, "127.0.0.9", 5000);
+    assert_string_equal(t.text, url);
+    close(fd);
+
+    /* None is: the first that it could be. */
+    load_target_choose(&t, "127.0.0.9", 5000);
+    assert_true(!strncmp(t.text, "127.0.0.3:", 10));
+    load_target_choose(&t, NULL, 5000);
+    assert_true(!strncmp(t.text, "[::1]:", 6) && t.addr.len == sizeof(struct sockaddr_in6));
+}
+
 static void test_sockets(void **state)
 {
     struct load_addr list[LOAD_SOURCES_MAX];
@@ -602,6 +642,7 @@ int main(void)
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_long_urls),
         cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_choice_of_an_address),
         cmocka_unit_test(test_sockets),
         cmocka_unit_test(test_one_request),
         cmocka_unit_test(test_large_chunked_body),
