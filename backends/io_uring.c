@@ -194,9 +194,9 @@ static int uring_wait(struct backend *be, int64_t timeout_us)
         uring_listeners_retry(b);
     if (unlikely(b->wake_deferred))
         uring_wake_arm(b);
-    if (unlikely(b->queue_head >= 0) && uring_run_queue(b))
+    if (unlikely(uring_has_queued(b)) && uring_run_queue(b))
         timeout_us = 0; /* something has happened */
-    if (unlikely(b->queue_head >= 0 || b->listeners_deferred || b->wake_deferred))
+    if (unlikely(uring_has_queued(b) || b->listeners_deferred || b->wake_deferred))
         timeout_us = 0; /* something is to be tried again */
     int rc = uring_enter(b, timeout_us);
     uring_reap(b);
@@ -227,7 +227,7 @@ static int uring_open(const struct backend_config *cfg, struct backend **be, cha
     }
     b->base.ops = &uring_backend_ops;
     b->base.cfg = *cfg;
-    b->queue_head = b->queue_tail = -1;
+    b->queue = b->starved = (struct uring_queue){-1, -1};
     rc = uring_options_parse(&o, cfg->variant, cfg->connections_max, &why);
     b->submit_bytes = o.submit_bytes;
     if (rc == 0)

@@ -32,20 +32,41 @@ static inline bool uring_is_live(struct uring_backend *b, int fd, uint32_t gen)
            (uring_conn(b, fd)->flags & (URING_ATTACHED | URING_DETACHING)) == URING_ATTACHED;
 }
 
-/* Have fd looked at when the next wait() begins. */
-static void uring_enqueue(struct uring_backend *b, int fd)
+static void uring_queue_add(struct uring_backend *b, struct uring_queue *q, int fd)
+{
+    uring_conn(b, fd)->next = -1;
+    if (q->tail >= 0)
+        uring_conn(b, q->tail)->next = fd;
+    else
+        q->head = fd;
+    q->tail = fd;
+}
+
+/* There is one. */
+static int uring_queue_take(struct uring_backend *b, struct uring_queue *q)
+{
+    int fd = q->head;
+
+    q->head = uring_conn(b, fd)->next;
+    if (q->head < 0)
+        q->tail = -1;
+    return fd;
+}
+
+static void uring_enqueue_in(struct uring_backend *b, struct uring_queue *q, int fd)
 {
     struct uring_conn *c = uring_conn(b, fd);
 
     if (c->flags & URING_QUEUED)
         return;
     c->flags |= URING_QUEUED;
-    c->next = -1;
-    if (b->queue_tail >= 0)
-        uring_conn(b, b->queue_tail)->next = fd;
-    else
-        b->queue_head = fd;
-    b->queue_tail = fd;
+    uring_queue_add(b, q, fd);
+}
+
+/* Have fd looked at when the next wait() begins. */
+static void uring_enqueue(struct uring_backend *b, int fd)
+{
+    uring_enqueue_in(b, &b->queue, fd);
 }
 
 static void uring_recv_arm(struct uring_backend *b, int fd, struct uring_conn *c)
@@ -330,20 +351,29 @@ static bool uring_look_at(struct uring_backend *b, int fd)
     return upcall;
 }
 
+/*
+ * Let as many of those that found no buffer try again as there are buffers; all are back in the
+ * pool by now. If all tried at once, most would fail once more, and in a crowd that sends more than
+ * there are buffers half of the operations would be for nothing.
+ */
+static void uring_feed_starved(struct uring_backend *b)
+{
+    for (uint32_t n = b->r.pool.count; n > 0 && b->starved.head >= 0; n--)
+        uring_queue_add(b, &b->queue, uring_queue_take(b, &b->starved));
+}
+
 bool uring_run_queue(struct uring_backend *b)
 {
-    int last = b->queue_tail;
-    bool more = b->queue_head >= 0, upcall = false;
+    uring_feed_starved(b);
+
+    int last = b->queue.tail;
+    bool more = b->queue.head >= 0, upcall = false;
 
     while (more) {
-        int fd = b->queue_head;
-        struct uring_conn *c = uring_conn(b, fd);
+        int fd = uring_queue_take(b, &b->queue);
 
         more = fd != last;
-        b->queue_head = c->next;
-        if (b->queue_head < 0)
-            b->queue_tail = -1;
-        c->flags &= (uint16_t)~URING_QUEUED;
+        uring_conn(b, fd)->flags &= (uint16_t)~URING_QUEUED;
         upcall |= uring_look_at(b, fd);
     }
     return upcall;
@@ -409,7 +439,10 @@ void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsig
     } else {
         if (!(c->flags & URING_ONE_BY_ONE))
             uring_count(b, URING_RECV_REARMED);
-        uring_recv_arm(b, fd, c);
+        if (res == -ENOBUFS)
+            uring_enqueue_in(b, &b->starved, fd);
+        else
+            uring_recv_arm(b, fd, c);
     }
 }
 

@@ -50,7 +50,7 @@ enum {
     URING_SEND_ARMED = 1 << 5,  /* a send is in flight, or what else is done for one: see below */
     URING_SEND_CANCEL = 1 << 6, /* ... and a cancel for it */
     URING_DEFERRED = 1 << 7,    /* that waits for a place in the submission queue */
-    URING_QUEUED = 1 << 8,      /* in the queue of connections to look at */
+    URING_QUEUED = 1 << 8,      /* in a queue: it is looked at, now or when there are buffers */
     URING_ONE_BY_ONE = 1 << 9,  /* has been paused: receives are single from then on */
     URING_READING = 1 << 10,    /* SEND_ARMED: a file is read, and sent when it has been */
     URING_CONNECTING = 1 << 11, /* SEND_ARMED: a connect is in flight */
@@ -102,12 +102,17 @@ struct uring_listener {
     bool report_off; /* listen_off() is due when what is in flight has ended */
 };
 
+/* Connections, by fd, linked by uring_conn.next; each is in at most one queue (URING_QUEUED). */
+struct uring_queue {
+    int32_t head, tail; /* -1: none */
+};
+
 struct uring_backend {
     struct backend base;
     struct uring_ring r;
     struct uring_listener listener[BACKEND_LISTENERS_MAX];
-    int32_t queue_head; /* connections to look at when wait() begins, by fd; -1: none */
-    int32_t queue_tail;
+    struct uring_queue queue;   /* to look at when wait() begins */
+    struct uring_queue starved; /* their receives found no buffer: see uring_feed_starved() */
     bool listeners_deferred; /* an operation of a listener waits for a place in the queue */
     bool listeners_starved;  /* a listener waits for accept_room */
     bool wake_deferred;      /* the read that wake() ends waits for a place in the queue */
@@ -182,8 +187,15 @@ void uring_recv_ctl(struct backend *be, int fd, bool on);
 int uring_send(struct backend *be, int fd, const struct backend_segment *segments, unsigned count);
 int uring_detach(struct backend *be, int fd);
 
-/* When wait() begins: look at every connection in the queue. True: an upcall was made. */
+/* When wait() begins: look at every connection in the queue, and at as many of the starved ones as
+ * there are buffers. True: an upcall was made. */
 bool uring_run_queue(struct uring_backend *b);
+
+/* Does any connection still wait to be looked at? */
+static inline bool uring_has_queued(const struct uring_backend *b)
+{
+    return b->queue.head >= 0 || b->starved.head >= 0;
+}
 
 /* Completions. */
 void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res);
