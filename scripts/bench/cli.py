@@ -22,6 +22,7 @@ from . import (
     progress,
     report,
     results,
+    saved_cli,
     servers,
     single,
     text,
@@ -120,7 +121,7 @@ def build_parser():
             "machine, with intervals. See bivalve-bench(1)."
         ),
     )
-    sub = p.add_subparsers(dest="command", required=True, metavar="{compare,run,check-generators,report}")
+    sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     c = sub.add_parser(
         "compare",
         help="two servers or backends against each other",
@@ -277,6 +278,7 @@ def build_parser():
         description="Write report.html and table.md from DIR/results.json.",
     )
     t.add_argument("dir", metavar="DIR")
+    saved_cli.add_parsers(sub)
     return p
 
 
@@ -543,6 +545,8 @@ def main(argv):
             done = results.read(options.dir)
             print(f"report: {report.write(done, folder)}")
             return 0
+        if options.command in saved_cli.COMMANDS:
+            return saved_cli.run(options)
         if options.command == "check-generators":
             return check_generators(options)
         return measure(options, ["bivalve-bench"] + argv[1:])

@@ -20,6 +20,7 @@ dist_bench_DATA = \
 	scripts/bench/compare.py \
 	scripts/bench/counts.py \
 	scripts/bench/errors.py \
+	scripts/bench/export.py \
 	scripts/bench/gen_bivalve_load.py \
 	scripts/bench/gen_gcannon.py \
 	scripts/bench/gen_h2load.py \
@@ -39,6 +40,8 @@ dist_bench_DATA = \
 	scripts/bench/report.py \
 	scripts/bench/results.py \
 	scripts/bench/sampler.py \
+	scripts/bench/saved.py \
+	scripts/bench/saved_cli.py \
 	scripts/bench/score.py \
 	scripts/bench/servers.py \
 	scripts/bench/single.py \

@@ -15,6 +15,7 @@ MIN_PAIRS = 4  # below this an interval would be guesswork
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 RESOLVE = 0.03  # the difference a comparison is expected to resolve
+EVEN = 1e-15  # a standard error of logarithms that is no more than rounding
 
 STUDENT_SLACK = 1.5
 # Student's t at 97.5 % for 1, 2, 3, ... values: infinite for one.
@@ -90,15 +91,12 @@ def _draws(n, seed, resamples):
     return _index_cache[key]
 
 
-def _pivots_plain(logs, mean, draws):
-    out = []
-    for draw in draws:
-        m, se = trimmed([logs[i] for i in draw])
-        out.append(abs(m - mean) / se if se > 0 else (0.0 if m == mean else math.inf))
-    return out
+def _drawn_plain(logs, draws):
+    got = [trimmed([logs[i] for i in draw]) for draw in draws]
+    return [m for m, _ in got], [se for _, se in got]
 
 
-def _pivots_numpy(np, logs, mean, draws):
+def _drawn_numpy(np, logs, draws):
     n = len(logs)
     g = trim_count(n)
     h = n - 2 * g
@@ -106,10 +104,26 @@ def _pivots_numpy(np, logs, mean, draws):
     m = s[:, g : n - g].mean(axis=1)
     w = np.clip(s, s[:, g : g + 1], s[:, n - g - 1 : n - g])
     se = np.sqrt(((w - w.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) / (h * (h - 1)))
-    flat = se <= 1e-15
-    t = np.abs(m - mean) / np.where(flat, 1.0, se)
-    t[flat] = np.where(np.abs(m[flat] - mean) <= 1e-15, 0.0, np.inf)
-    return t.tolist()
+    return m.tolist(), se.tolist()
+
+
+def _drawn(logs, seed, resamples, np):
+    """(trimmed means, their standard errors) of the bootstrap's draws from the sample."""
+    draws = _draws(len(logs), seed, resamples)
+    return _drawn_numpy(np, logs, draws) if np else _drawn_plain(logs, draws)
+
+
+def _reach(distances, errors, values):
+    """How many standard errors the interval reaches, from how far each draw's statistic is away
+    from the sample's, and that draw's own standard error."""
+    pivots = sorted(
+        d / se if se > EVEN else (0.0 if d <= EVEN else math.inf)
+        for d, se in zip(distances, errors)
+    )
+    # With very few pairs, or nearly equal ratios (memory in whole pages), many draws have next to
+    # no spread and blow the quantile up: never more than half again what normal errors would give.
+    student = STUDENT_975[min(values, len(STUDENT_975)) - 1]
+    return min(percentile(pivots, CONFIDENCE), STUDENT_SLACK * student)
 
 
 def load_numpy():
@@ -132,19 +146,42 @@ def ratio_interval(ratios, seed=1, resamples=RESAMPLES, numpy="auto"):
     out = {"ratio": math.exp(mean), "low": None, "high": None, "pairs": n}
     if n < MIN_PAIRS:
         return out
-    if se <= 1e-15:
+    if se <= EVEN:
         out["low"] = out["high"] = out["ratio"]
         return out
-    draws = _draws(n, seed, resamples)
     np = load_numpy() if numpy == "auto" else numpy
-    pivots = sorted(
-        _pivots_numpy(np, logs, mean, draws) if np else _pivots_plain(logs, mean, draws)
-    )
-    # With very few pairs, or nearly equal ratios (memory in whole pages), many draws have next to
-    # no spread and blow the quantile up: never more than half again what normal errors would give.
-    student = STUDENT_975[min(n - 2 * trim_count(n), len(STUDENT_975)) - 1]
-    reach = min(percentile(pivots, CONFIDENCE), STUDENT_SLACK * student) * se
+    means, errors = _drawn(logs, seed, resamples, np)
+    reach = se * _reach([abs(m - mean) for m in means], errors, n - 2 * trim_count(n))
     out["low"], out["high"] = math.exp(mean - reach), math.exp(mean + reach)
+    return out
+
+
+def unpaired_interval(first, second, seed=1, resamples=RESAMPLES, numpy="auto"):
+    """The ratio second/first of two independent samples of positive values, such as one server's
+    starts in two runs of the tool: {"ratio", "low", "high", "starts": [in first, in second]}. The
+    bootstrap draws from each of them, and the standard error is Yuen's for two samples."""
+    samples = [
+        [math.log(x) for x in part if x is not None and x > 0 and math.isfinite(x)]
+        for part in (first, second)
+    ]
+    out = {"ratio": None, "low": None, "high": None, "starts": [len(x) for x in samples]}
+    if not all(samples):
+        return out
+    (m1, se1), (m2, se2) = map(trimmed, samples)
+    out["ratio"] = math.exp(m2 - m1)
+    if min(out["starts"]) < MIN_PAIRS:
+        return out
+    se = math.hypot(se1, se2)
+    if se <= EVEN:
+        out["low"] = out["high"] = out["ratio"]
+        return out
+    np = load_numpy() if numpy == "auto" else numpy
+    one, other = (_drawn(x, f"{seed}/{i}", resamples, np) for i, x in enumerate(samples))
+    distances = [abs((b - a) - (m2 - m1)) for a, b in zip(one[0], other[0])]
+    errors = [math.hypot(a, b) for a, b in zip(one[1], other[1])]
+    values = sum(len(x) - 2 * trim_count(len(x)) for x in samples) - 1
+    reach = se * _reach(distances, errors, values)
+    out["low"], out["high"] = math.exp(m2 - m1 - reach), math.exp(m2 - m1 + reach)
     return out
 
 
