@@ -34,7 +34,7 @@ LIMIT = 1.02  # of the kept figure
 LIMIT_FUNCTION = 0.5  # instructions per request by which a function must have grown to be named
 KEEP_FUNCTION = 0.05  # those that cost less are not kept
 TIMEOUT_S = 60
-REPORT = "server_report"  # what SIGUSR1 comes to: src/server/server.c; LTO adds to the name
+REPORT = "server_report"  # what SIGUSR1 comes to: src/server/server_log.c; LTO adds to the name
 HOST = b" HTTP/1.1\r\nHost: localhost:8080\r\n"
 
 SKIP = 77

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server_setup.c - see server_setup.h.
+ */
+#include "config.h"
+
+#include "server_setup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpus.h"
+#include "log.h"
+#include "options_parse.h"
+#include "sandbox.h"
+#include "server_choose.h"
+
+void server_count_workers(struct server_setup *u)
+{
+    u->cpus = cpus_find(&u->cpu_count);
+
+    if (!u->cpus)
+        log_warn("cannot find out which CPUs there are: workers are not pinned");
+    if (u->o.workers != OPTIONS_AUTO)
+        u->workers = (unsigned)u->o.workers;
+    else
+        u->workers = u->cpus ? MIN(u->cpu_count, OPTIONS_WORKERS_MAX) : 1;
+}
+
+/* ---- setups ---- */
+
+struct server_setup *server_add_setup(struct server *s)
+{
+    struct server_setup *u = calloc(1, sizeof(*u));
+
+    if (u) {
+        u->files.fd = -1;
+        u->next = s->setups;
+        s->setups = u;
+    }
+    return u;
+}
+
+bool server_has_listener(const struct server_setup *u, const struct listener *l)
+{
+    for (unsigned i = 0; i < u->listener_count; i++)
+        if (u->listeners[i] == l)
+            return true;
+    return false;
+}
+
+void server_close_listener(struct listener *l)
+{
+    int rc = listener_unlink(l);
+
+    if (rc < 0)
+        log_info("cannot remove %s: %s (it is replaced at the next start)", l->addr.text,
+                 strerror(-rc));
+    listener_close(l);
+}
+
+void server_remove_setup(struct server *s, struct server_setup *u)
+{
+    struct server_setup **at = &s->setups;
+
+    while (*at != u)
+        at = &(*at)->next;
+    *at = u->next;
+    for (unsigned i = 0; i < u->listener_count; i++) {
+        bool used = false;
+        for (const struct server_setup *other = s->setups; other; other = other->next)
+            used |= server_has_listener(other, u->listeners[i]);
+        if (used)
+            continue;
+        server_close_listener(u->listeners[i]);
+        listener_destroy(u->listeners[i]);
+        free(u->listeners[i]);
+    }
+    tls_context_free(u->tls);
+    dataset_free(&u->data);
+    static_dir_destroy(&u->files);
+    free(u->cpus);
+    options_free(&u->o);
+    free(u);
+}
+
+/*
+ * The listener on that address which is open already, and not taken twice: it is the same socket,
+ * with all who wait there. NULL: there is none.
+ */
+static struct listener *server_kept_listener(const struct server *s, const struct server_setup *u,
+                                             const struct listener_addr *addr)
+{
+    for (unsigned i = 0; s->now && i < s->now->listener_count; i++) {
+        struct listener *l = s->now->listeners[i];
+        if (!strcmp(l->asked, addr->text) && l->addr.tls == addr->tls &&
+            l->addr.proxy == addr->proxy && !server_has_listener(u, l))
+            return l;
+    }
+    return NULL;
+}
+
+/* 0, or -errno with `error`. */
+static int server_listen_one(const struct server *s, struct server_setup *u,
+                             const struct listener_addr *addr, char *error)
+{
+    struct listener *l = server_kept_listener(s, u, addr);
+    int rc = 0;
+
+    if (!l) {
+        l = calloc(1, sizeof(*l));
+        if (!l) {
+            snprintf(error, LISTENER_ERROR_MAX, "no memory");
+            return -ENOMEM;
+        }
+        rc = listener_open(l, addr, MAX(u->workers, 1), error);
+    }
+    if (rc < 0) {
+        free(l);
+        return rc;
+    }
+    u->listeners[u->listener_count++] = l;
+    rc = listener_limit_unsent(l, u->o.set.max_unsent_bytes);
+    if (rc < 0)
+        log_warn("cannot limit what the kernel holds unsent (--max-unsent-bytes): %s",
+                 strerror(-rc));
+    return 0;
+}
+
+int server_listen(const struct server *s, struct server_setup *u, char *error)
+{
+    unsigned sockets = 0;
+
+    for (unsigned i = 0; i < u->o.listen_count; i++) {
+        int rc = server_listen_one(s, u, &u->o.listen[i], error);
+        if (rc < 0)
+            return rc;
+        sockets += (u->listeners[i]->count + MAX(u->workers, 1) - 1) / MAX(u->workers, 1);
+    }
+    if (sockets <= BACKEND_LISTENERS_MAX)
+        return 0;
+    snprintf(error, LISTENER_ERROR_MAX,
+             "%u workers cannot take over the sockets of so many more, of which none is closed so "
+             "that no client is lost: restart the server, or leave --workers as it was",
+             u->workers);
+    return -E2BIG;
+}
+
+/* ---- what is read ---- */
+
+bool server_wants_sandbox(const struct server_setup *u)
+{
+    if (u->o.sandbox == OPTIONS_SANDBOX_TRY)
+        return sandbox_available() && !SERVER_SANITIZED && u->workers > 0;
+    return u->o.sandbox == OPTIONS_SANDBOX_ON;
+}
+
+void server_plan(const struct server *s, struct server_setup *u)
+{
+    u->context.data = &u->data;
+    u->context.files = &u->files;
+    u->context.level = u->o.compress_level;
+    u->plan = (struct supervisor_plan){
+        .set = &u->o.set,
+        .routes = u->o.static_dir ? &handlers_routes_files : &handlers_routes,
+        .reads_files = u->o.static_dir != NULL,
+        .context = &u->context,
+        .tls = u->tls,
+        .listeners = u->listeners,
+        .listener_count = u->listener_count,
+        .workers = u->workers,
+        .cpus = u->o.pin ? u->cpus : NULL,
+        .cpu_count = u->cpu_count,
+        .proxy_from = &u->o.proxy_from,
+        .sandbox = server_wants_sandbox(u),
+        .sandbox_must = u->o.sandbox == OPTIONS_SANDBOX_ON,
+        .meter = s->admin.open,
+        .access_logs = s->logging ? s->logger.workers : NULL,
+        .ops = u->backend.ops,
+        .variant = u->backend.variant,
+        .automatic = u->backend.automatic,
+    };
+}
+
+static bool server_same(const char *a, const char *b)
+{
+    return a == b || (a && b && !strcmp(a, b));
+}
+
+/* The files that are served, and the keys. 0, or -1 with `error`. */
+static int server_open_files(struct server_setup *u, char *error)
+{
+    if (u->o.static_dir && static_dir_init(&u->files, u->o.static_dir, error) < 0)
+        return -1;
+    if (u->o.tls.pair_count > 0 && tls_context_open(&u->tls, &u->o.tls, error) < 0)
+        return -1;
+    return 0;
+}
+
+/* An option that only a start can change and that has been changed; NULL: there is none. */
+static const char *server_needs_restart(const struct options *was, const struct options *o)
+{
+    if (!server_same(was->user, o->user))
+        return "user";
+    if (!server_same(was->group, o->group))
+        return "group";
+    if (was->allow_root != o->allow_root)
+        return "allow-root";
+    if (strcmp(was->admin.text, o->admin.text) != 0)
+        return "admin";
+    if (!server_same(was->access_log, o->access_log))
+        return "access-log";
+    if (was->access_log_format != o->access_log_format)
+        return "access-log-format";
+    if (o->workers == 0)
+        return "workers";
+    return NULL;
+}
+
+int server_read_setup(struct server *s, struct server_setup *u, char *error)
+{
+    static const struct privdrop nothing_more;
+    const char *fixed;
+
+    error[0] = '\0';
+    if (options_load(s->argc, s->argv, &u->o, error) < 0)
+        return -1;
+    fixed = server_needs_restart(&s->now->o, &u->o);
+    if (fixed) {
+        snprintf(error, OPTIONS_ERROR_MAX, "option --%s is changed by a restart only", fixed);
+        return -1;
+    }
+    server_count_workers(u);
+    if (dataset_load(&u->data, u->o.dataset, error) < 0 || server_open_files(u, error) < 0)
+        return -1;
+    if (!strcmp(s->now->o.backend, u->o.backend))
+        u->backend = s->now->backend;
+    else if (server_choose_backend(u->o.backend, &nothing_more, &u->backend) != 0)
+        return -1;
+    /* What stands behind a colon is a part of the options, which are another copy now. */
+    if (u->backend.variant)
+        u->backend.variant = strchr(u->o.backend, ':') + 1;
+    return server_listen(s, u, error) < 0 ? -1 : 0;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server_setup.h - one reading of the options and what they name: a reload makes another, which takes
+ * over the listeners that both have; the one before it goes when its last worker has.
+ */
+#ifndef BIVALVE_SERVER_SETUP_H
+#define BIVALVE_SERVER_SETUP_H
+
+#include <stdbool.h>
+
+#include "admin.h"
+#include "board.h"
+#include "dataset.h"
+#include "handlers.h"
+#include "logger.h"
+#include "options.h"
+#include "privdrop.h"
+#include "registry.h"
+#include "static_dir.h"
+#include "stats.h"
+#include "supervisor.h"
+#include "tls.h"
+
+/* LeakSanitizer stops the process with ptrace(2) to look at it, which the filter forbids. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SERVER_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SERVER_SANITIZED 1
+#endif
+#endif
+#ifndef SERVER_SANITIZED
+#define SERVER_SANITIZED 0
+#endif
+
+/* One reading of the options, and what they name. */
+struct server_setup {
+    struct options o;
+    struct dataset data;
+    struct static_dir files;
+    struct tls_context *tls; /* NULL: no address has TLS */
+    struct handlers_context context;
+    struct registry_choice backend;
+    struct listener *listeners[BACKEND_LISTENERS_MAX]; /* open ones are in one setup or several */
+    unsigned listener_count;
+    unsigned workers; /* processes; 0: none but this one */
+    int *cpus;        /* of the affinity mask */
+    unsigned cpu_count;
+    struct supervisor_plan plan;
+    struct server_setup *next; /* in struct server.setups */
+};
+
+struct server {
+    int argc; /* the command line, for a reload */
+    char **argv;
+    struct server_setup *setups; /* that are in use */
+    struct server_setup *now;    /* the one that is served */
+    struct privdrop priv;
+    struct stats *stats;
+    struct board *board;
+    struct admin admin;
+    struct logger logger;
+    bool logging; /* there is one */
+    unsigned seats;
+    bool ready; /* --workers 0: this process serves */
+};
+
+/* Find the CPUs, and how many workers --workers means. */
+void server_count_workers(struct server_setup *u);
+
+/* A new one, empty; NULL: no memory. */
+struct server_setup *server_add_setup(struct server *s);
+
+/* Is it one of this setup? */
+bool server_has_listener(const struct server_setup *u, const struct listener *l);
+
+/* Nobody listens there any more, and nobody can. */
+void server_close_listener(struct listener *l);
+
+/* Nobody uses a setup any more: what it alone has goes. */
+void server_remove_setup(struct server *s, struct server_setup *u);
+
+/* 0, or -errno with `error`, and what is open then is in the setup. */
+int server_listen(const struct server *s, struct server_setup *u, char *error);
+
+/*
+ * One process is for debuggers and profilers, which want to do things in it that no worker does:
+ * there only when asked for.
+ */
+bool server_wants_sandbox(const struct server_setup *u);
+
+/* What the supervisor has to know of a setup. */
+void server_plan(const struct server *s, struct server_setup *u);
+
+/* Fill the setup of a reload. 0, or -1 with `error`; a line of the log's own may have been enough. */
+int server_read_setup(struct server *s, struct server_setup *u, char *error);
+
+#endif
