@@ -188,7 +188,7 @@ def run_cell(lab, plan, cell, profile, share_s, number):
             order = rng.sample(plan.names, len(plan.names)) if pair % 2 == 0 else order[::-1]
             lab.progress.step(f"{head}: starting the servers")
             stop_all(lab, running)
-            start_all(lab, plan, profile, cell["conns"], running, cell["rate"])
+            start_all(lab, plan, profile, cell["conns"], running, cell["rate"], order)
             for name in order:
                 lab.progress.step(
                     f"{head}: pair {pair + 1}"
@@ -208,9 +208,13 @@ def run_cell(lab, plan, cell, profile, share_s, number):
     stop_all(lab, running)
 
 
-def start_all(lab, plan, profile, conns, running, rate=None):
-    """Start, check, warm all contenders into running {name: (server, the check's prediction)}."""
-    for which, contender in enumerate(plan.contenders):
+def start_all(lab, plan, profile, conns, running, rate=None, order=None):
+    """Start, check, warm all contenders into running {name: (server, the check's prediction)}: in
+    the order in which they will be measured, so that a side is nothing but its name. Always started
+    first, it would have been idle for longer than the others, and so differ from itself."""
+    for name in order or plan.names:
+        which = plan.names.index(name)
+        contender = plan.contenders[which]
         server = servers.start(contender, lab, closes(lab, profile), which)
         running[contender.name] = (server, None)
         predicted = servers.check(server, profile, bool(closes(lab, profile)))
