@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,17 @@ const char *sim_output(struct backend *be, int fd, size_t *len)
     struct sim_conn *p = &sim_of(be)->conn[fd];
     *len = p->out_len;
     return p->out ? p->out : "";
+}
+
+static size_t sim_usable(void *p)
+{
+    return p ? malloc_usable_size(p) + sizeof(size_t) : 0;
+}
+
+size_t sim_memory(struct backend *be, int fd)
+{
+    const struct sim_conn *p = &sim_of(be)->conn[fd];
+    return sim_usable(p->in) + sim_usable(p->out) + sim_usable(p->sending_copy);
 }
 
 /*

@@ -72,6 +72,9 @@ void sim_error(struct backend *be, int fd, int err);
 /* Everything the client of `fd` has been sent so far, also after the connection has ended. */
 const char *sim_output(struct backend *be, int fd, size_t *len);
 
+/* Bytes of the heap that the simulation itself holds for the client of `fd`. */
+size_t sim_memory(struct backend *be, int fd);
+
 /* Is the connection still there? Is receiving on? Has the server half-closed? */
 bool sim_is_open(struct backend *be, int fd);
 bool sim_is_receiving(struct backend *be, int fd);

@@ -77,6 +77,7 @@ enum tls_status {
 
 struct tls {
     struct ssl_st *ssl;
+    struct tls_context *context;
     struct bufpool *pool;
     struct out out;   /* ciphertext to be sent: the caller consumes it */
     const char *data; /* what is left of what was fed */

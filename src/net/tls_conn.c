@@ -116,20 +116,26 @@ static enum tls_status tls_judge(struct tls *t, int rc)
 
 /* ---- a connection ---- */
 
+/* Before OpenSSL is called for a connection: what it reads and writes is this one's. */
+static void tls_enter(struct tls *t)
+{
+    BIO_set_data(t->context->bio, t);
+    ERR_clear_error();
+}
+
 int tls_open(struct tls *t, struct tls_context *c, struct bufpool *pool)
 {
     memset(t, 0, sizeof(*t));
+    t->context = c;
     t->pool = pool;
     ERR_clear_error();
     t->ssl = SSL_new(tls_context_default(c));
-    BIO *b = t->ssl ? BIO_new(c->method) : NULL;
-    if (!b) {
+    if (!t->ssl || BIO_up_ref(c->bio) != 1) {
         tls_last_reason = tls_take_error();
         tls_free(t);
         return -ENOMEM;
     }
-    BIO_set_data(b, t);
-    SSL_set_bio(t->ssl, b, b);
+    SSL_set_bio(t->ssl, c->bio, c->bio);
     SSL_set_accept_state(t->ssl);
     return 0;
 }
@@ -142,17 +148,18 @@ void tls_free(struct tls *t)
 
 enum tls_status tls_handshake(struct tls *t)
 {
-    ERR_clear_error();
+    tls_enter(t);
     int rc = SSL_do_handshake(t->ssl);
     if (rc != 1)
         return tls_judge(t, rc);
+    tls_trim(t->context, t->ssl);
     t->established = true;
     return TLS_OK;
 }
 
 enum tls_status tls_read(struct tls *t, char *to, size_t size, size_t *n)
 {
-    ERR_clear_error();
+    tls_enter(t);
     int rc = SSL_read_ex(t->ssl, to, size, n);
     return rc == 1 ? TLS_OK : tls_judge(t, rc);
 }
@@ -168,7 +175,7 @@ int tls_write(struct tls *t, const char *data, size_t len)
 
     if (t->closed)
         return -EPIPE;
-    ERR_clear_error();
+    tls_enter(t);
     int rc = SSL_write_ex(t->ssl, data, len, &n);
     if (rc == 1)
         return 0;
@@ -180,7 +187,7 @@ int tls_write(struct tls *t, const char *data, size_t len)
 void tls_close(struct tls *t)
 {
     if (t->established && !t->closed) {
-        ERR_clear_error();
+        tls_enter(t);
         SSL_shutdown(t->ssl); /* does not wait for the peer's: the bytes are in out, or never */
         ERR_clear_error();
     }

@@ -355,9 +355,10 @@ int tls_context_open(struct tls_context **out, const struct tls_config *cfg, cha
     if (!c)
         return rc;
     c->method = tls_bio_method();
+    c->bio = c->method ? BIO_new(c->method) : NULL;
     c->hosts = calloc(cfg->pair_count, sizeof(*c->hosts));
     c->staples = calloc(cfg->pair_count, sizeof(*c->staples));
-    if (c->method && c->hosts && c->staples &&
+    if (c->bio && c->hosts && c->staples &&
         tls_tickets_init(&c->tickets, clock_monotonic_ms() / 1000))
         rc = 0;
     for (unsigned i = 0; rc == 0 && i < cfg->pair_count; i++)
@@ -380,6 +381,8 @@ void tls_context_free(struct tls_context *c)
         OPENSSL_free(c->staples[i].der);
     free(c->staples);
     tls_tickets_free(&c->tickets);
+    tls_trim_free(c);
+    BIO_free(c->bio);
     BIO_meth_free(c->method);
     free(c);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tls_internal.h - what tls_conn.c, tls_context.c and tls_make.c share.
+ * tls_internal.h - what the files of tls*.c share.
  */
 #ifndef BIVALVE_TLS_INTERNAL_H
 #define BIVALVE_TLS_INTERNAL_H
@@ -20,12 +20,24 @@ struct tls_staple {
     int64_t until; /* seconds since the epoch: it is good until then; 0: it does not say */
 };
 
+#define TLS_BARE_MAX 16 /* ciphers of a version; connections with any other are not trimmed */
+
+/* What connections of a version have in the place of their own, tls_trim.c. */
+struct tls_bare {
+    struct ssl_ctx_st *ctx;
+    struct ssl_st *template;
+    struct ssl_session_st *session[TLS_BARE_MAX]; /* one for each cipher that was used */
+    unsigned session_count;
+};
+
 struct tls_context {
     struct tls_host *hosts; /* the first is the default */
     unsigned host_count;
     struct tls_staple *staples;
     unsigned staple_count;
-    struct bio_method_st *method; /* of every connection's BIO */
+    struct bio_method_st *method;
+    struct bio_st *bio; /* of every connection: its data is the one that OpenSSL is called for */
+    struct tls_bare bare[2]; /* TLS 1.2, 1.3 */
     struct tls_tickets tickets;
 };
 
@@ -40,6 +52,10 @@ int tls_staple_read(struct tls_staple *s, const char *path, struct x509_st *leaf
 
 /* Send those of the context with the handshakes of this SSL_CTX. */
 void tls_staple_install(struct ssl_ctx_st *ctx, struct tls_context *c);
+
+/* The handshake is complete: let go of what the connection needs no more. It never fails. */
+void tls_trim(struct tls_context *c, struct ssl_st *ssl);
+void tls_trim_free(struct tls_context *c);
 
 /* The BIO between a `struct tls` (its data) and OpenSSL. NULL: no memory. */
 struct bio_method_st *tls_bio_method(void);

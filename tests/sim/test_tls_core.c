@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -414,6 +415,45 @@ static void test_no_blocks(void **state)
     }
 }
 
+/* ---- memory ---- */
+
+#define IDLE_CONNECTIONS 20
+#define IDLE_MAX         12288 /* bytes of an idle connection, with what malloc(3) adds */
+
+/*
+ * All that an idle connection holds on the heap: OpenSSL's, and ours. OpenSSL 3.2 and later hold more,
+ * which tls_trim.c does not know how to drop.
+ */
+static void test_idle_memory(void **state)
+{
+    static struct client c;
+    struct world *w = *state;
+    size_t before = 0, simulation = 0;
+
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L || defined(BUFPOOL_POISON)
+    skip(); /* a sanitizer's malloc says nothing */
+#endif
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        open_tls_world(w);
+        for (int i = -1; i < IDLE_CONNECTIONS; i++) { /* -1 brings what all share */
+            if (i == 0) {
+                before = mallinfo2().uordblks;
+                simulation = 0;
+            }
+            client_open(w, &c);
+            SSL_set_max_proto_version(c.ssl, version);
+            client_shake(w, &c);
+            client_ask(w, &c, GET_SUM, 1);
+            client_free(&c);
+            simulation += sim_memory(loop_of(w)->be, c.fd);
+        }
+        size_t each = (mallinfo2().uordblks - before - simulation) / IDLE_CONNECTIONS;
+        print_message("# idle, TLS 1.%d: %zu bytes\n", version - TLS1_VERSION, each);
+        assert_in_range(each, 0, IDLE_MAX);
+        close_tls_world(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +465,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_closed_while_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_key_updates_unread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_blocks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_memory, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, tls_setup, tls_teardown);
