@@ -29,6 +29,8 @@ static const struct metric metrics[] = {
     {"continues", "responses_continue_total", NULL, "100 Continue sent."},
     {"log_lines", "access_log_lines_total", NULL, "Lines handed to the access log."},
     {"log_dropped", "access_log_dropped_total", NULL, "Lines for which the log had no room."},
+    {"messages_dropped", "messages_dropped_total", NULL,
+     "Lines of the workers that standard error had no room for."},
     {"handler_errors", "handler_errors_total", NULL, "Requests that their handler failed."},
     {"cancelled", "requests_cancelled_total", NULL,
      "Requests that ended before their answer was written."},

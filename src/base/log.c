@@ -30,6 +30,7 @@ static bool log_priorities; /* each line begins with its priority, for the journ
 
 static unsigned log_dropped; /* lines that there was no room for, since the last that was written */
 static bool log_torn;        /* of the last of them a part was written */
+static uint64_t *log_counter; /* of all of them; NULL: nobody asks */
 
 static const char *const log_names[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_NOTICE] = "notice",
@@ -52,6 +53,11 @@ void log_set_level(enum log_level level)
 enum log_level log_get_level(void)
 {
     return log_level;
+}
+
+void log_count_dropped(uint64_t *counter)
+{
+    log_counter = counter;
 }
 
 int log_level_parse(const char *name)
@@ -163,6 +169,8 @@ static bool log_put(const char *line, size_t len)
     if (n == (ssize_t)len)
         return true;
     log_dropped++;
+    if (log_counter)
+        ++*log_counter;
     log_torn = log_torn || n > 0;
     return false;
 }

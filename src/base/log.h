@@ -45,6 +45,9 @@ struct log_site {
  */
 void log_open(void);
 
+/* Count in *counter, too, every line of this process that finds no room. Of a worker: its stats. */
+void log_count_dropped(uint64_t *counter);
+
 /* Lines above `level` are dropped from now on. The default is LOG_LEVEL_NOTICE. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);

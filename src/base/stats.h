@@ -38,9 +38,10 @@
     X(responses_3xx)                                                                            \
     X(responses_4xx)                                                                            \
     X(responses_5xx)                                                                            \
-    X(log_lines)   /* of --access-log */                                                        \
-    X(log_dropped) /* ... that found no room: whoever writes the log is too slow */             \
-    X(continues)   /* 100 Continue sent */                                                      \
+    X(log_lines)        /* of --access-log */                                                   \
+    X(log_dropped)      /* ... that found no room: whoever writes the log is too slow */        \
+    X(messages_dropped) /* lines of its own that a worker found no room for on stderr */        \
+    X(continues)        /* 100 Continue sent */                                                 \
     X(bytes_in)                                                                                 \
     X(bytes_out) /* accepted by the kernel */                                                   \
     /* limits */                                                                                \

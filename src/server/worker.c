@@ -285,6 +285,7 @@ int worker_run(const struct worker_config *cfg, char *error)
     struct http h;
 
     worker_clear_gauges(cfg->stats);
+    log_count_dropped(&cfg->stats->messages_dropped);
     int rc = http_init(&h, cfg->set, cfg->routes, cfg->context, cfg->stats, cfg->ops, cfg->variant,
                        fds, error);
     if (rc < 0)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -25,7 +26,7 @@ def ends(kind):
         reader, writer = (s.detach() for s in socket.socketpair())
     else:
         reader, writer = os.pipe()
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 16384)    # a page for a line, where poll(2) is asked
     fill(writer)
     return reader, writer
 
@@ -49,6 +50,13 @@ def drain(reader):
             out += os.read(reader, 65536)
     except BlockingIOError:
         return out.decode()
+
+
+def reset(port):
+    """A client that goes without a word, which a worker logs."""
+    s = socket.create_connection(("127.0.0.1", port), timeout=wire.HANG_S)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
 
 
 def get(port):
@@ -84,14 +92,22 @@ def test_nobody_reads_the_log(backend, kind):
         for _ in range(20):
             server.send_signal(signal.SIGUSR1)
             time.sleep(0.01)
+            reset(port)
             assert get(port)
         drain(reader)
 
+        said = []
+
         def told():
             server.send_signal(signal.SIGUSR1)
-            return re.search(r" warn \[%d\] (\d+) lines are missing here" % server.pid, drain(reader))
+            said.append(drain(reader))
+            return re.search(r" warn \[%d\] (\d+) lines are missing here" % server.pid, "".join(said))
         # The line that says that it listens is one of them.
         assert int(wire.wait_until("the count of what is missing", told)[1]) >= 1
+        # The workers' own are counted as well.
+        counted = wire.wait_until("the counter", lambda: told() and re.findall(
+            r" worker=all .*\bmessages_dropped=(\d+)", "".join(said)))
+        assert int(counted[-1]) >= 1
         fill(writer)
         assert get(port)
         server.terminate()
