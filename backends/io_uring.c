@@ -83,6 +83,7 @@ static void uring_complete(struct uring_backend *b, uint64_t user_data, int res,
     case URING_OP_RECV: uring_on_recv(b, fd, gen, res, flags); break;
     case URING_OP_SEND: uring_on_send(b, fd, gen, res); break;
     case URING_OP_READ: uring_on_read(b, fd, gen, res); break;
+    case URING_OP_ROOM: uring_on_room(b, fd, gen, res); break;
     case URING_OP_CONNECT: uring_on_connect(b, fd, gen, res); break;
     case URING_OP_ACCEPT: uring_on_accept(b, (unsigned)fd, res, flags); break;
     case URING_OP_POLL: uring_on_poll(b, (unsigned)fd, res); break;
@@ -330,7 +331,7 @@ static const char *const uring_counters[URING_COUNTERS + 1] = {
     [URING_CANCELS] = "cancels",
 };
 
-static const int uring_syscalls[] = {SYS_io_uring_enter, SYS_io_uring_register, -1};
+static const int uring_syscalls[] = {SYS_io_uring_enter, SYS_io_uring_register, SYS_sendfile, -1};
 
 const struct backend_ops uring_backend_ops = {
     .contract = BACKEND_VERSION,

@@ -16,14 +16,13 @@
 #include "config.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "io_uring_internal.h"
 #include "util.h"
-
-#define URING_FILE_BYTES 65536 /* of a file, read and sent at a time */
 
 /* Is the connection that had fd and gen before an upcall still there, and not being detached? */
 static inline bool uring_is_live(struct uring_backend *b, int fd, uint32_t gen)
@@ -93,6 +92,7 @@ static inline enum uring_op uring_send_op(const struct uring_conn *c)
 {
     return c->flags & URING_CONNECTING ? URING_OP_CONNECT
            : c->flags & URING_READING  ? URING_OP_READ
+           : c->flags & URING_AWAITING ? URING_OP_ROOM
                                        : URING_OP_SEND;
 }
 
@@ -140,7 +140,8 @@ static bool uring_send_arm(struct uring_backend *b, int fd, struct uring_conn *c
     return true;
 }
 
-/* What c->extra describes: a connect, a read of a file, or several pieces. False: no place. */
+/* What c->extra describes: a connect, a read of a file, or several pieces; or a poll for room, which
+ * has nothing there. False: no place. */
 static bool uring_extra_arm(struct uring_backend *b, int fd, struct uring_conn *c)
 {
     struct uring_extra *x = c->extra;
@@ -152,6 +153,8 @@ static bool uring_extra_arm(struct uring_backend *b, int fd, struct uring_conn *
         io_uring_prep_connect(sqe, fd, (struct sockaddr *)&x->addr, x->addr_len);
     } else if (c->flags & URING_READING) {
         io_uring_prep_read(sqe, x->file, x->file_buf, x->file_len, (uint64_t)x->file_offset);
+    } else if (c->flags & URING_AWAITING) {
+        io_uring_prep_poll_add(sqe, fd, POLLOUT);
     } else {
         io_uring_prep_sendmsg(sqe, fd, &x->msg, MSG_NOSIGNAL);
         for (size_t i = 0; i < x->msg.msg_iovlen; i++)
@@ -164,7 +167,7 @@ static bool uring_extra_arm(struct uring_backend *b, int fd, struct uring_conn *
 
 /* ---- what a connection has besides its slot ---- */
 
-static struct uring_extra *uring_extra(struct uring_conn *c)
+struct uring_extra *uring_extra(struct uring_conn *c)
 {
     if (!c->extra) {
         c->extra = calloc(1, sizeof(*c->extra));
@@ -175,7 +178,7 @@ static struct uring_extra *uring_extra(struct uring_conn *c)
 }
 
 /* Free it if nothing is in it: no input, and no send in flight or deferred. */
-static void uring_extra_trim(struct uring_conn *c)
+void uring_extra_trim(struct uring_conn *c)
 {
     if (likely(!c->extra) || c->extra->head || (c->flags & (URING_SEND_ARMED | URING_DEFERRED)))
         return;
@@ -446,8 +449,7 @@ void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsig
     }
 }
 
-/* The connection whose send, or what was done for one, has ended; NULL: of another generation. */
-static struct uring_conn *uring_send_ended(struct uring_backend *b, int fd, uint32_t gen)
+struct uring_conn *uring_send_ended(struct uring_backend *b, int fd, uint32_t gen)
 {
     struct uring_conn *c = uring_conn(b, fd);
 
@@ -457,6 +459,10 @@ static struct uring_conn *uring_send_ended(struct uring_backend *b, int fd, uint
     }
     c->flags &= (uint16_t) ~(URING_SEND_ARMED | URING_SEND_CANCEL);
     uring_stats(b)->in_flight--;
+    if (unlikely(c->flags & URING_DETACHING)) {
+        uring_report_detached(b, fd, c);
+        return NULL;
+    }
     return c;
 }
 
@@ -466,39 +472,10 @@ void uring_on_send(struct uring_backend *b, int fd, uint32_t gen, int res)
 
     if (unlikely(!c))
         return;
-    if (unlikely(c->flags & URING_DETACHING)) {
-        uring_report_detached(b, fd, c);
-        return;
-    }
     uring_extra_trim(c);
     if (unlikely(res == -EINTR || res == -EAGAIN))
         res = 0; /* nothing was taken: the core sends again */
     backend_on_sent(&b->base, fd, res);
-}
-
-void uring_on_read(struct uring_backend *b, int fd, uint32_t gen, int res)
-{
-    struct uring_conn *c = uring_send_ended(b, fd, gen);
-
-    if (unlikely(!c))
-        return;
-    c->flags &= (uint16_t)~URING_READING;
-    if (c->flags & URING_DETACHING) {
-        uring_report_detached(b, fd, c);
-    } else if (res > 0) {
-        struct uring_extra *x = c->extra;
-        x->iov[0] = (struct iovec){.iov_base = x->file_buf, .iov_len = (size_t)res};
-        x->msg = (struct msghdr){.msg_iov = x->iov, .msg_iovlen = 1};
-        if (!uring_extra_arm(b, fd, c)) {
-            c->flags |= URING_DEFERRED;
-            uring_enqueue(b, fd);
-        }
-    } else {
-        uring_extra_trim(c);
-        if (res == 0)
-            res = -EIO; /* the file has become shorter than was promised */
-        backend_on_sent(&b->base, fd, res == -EINTR || res == -EAGAIN ? 0 : res);
-    }
 }
 
 void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res)
@@ -507,10 +484,6 @@ void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res)
 
     if (unlikely(!c))
         return;
-    if (c->flags & URING_DETACHING) {
-        uring_report_detached(b, fd, c);
-        return;
-    }
     c->flags &= (uint16_t)~URING_CONNECTING;
     uring_extra_trim(c);
     backend_on_connected(&b->base, fd, res < 0 ? -res : 0);
@@ -531,6 +504,14 @@ void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int 
 }
 
 /* ---- the contract's members ---- */
+
+void uring_extra_arm_or_defer(struct uring_backend *b, int fd, struct uring_conn *c)
+{
+    if (likely(uring_extra_arm(b, fd, c)))
+        return;
+    c->flags |= URING_DEFERRED;
+    uring_enqueue(b, fd);
+}
 
 int uring_attach(struct backend *be, int fd)
 {
@@ -562,15 +543,6 @@ void uring_recv_ctl(struct backend *be, int fd, bool on)
         uring_recv_arm(b, fd, c);
 }
 
-/* What c->extra describes is done when wait() begins, if there is no place for it now. */
-static void uring_extra_arm_or_defer(struct uring_backend *b, int fd, struct uring_conn *c)
-{
-    if (likely(uring_extra_arm(b, fd, c)))
-        return;
-    c->flags |= URING_DEFERRED;
-    uring_enqueue(b, fd);
-}
-
 int uring_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct uring_backend *b = uring_of(be);
@@ -588,25 +560,15 @@ int uring_connect(struct backend *be, int fd, const struct sockaddr *addr, sockl
     return 0;
 }
 
-/* A range of a file: it is read without blocking anybody, then sent. */
-static int uring_send_file(struct uring_backend *b, int fd, struct uring_conn *c,
-                           const struct backend_segment *segment)
+static bool uring_has_file(const struct backend_segment *segments, unsigned count)
 {
-    struct uring_extra *x = uring_extra(c);
-
-    if (x && !x->file_buf)
-        x->file_buf = malloc(URING_FILE_BYTES);
-    if (!x || !x->file_buf)
-        return -ENOMEM;
-    x->file = segment->file;
-    x->file_offset = segment->offset;
-    x->file_len = (uint32_t)MIN(segment->len, (size_t)URING_FILE_BYTES);
-    c->flags |= URING_READING;
-    uring_extra_arm_or_defer(b, fd, c);
-    return IO_PENDING;
+    for (unsigned i = 0; i < count; i++)
+        if (!segments[i].data)
+            return true;
+    return false;
 }
 
-/* Memory, up to the first file: in one operation. */
+/* Memory: in one operation. */
 static int uring_send_memory(struct uring_backend *b, int fd, struct uring_conn *c,
                              const struct backend_segment *segments, unsigned count)
 {
@@ -615,7 +577,7 @@ static int uring_send_memory(struct uring_backend *b, int fd, struct uring_conn 
     if (!x)
         return -ENOMEM;
     x->msg = (struct msghdr){.msg_iov = x->iov};
-    for (unsigned i = 0; i < count && segments[i].data; i++)
+    for (unsigned i = 0; i < count; i++)
         x->iov[x->msg.msg_iovlen++] =
             (struct iovec){.iov_base = (void *)(uintptr_t)segments[i].data,
                            .iov_len = MIN(segments[i].len, (size_t)INT32_MAX)};
@@ -630,9 +592,11 @@ int uring_send(struct backend *be, int fd, const struct backend_segment *segment
 
     assert(count > 0 && count <= BACKEND_SEGMENTS_MAX &&
            !(c->flags & (URING_SEND_ARMED | URING_DEFERRED | URING_DETACHING)));
-    uring_stats(b)->send_pending++;
     if (unlikely(!segments->data))
-        return uring_send_file(b, fd, c, segments);
+        return uring_send_file(b, fd, c, segments, count);
+    if (unlikely(count > 1 && uring_has_file(segments, count))) /* the file's head */
+        return uring_send_now(b, fd, c, segments, count);
+    uring_stats(b)->send_pending++;
     if (likely(count == 1) &&
         likely(uring_send_arm(b, fd, c, segments->data, MIN(segments->len, (size_t)INT32_MAX))))
         return IO_PENDING;

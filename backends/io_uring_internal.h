@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * io_uring_internal.h - the backend's state, and what its files share: io_uring_accept.c
- * (listeners) and io_uring_conn.c (connections) stand on what is here and do not know each other;
- * io_uring.c (iterations) calls both.
+ * (listeners) and io_uring_conn.c (connections), with io_uring_file.c (what they send of files),
+ * stand on what is here and do not know each other; io_uring.c (iterations) calls both.
  */
 #ifndef BIVALVE_IO_URING_INTERNAL_H
 #define BIVALVE_IO_URING_INTERNAL_H
@@ -21,6 +21,7 @@ enum uring_op {
     URING_OP_RECV,
     URING_OP_SEND,
     URING_OP_READ, /* of a file, to be sent */
+    URING_OP_ROOM, /* a poll for room to send */
     URING_OP_WAKE,
     URING_OP_CANCEL_LISTENER, /* cancels report only failure */
     URING_OP_CANCEL_RECV,
@@ -54,6 +55,7 @@ enum {
     URING_ONE_BY_ONE = 1 << 9,  /* has been paused: receives are single from then on */
     URING_READING = 1 << 10,    /* SEND_ARMED: a file is read, and sent when it has been */
     URING_CONNECTING = 1 << 11, /* SEND_ARMED: a connect is in flight */
+    URING_AWAITING = 1 << 12,   /* SEND_ARMED: a poll for room is in flight */
 };
 
 #define URING_END_EOF UINT16_MAX /* uring_conn.end */
@@ -113,14 +115,14 @@ struct uring_backend {
     struct uring_listener listener[BACKEND_LISTENERS_MAX];
     struct uring_queue queue;   /* to look at when wait() begins */
     struct uring_queue starved; /* their receives found no buffer: see uring_feed_starved() */
-    bool listeners_deferred; /* an operation of a listener waits for a place in the queue */
-    bool listeners_starved;  /* a listener waits for accept_room */
-    bool wake_deferred;      /* the read that wake() ends waits for a place in the queue */
-    unsigned wake_failures;  /* in a row */
-    int broken;              /* -errno: wake() cannot be waited for any more */
-    unsigned submit_bytes;   /* sends of so many bytes are submitted before the iteration is over */
-    unsigned send_bytes;     /* of sends that are queued */
-    unsigned asked_head;     /* of completions, when the kernel was last asked for events */
+    bool listeners_deferred;    /* an operation of a listener waits for a place in the queue */
+    bool listeners_starved;     /* a listener waits for accept_room */
+    bool wake_deferred;         /* the read that wake() ends waits for a place in the queue */
+    unsigned wake_failures;     /* in a row */
+    int broken;                 /* -errno: wake() cannot be waited for any more */
+    unsigned submit_bytes; /* sends of so many bytes are submitted before the iteration is over */
+    unsigned send_bytes;   /* of sends that are queued */
+    unsigned asked_head;   /* of completions, when the kernel was last asked for events */
     int wake_fd;
     uint64_t wake_count; /* read from wake_fd; of no interest */
 };
@@ -197,11 +199,35 @@ static inline bool uring_has_queued(const struct uring_backend *b)
     return b->queue.head >= 0 || b->starved.head >= 0;
 }
 
+/* Have what c->extra or the flags describe done now, or when wait() begins if there is no place. */
+void uring_extra_arm_or_defer(struct uring_backend *b, int fd, struct uring_conn *c);
+
+/* What it has besides its slot; NULL: no memory. uring_extra_trim() frees it if nothing is in it. */
+struct uring_extra *uring_extra(struct uring_conn *c);
+void uring_extra_trim(struct uring_conn *c);
+
+/* The connection whose send, or what was done for one, has ended; NULL: of another generation, or it
+ * was being detached and that has been dealt with. */
+struct uring_conn *uring_send_ended(struct uring_backend *b, int fd, uint32_t gen);
+
 /* Completions. */
 void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res);
 void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsigned flags);
 void uring_on_send(struct uring_backend *b, int fd, uint32_t gen, int res);
-void uring_on_read(struct uring_backend *b, int fd, uint32_t gen, int res);
 void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int fd, uint32_t gen);
+
+/* ---- io_uring_file.c ---- */
+
+/* backend_ops.send by system calls: of what waits for no disk. */
+int uring_send_now(struct uring_backend *b, int fd, struct uring_conn *c,
+                   const struct backend_segment *segments, unsigned count);
+
+/* backend_ops.send of segments of which the first is a file. */
+int uring_send_file(struct uring_backend *b, int fd, struct uring_conn *c,
+                    const struct backend_segment *segments, unsigned count);
+
+/* Completions. */
+void uring_on_read(struct uring_backend *b, int fd, uint32_t gen, int res);
+void uring_on_room(struct uring_backend *b, int fd, uint32_t gen, int res);
 
 #endif

@@ -20,4 +20,7 @@
  */
 bool page_cache_has(int fd, off_t offset, size_t len);
 
+/* The same, but false where nothing better is known. */
+bool page_cache_surely_has(int fd, off_t offset, size_t len);
+
 #endif
