@@ -19,8 +19,30 @@
 #include <stdlib.h>
 
 #include "http_parser.h"
+#include "http_section.h"
 #include "settings.h"
 #include "trace.h"
+
+/* The section kept from head to head, as in the server; NULL: every head is parsed. */
+static struct http_section *trace_section;
+static unsigned long trace_known; /* heads that ended in it */
+
+/* http_parse_head() as the server calls it. */
+static enum http_result trace_parse_head(struct http_parser *p, const struct settings *set,
+                                         const char *s, size_t len, size_t *used)
+{
+    size_t n = trace_section ? http_section_head(p, set, trace_section, s, len) : 0;
+
+    if (n) {
+        trace_known++;
+        *used = n;
+        return HTTP_READY;
+    }
+    enum http_result r = http_parse_head(p, set, s, len, used);
+    if (r == HTTP_READY && trace_section)
+        http_section_keep(trace_section, p, s, *used);
+    return r;
+}
 
 static void trace_head(struct trace *t, const struct http_parser *p, const char *head, size_t len)
 {
@@ -99,7 +121,7 @@ static void trace_run(struct trace *t, const void *settings, const char *s, size
             if (!in_body) {
                 size_t used = SIZE_MAX;
                 char *copy = trace_copy(s + start, have - start);
-                r = http_parse_head(&p, set, copy, have - start, &used);
+                r = trace_parse_head(&p, set, copy, have - start, &used);
                 if (r == HTTP_READY) {
                     trace_require(used > 0 && used <= have - start);
                     trace_head(t, &p, copy, used);

@@ -8,6 +8,7 @@
 
 #include "bufpool.h"
 #include "exchange.h"
+#include "http_section.h"
 #include "loop_types.h"
 #include "request.h"
 #include "timer.h"
@@ -28,6 +29,7 @@ struct http {
     struct bufpool parked_pool;       /* what is left of those that wait and are parked */
     struct bufpool in_pool;           /* stored input: head limit + one receive */
     struct response_ok ok;            /* the head of most answers */
+    struct http_section section;      /* of the heads to come, mostly */
     struct timer_wheel waits;         /* of exchanges, in milliseconds */
     struct exchange *run, **run_tail; /* exchanges to go on with, in order */
 };

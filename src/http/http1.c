@@ -330,25 +330,48 @@ static enum http1_stop http1_body(struct http *h, struct exchange *x, const char
     }
 }
 
-/* One request's head. *more: it needs bytes that are not here. */
-static inline enum http1_stop http1_head(struct http *h, struct slot *s, struct exchange *x,
-                                         const char *data, size_t len, size_t *used, bool *more)
+/*
+ * A head whose section is not the one that is kept, or that is not all here: its length, or 0: *stop
+ * says why.
+ */
+static __attribute__((noinline)) size_t http1_parse_head(struct http *h, struct exchange *x,
+                                                         const char *data, size_t len, size_t *used,
+                                                         bool *more, enum http1_stop *stop)
 {
     enum http_result r = http_parse_head(&x->parser, h->loop.set, data, len, used);
 
     if (likely(r == HTTP_READY)) {
-        x->unparsed = (uint32_t)(len - *used);
-        return http1_begin(h, s, x, data, *used);
+        http_section_keep(&h->section, &x->parser, data, *used);
+        return *used;
     }
     if (r == HTTP_MORE) {
         /* Empty lines alone begin nothing, also where their CR came before. */
         x->started = *used < len;
         *more = true;
-        return HTTP1_NEED_INPUT;
+        *stop = HTTP1_NEED_INPUT;
+        return 0;
     }
     *used = len;
     x->unparsed = 0;
-    return http1_malformed(h, x);
+    *stop = http1_malformed(h, x);
+    return 0;
+}
+
+/* One request's head. *more: it needs bytes that are not here. */
+static inline enum http1_stop http1_head(struct http *h, struct slot *s, struct exchange *x,
+                                         const char *data, size_t len, size_t *used, bool *more)
+{
+    size_t n = http_section_head(&x->parser, h->loop.set, &h->section, data, len);
+
+    if (unlikely(n == 0)) {
+        enum http1_stop stop;
+        n = http1_parse_head(h, x, data, len, used, more, &stop);
+        if (n == 0)
+            return stop;
+    }
+    *used = n;
+    x->unparsed = (uint32_t)(len - n);
+    return http1_begin(h, s, x, data, n);
 }
 
 /* Is there as much output pending as there may be? */

@@ -132,6 +132,26 @@ const char *http_method_name(enum http_method m)
     return http_methods[m];
 }
 
+const char *http_target_run_on(const char *s, const char *end, unsigned *query)
+{
+#ifdef __SSE2__
+    while (end - s >= 16) {
+        unsigned n = http_target_block(s, query);
+        s += n;
+        if (n == 16)
+            continue;
+        if (likely(!http_is(*s, HTTP_C_TARGET)))
+            return s;
+        s++;
+    }
+#endif
+    const char *last = http_run(s, end, HTTP_C_TARGET);
+
+    if (last > s && memchr(s, '?', (size_t)(last - s)))
+        *query = 1;
+    return last;
+}
+
 /* ---- the request line ---- */
 
 static int http_method_find(const char *s, size_t len)

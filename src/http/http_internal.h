@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_internal.h - what http_head.c (heads), http_field.c (their fields) and http_body.c
- * (bodies) share.
+ * http_internal.h - what http_head.c (heads) and http_field.c (their fields) share.
  */
 #ifndef BIVALVE_HTTP_INTERNAL_H
 #define BIVALVE_HTTP_INTERNAL_H
@@ -70,10 +69,5 @@ enum http_error http_target_absolute(struct http_parser *p, const char *s, size_
 
 /* The line of a known field (p->header) has ended: its value is s[0..len). */
 enum http_error http_field_end(struct http_parser *p, const char *s, size_t len);
-
-/* ---- http_body.c ---- */
-
-/* The head announced a body: set the parser up for http_parse_body(). */
-void http_body_begin(struct http_parser *p);
 
 #endif

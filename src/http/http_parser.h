@@ -157,6 +157,9 @@ static inline size_t http_fields_offset(const struct http_parser *p)
 enum http_result http_parse_head(struct http_parser *p, const struct settings *set, const char *buf,
                                  size_t len, size_t *consumed);
 
+/* A head announced a body: set the parser up for http_parse_body(). The parser's own. */
+void http_body_begin(struct http_parser *p);
+
 /*
  * A head with HTTP_F_BODY is complete: its body may have `max` (> 0) bytes rather than
  * set->max_body_bytes. The target's span dies. False: it has announced more; parser.error is set.

@@ -144,6 +144,24 @@ static inline const char *http_value_run(const char *buf, const char *s, const c
     return http_run(s, end, HTTP_C_VALUE);
 }
 
+#ifdef __SSE2__
+/*
+ * Of the 16 bytes at `s`, how many come before the first that is odd in a target. *query is not 0 any
+ * more where one of them is '?'.
+ */
+static inline unsigned http_target_block(const char *s, unsigned *query)
+{
+    __m128i x = http_block(s);
+    unsigned odd = http_odd_target(x) | 1u << 16;
+
+    *query |= http_mask(_mm_cmpeq_epi8(x, HTTP_BYTES('?'))) & (odd ^ (odd - 1));
+    return (unsigned)__builtin_ctz(odd);
+}
+#endif
+
+/* http_target_run() on from where a block ends, or from a rare byte. */
+const char *http_target_run_on(const char *s, const char *end, unsigned *query);
+
 /*
  * First byte at or after `s` that is not HTTP_C_TARGET: a space, '%', a bracket, or worse. *query
  * is not 0 any more where there is a '?' before it.
@@ -151,24 +169,13 @@ static inline const char *http_value_run(const char *buf, const char *s, const c
 static inline const char *http_target_run(const char *s, const char *end, unsigned *query)
 {
 #ifdef __SSE2__
-    while (end - s >= 16) {
-        __m128i x = http_block(s);
-        unsigned odd = http_odd_target(x) | 1u << 16, n = (unsigned)__builtin_ctz(odd);
-        unsigned marks = http_mask(_mm_cmpeq_epi8(x, HTTP_BYTES('?')));
-        *query |= marks & (odd ^ (odd - 1));
-        s += n;
-        if (n == 16)
-            continue;
-        if (likely(!http_is(*s, HTTP_C_TARGET)))
+    if (likely(end - s >= 16)) {
+        s += http_target_block(s, query);
+        if (likely(s < end && !http_is(*s, HTTP_C_TARGET)))
             return s;
-        s++;
     }
 #endif
-    const char *last = http_run(s, end, HTTP_C_TARGET);
-
-    if (last > s && memchr(s, '?', (size_t)(last - s)))
-        *query = 1;
-    return last;
+    return http_target_run_on(s, end, query);
 }
 
 /* First byte at or after `s` that is no token's: a field's name ends there. */

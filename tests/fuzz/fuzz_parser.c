@@ -34,11 +34,36 @@ static void oracle_compare(const struct trace *t, const char *s, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The same is said of a stream sent twice whether a section is kept from head to head or not. */
+static void check_section(const struct settings *set, const char *s, size_t len)
+{
+    static struct trace parsed, known;
+    static struct http_section section;
+    char *twice = malloc(2 * len + 1);
+
+    if (!twice)
+        return;
+    memcpy(twice, s, len);
+    memcpy(twice + len, s, len);
+    trace_run(&parsed, set, twice, 2 * len, trace_cut_whole, NULL);
+    memset(&section, 0, sizeof(section));
+    trace_section = &section;
+    trace_run(&known, set, twice, 2 * len, trace_cut_whole, NULL);
+    trace_section = NULL;
+    free(twice);
+    if (!strcmp(parsed.text, known.text) && parsed.error == known.error)
+        return;
+    fprintf(stderr, "a section kept changes the result\nparsed: %s\nknown: %s\n", parsed.text,
+            known.text);
+    abort();
+}
+
 /* All ways of cutting the stream give one result; the one for the whole is left in *whole. */
 static void check(const struct settings *set, const char *s, size_t len, struct trace *whole)
 {
     static struct trace other;
 
+    check_section(set, s, len);
     trace_run(whole, set, s, len, trace_cut_whole, NULL);
     const char *how = trace_differs(trace_run, set, s, len, whole, &other, false);
     if (!how)

@@ -20,6 +20,7 @@
 
 #include "http_parser.h"
 #include "http_scan.h"
+#include "http_section.h"
 #include "parser_trace.h"
 #include "settings.h"
 #include "util.h"
@@ -36,6 +37,24 @@ static int setup(void **state)
     return 0;
 }
 
+/* With the section of `first` kept, `second` gives what it gives by itself. How often it was known. */
+static unsigned long check_section(const struct settings *set, const char *first, size_t first_len,
+                                   const char *second, size_t second_len)
+{
+    static struct http_section section;
+
+    memset(&section, 0, sizeof(section));
+    trace_run(&whole, set, second, second_len, trace_cut_whole, NULL);
+    trace_section = &section;
+    trace_run(&other, set, first, first_len, trace_cut_whole, NULL);
+    trace_known = 0;
+    trace_run(&other, set, second, second_len, trace_cut_whole, NULL);
+    trace_section = NULL;
+    if (strcmp(whole.text, other.text) || whole.error != other.error)
+        fail_msg("known: %s\nparsed: %s", other.text, whole.text);
+    return trace_known;
+}
+
 /* The stream gives `expected`; a refusal comes with its `bytes`-th byte (0: it is not refused). */
 static void check_stream(const char *name, const struct settings *set, const char *s, size_t len,
                          const char *expected, size_t bytes)
@@ -46,6 +65,8 @@ static void check_stream(const char *name, const struct settings *set, const cha
     const char *how = trace_differs(trace_run, set, s, len, &whole, &other, true);
     if (how)
         fail_msg("%s, %s: %s\nwhole: %s", name, how, other.text, whole.text);
+    check_section(set, s, len, s, len);
+    trace_run(&whole, set, s, len, trace_cut_whole, NULL);
     trace_run(&other, set, s, len, trace_cut_bytes, NULL);
     if ((other.error != HTTP_ERROR_NONE) != (bytes != 0))
         fail_msg("%s: the table says %s", name, bytes ? "refused" : "not refused");
@@ -482,6 +503,98 @@ static void test_scanners(void **state)
     }
 }
 
+#define SECTION_HEAD                                                                       \
+    "POST /a?b=1 HTTP/1.1\r\nHost: a.example\r\nConnection: close, keep-alive\r\nExpect: " \
+    "100-continue\r\nContent-Length: 3\r\n\r\n"
+#define SECTION_BODY "x=1"
+
+/* Any byte of a head that was known can be another, be missing, or come twice. */
+static void test_section(void **state)
+{
+    static const char first[] = SECTION_HEAD SECTION_BODY;
+    static const char others[] = "\r\n \t:,\0\x7f\xff"
+                                 "3A?%";
+    const size_t len = sizeof(first) - 1;
+    char text[sizeof(first) + 1];
+
+    (void)state;
+    assert_int_equal(check_section(&defaults, first, len, first, len), 1);
+    for (size_t at = 0; at < len; at++) {
+        for (size_t i = 0; i < sizeof(others) - 1; i++) {
+            memcpy(text, first, len);
+            text[at] = others[i];
+            check_section(&defaults, first, len, text, len);
+        }
+        memcpy(text, first, at);
+        memcpy(text + at, first + at + 1, len - at - 1);
+        check_section(&defaults, first, len, text, len - 1);
+        memcpy(text + at + 1, first + at, len - at);
+        text[at] = first[at];
+        check_section(&defaults, first, len, text, len + 1);
+    }
+}
+
+/* What is kept has been parsed with the same target, or with another one, in any form. */
+static void test_section_target(void **state)
+{
+    static const char *const lines[] = {
+        "GET /",
+        "GET /a?b",
+        "GET /%41?%42",
+        "POST /a",
+        "HEAD /a",
+        "GET http://h/a",
+        "GET http://h",
+        "GET /a",
+        "OPTIONS *",
+        "GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?b",
+        "CONNECT h:1",
+        "GET a",
+        "GET /a[",
+        "GET /aaaaaaaaaaaaaaa",
+        "GET /aaaaaaaaaaaaaa?",
+        "GET  /",
+        "GET /\x80",
+    };
+    static const char *const rests[] = {
+        " HTTP/1.1\r\nHost: h\r\n\r\n",
+        " HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        " HTTP/1.2\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    };
+    char first[256], second[256];
+
+    (void)state;
+    for (size_t r = 0; r < ARRAY_LEN(rests); r++)
+        for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+            for (size_t j = 0; j < ARRAY_LEN(lines); j++) {
+                snprintf(first, sizeof(first), "%s%s", lines[i], rests[r]);
+                snprintf(second, sizeof(second), "%s%s", lines[j], rests[r]);
+                check_section(&defaults, first, strlen(first), second, strlen(second));
+            }
+}
+
+/* The limit of the target holds where the section is known; a section that is too long is not kept. */
+static void test_section_limits(void **state)
+{
+    static char first[HTTP_SECTION_MAX + 64];
+    struct settings set = defaults;
+    char second[64];
+
+    (void)state;
+    set.max_uri_bytes = 4;
+    snprintf(second, sizeof(second), "GET /aaa HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(check_section(&set, second, strlen(second), second, strlen(second)), 1);
+    snprintf(first, sizeof(first), "GET /aaaa HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(check_section(&set, second, strlen(second), first, strlen(first)), 0);
+    assert_int_equal(other.error, HTTP_ERROR_TARGET_TOO_LONG);
+    for (int more = 0; more <= 1; more++) {
+        int n = HTTP_SECTION_MAX + more - (int)strlen(" HTTP/1.1\r\nHost: h\r\nA:\r\n\r\n");
+        snprintf(first, sizeof(first), "GET / HTTP/1.1\r\nHost: h\r\nA:%0*d\r\n\r\n", n, 0);
+        assert_int_equal(check_section(&defaults, first, strlen(first), first, strlen(first)),
+                         !more);
+    }
+}
+
 static void test_texts(void **state)
 {
     (void)state;
@@ -510,6 +623,9 @@ int main(void)
         cmocka_unit_test(test_limit_trailers),
         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_scanners),
+        cmocka_unit_test(test_section),
+        cmocka_unit_test(test_section_target),
+        cmocka_unit_test(test_section_limits),
         cmocka_unit_test(test_texts),
     };
 
