@@ -70,6 +70,7 @@ struct load_plan {
     const struct load_options *options;
     const struct load_target *target;
     const struct load_requests *requests;
+    struct tls_context *tls;         /* NULL: without */
     const struct load_addr *sources; /* to connect from */
     unsigned source_count;
     bool in_turn; /* by --source; else another one only when the ports of one are used up */
@@ -104,6 +105,7 @@ struct load_client {
     bool aborted;
     struct rusage usage;          /* when the measuring began */
     uint64_t bytes_in, bytes_out; /* ... until then */
+    uint64_t handshakes, resumed; /* of TLS, ... until then */
 
     struct load_list waiting; /* to connect, in order */
     struct load_list free;    /* open loop: open, with room in the pipeline */

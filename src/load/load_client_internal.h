@@ -44,6 +44,9 @@ bool client_send(struct load_client *c, struct load_conn *conn, uint64_t now);
  * have. */
 bool client_expire(struct load_client *c, struct load_conn *conn, uint64_t now, const char *text);
 
+/* What kind of failure the end of a connection is that TLS has failed on (EPROTO). */
+enum load_failure client_tls_failure(void);
+
 /* A failure that is not of one request, or that has been attributed already. */
 void client_count_failure(struct load_client *c, enum load_failure kind, const char *text);
 

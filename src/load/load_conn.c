@@ -16,6 +16,7 @@
 #include "log.h"
 #include "loop.h"
 #include "stream.h"
+#include "stream_tls.h"
 
 /* A large request goes to the kernel in such pieces. */
 #define CLIENT_PIECE_MAX 65536
@@ -360,15 +361,19 @@ static void client_eof(struct loop *l, struct slot *s)
     struct load_client *c = client_of(l);
     struct load_conn *conn = s->exchange;
     uint64_t now = load_client_now(c);
+    const struct tls *tls = tls_stream_of(l, s);
+    bool cut = tls && !tls->peer_closed; /* anybody may have made that end, RFC 8446 section 6.1 */
 
     if (conn->flying && !reply_is_fresh(&conn->reply)) {
-        if (reply_end(&conn->reply) == REPLY_DONE) /* others on the connection are sent again */
-            client_complete(c, conn, now, NULL, 0);
+        if (!cut && reply_end(&conn->reply) == REPLY_DONE)
+            client_complete(c, conn, now, NULL, 0); /* others on it are sent again */
         else
-            client_failed(c, conn, now, LOAD_FAILURE_TRUNCATED, "the connection was closed in it");
+            client_failed(c, conn, now, cut ? LOAD_FAILURE_TLS_TRUNCATED : LOAD_FAILURE_TRUNCATED,
+                          "the connection was closed in it");
     }
     if (!(conn->flags & CONN_LAST))
-        client_all_failed(c, conn, now, LOAD_FAILURE_CLOSED_EARLY,
+        client_all_failed(c, conn, now,
+                          cut ? LOAD_FAILURE_TLS_TRUNCATED : LOAD_FAILURE_CLOSED_EARLY,
                           "the connection was closed before the answer");
     stream_close(l, s);
 }
@@ -388,12 +393,23 @@ static void client_writable(struct loop *l, struct slot *s)
 
 /* ---- the beginning and the end of a connection ---- */
 
+/* Version and cipher, for the report. */
+static void client_describe_tls(struct load_client *c, const struct slot *s)
+{
+    const struct tls *tls = tls_stream_of(&c->loop, s);
+
+    snprintf(c->results->tls, LOAD_TLS_MAX, "%s, %s", tls_protocol_name(tls), tls_cipher_name(tls));
+}
+
 static void client_open(struct loop *l, struct slot *s)
 {
     struct load_client *c = client_of(l);
     struct load_conn *conn = s->exchange;
     uint64_t now = load_client_now(c);
 
+    s->timer_kind = STREAM_TIMER_PROTOCOL; /* it may be the handshake's yet */
+    if (unlikely(c->plan.tls && !*c->results->tls))
+        client_describe_tls(c, s);
     conn->state = LOAD_CONN_OPEN;
     conn->flags &= CONN_FREE;
     c->connecting--;
@@ -424,6 +440,23 @@ static void client_timeout(struct loop *l, struct slot *s, unsigned kind)
         client_set_timer(c, conn, now);
 }
 
+enum load_failure client_tls_failure(void)
+{
+    switch (tls_blame()) {
+    case TLS_BLAME_CERTIFICATE: return LOAD_FAILURE_TLS_CERTIFICATE;
+    case TLS_BLAME_ALERT: return LOAD_FAILURE_TLS_ALERT;
+    default: return LOAD_FAILURE_TLS;
+    }
+}
+
+/* TLS has broken on an open connection, also where nobody is waiting for anything. */
+static void client_tls_failed(struct load_client *c, struct load_conn *conn, uint64_t now)
+{
+    if (!conn->flying)
+        client_count_failure(c, client_tls_failure(), tls_reason());
+    client_all_failed(c, conn, now, client_tls_failure(), tls_reason());
+}
+
 static void client_gone(struct loop *l, struct slot *s, int err)
 {
     struct load_client *c = client_of(l);
@@ -437,7 +470,9 @@ static void client_gone(struct loop *l, struct slot *s, int err)
         client_connect_failed(c, conn, err ? err : ETIMEDOUT);
         return;
     }
-    if (err == ETIMEDOUT)
+    if (err == EPROTO && c->plan.tls)
+        client_tls_failed(c, conn, now);
+    else if (err == ETIMEDOUT)
         client_all_failed(c, conn, now, LOAD_FAILURE_TIMEOUT, "the request was not taken in time");
     else if (err)
         client_all_failed(c, conn, now, LOAD_FAILURE_RESET, strerror(err));

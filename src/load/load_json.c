@@ -106,6 +106,14 @@ static json_t *json_connections(const struct load_results *r)
                      json_count(r->resent), "ports_used_up", json_count(r->ports_used_up));
 }
 
+static json_t *json_tls(const struct load_results *r)
+{
+    if (!*r->tls)
+        return json_null();
+    return json_pack("{s:I, s:I, s:s}", "handshakes", json_count(r->tls_handshakes), "resumed",
+                     json_count(r->tls_resumed), "first", r->tls);
+}
+
 static json_t *json_rate(const struct load_results *r, const struct load_verdict *v)
 {
     return json_pack("{s:f, s:f, s:b, s:I}", "wanted", v->wanted_rps, "got", v->rps, "held",
@@ -140,6 +148,7 @@ int load_json_write(FILE *out, const struct load_setup *s, const struct load_run
         {"parsed_status", json_statuses(r)},
         {"matched", json_integer(json_count(r->matched))},
         {"connections", json_connections(r)},
+        {"tls", json_tls(r)},
         {"cpu_us_per_request", json_real(v->cpu_us)},
         {"cpu_user_us_per_request", json_real(user_us)},
         {"cpu_busiest", json_real(r->busiest)},

@@ -31,6 +31,7 @@ enum load_option_kind {
     LOAD_OPTION_ARRIVALS,
     LOAD_OPTION_SLO,
     LOAD_OPTION_FRACTION,
+    LOAD_OPTION_TLS_VERSION,
     LOAD_OPTION_ACTION,
 };
 
@@ -85,6 +86,14 @@ static const struct load_option load_option_table[] = {
      "connect to this unix socket, whatever the URL's host"},
     {"source", 0, LOAD_OPTION_TEXT, AT(source), 0, 0, "ADDR[,ADDR]",
      "connect from these addresses in turn"},
+
+    {"cacert", 0, LOAD_OPTION_TEXT, AT(ca_file), 0, 0, "FILE",
+     "trust the certificates in this file [those that the system trusts]"},
+    {"insecure", 0, LOAD_OPTION_TRUE, AT(insecure), 0, 0, NULL, "take any certificate"},
+    {"tls-resume", 0, LOAD_OPTION_TRUE, AT(tls_resume), 0, 0, NULL,
+     "take up earlier sessions; otherwise each handshake is a full one"},
+    {"tls-version", 0, LOAD_OPTION_TLS_VERSION, AT(tls_version), 0, 0, "VERSION",
+     "1.2 or 1.3 alone [what the server prefers]"},
 
     {"method", 'X', LOAD_OPTION_METHOD, AT(method), 0, 0, "METHOD", "[GET, with a body POST]"},
     {"header", 'H', LOAD_OPTION_HEADER, 0, 0, 0, "NAME: VALUE", "a field of the head; repeatable"},
@@ -275,6 +284,9 @@ static bool load_store(const struct load_option *spec, const char *value, struct
     case LOAD_OPTION_ARRIVALS:
         *(bool *)at = !strcmp(value, "uniform");
         return *(bool *)at || !strcmp(value, "poisson");
+    case LOAD_OPTION_TLS_VERSION:
+        *(unsigned *)at = strcmp(value, "1.3") ? 12 : 13;
+        return !strcmp(value, "1.2") || !strcmp(value, "1.3");
     case LOAD_OPTION_FRACTION: return load_decimal(value, at, &end) && !*end && *(double *)at <= 1;
     default: o->action = (enum load_action)spec->min; return true;
     }
@@ -311,6 +323,7 @@ static void load_describe(const struct load_option *spec, char *out, size_t size
         break;
     case LOAD_OPTION_STATUS: snprintf(out, size, "a list such as 200,404 or 2xx,304"); break;
     case LOAD_OPTION_ARRIVALS: snprintf(out, size, "poisson or uniform"); break;
+    case LOAD_OPTION_TLS_VERSION: snprintf(out, size, "1.2 or 1.3"); break;
     case LOAD_OPTION_FRACTION: snprintf(out, size, "a fraction from 0 to 1, such as 0.001"); break;
     default: snprintf(out, size, "some text"); break;
     }
@@ -395,6 +408,9 @@ static int load_check(const struct load_options *o, bool timed, char *error)
     if (o->raw_count && (o->method || o->body || o->header_count || o->chunked))
         return load_conflict(error, "--raw files are whole requests: --method, --header, --body "
                                     "and --chunked say nothing of them");
+    if (o->insecure && o->ca_file)
+        return load_conflict(error, "--insecure and --cacert: either any certificate will do, or "
+                                    "those that the file vouches for");
     if (o->chunked && !o->body)
         return load_conflict(error, "--chunked is about a --body");
     return 0;
@@ -449,11 +465,11 @@ int load_options_parse(int argc, char **argv, struct load_options *o, char *erro
 
 void load_options_print_help(FILE *out)
 {
-    fputs(
-        "Usage: bivalve-load [OPTION]... URL\n"
-        "Load for an HTTP/1.1 server, and what it makes of it.\n\n"
-        "URL is http://HOST[:PORT][/PATH] or unix:PATH[:/URI]. TIME is 500us, 20ms, 10s or 2m.\n\n",
-        out);
+    fputs("Usage: bivalve-load [OPTION]... URL\n"
+          "Load for an HTTP/1.1 server, and what it makes of it.\n\n"
+          "URL is http[s]://HOST[:PORT][/PATH] or unix:PATH[:/URI]. TIME is 500us, 20ms, 10s or "
+          "2m.\n\n",
+          out);
     for (unsigned i = 0; i < ARRAY_LEN(load_option_table); i++) {
         const struct load_option *spec = &load_option_table[i];
         char left[64], letter[8] = "   ";

@@ -39,6 +39,11 @@ struct load_options {
     uint64_t seed;
     const char *source;
 
+    /* TLS */
+    const char *ca_file;
+    bool insecure, tls_resume;
+    unsigned tls_version; /* 12, 13; 0: what the server likes better */
+
     /* what */
     const char *method;
     const char *headers[LOAD_HEADERS_MAX];

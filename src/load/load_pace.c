@@ -17,6 +17,7 @@
 #include "load_client_internal.h"
 #include "loop.h"
 #include "stream.h"
+#include "stream_tls.h"
 
 #define PACE_CONNECTING_MAX   128 /* at once: a listener's queue is not endless */
 #define PACE_BACKOFF_US       20
@@ -25,6 +26,7 @@
 #define PACE_STOP_US          1000000 /* after load_client_stop() answers are waited for so long */
 #define PACE_OUTPUT_BLOCK_MAX 16256   /* with its header a block is 16 KiB */
 #define PACE_FDS              64      /* that are not connections */
+#define PACE_TIMERS_LATE_US   (4000 * LOOP_TICK_MS) /* no deadline of a connection is so late */
 
 static inline struct load_client *pace_client(struct loop *l)
 {
@@ -248,6 +250,21 @@ static bool pace_next_source(struct load_client *c, const struct load_conn *conn
     return true;
 }
 
+/* What kind of failure is it that a connection could not be opened, and why was that? */
+static enum load_failure pace_failure(const struct load_client *c, int err)
+{
+    if (err == EMFILE || err == ENFILE || err == ENOMEM)
+        return LOAD_FAILURE_LOCAL;
+    return err == EPROTO && c->plan.tls ? client_tls_failure() : LOAD_FAILURE_CONNECT;
+}
+
+static const char *pace_reason(const struct load_client *c, int err)
+{
+    if (err == EPROTO && c->plan.tls)
+        return tls_reason();
+    return err == ECONNABORTED ? "closed in the handshake of TLS" : strerror(err);
+}
+
 void client_connect_failed(struct load_client *c, struct load_conn *conn, int err)
 {
     uint64_t now = load_client_now(c);
@@ -265,13 +282,9 @@ void client_connect_failed(struct load_client *c, struct load_conn *conn, int er
     conn->flags |= CONN_TRYING;
     if (err != EAGAIN || tried_us >= c->plan.options->timeout_us) {
         conn->flags &= (uint8_t)~CONN_TRYING;
-        snprintf(text, sizeof(text), "%.120s: %s", c->plan.target->text, strerror(err));
+        snprintf(text, sizeof(text), "%.120s: %s", c->plan.target->text, pace_reason(c, err));
         if (!c->aborted)
-            client_count_failure(c,
-                                 err == EMFILE || err == ENFILE || err == ENOMEM
-                                     ? LOAD_FAILURE_LOCAL
-                                     : LOAD_FAILURE_CONNECT,
-                                 text);
+            client_count_failure(c, pace_failure(c, err), text);
     }
     client_wait(c, conn);
 }
@@ -346,6 +359,8 @@ static void pace_begin_measuring(struct load_client *c)
     getrusage(RUSAGE_SELF, &c->usage);
     c->bytes_in = c->stats->bytes_in;
     c->bytes_out = c->stats->bytes_out;
+    c->handshakes = c->stats->tls_handshakes;
+    c->resumed = c->stats->tls_resumed;
 }
 
 static void pace_measured(struct load_client *c, uint64_t until)
@@ -363,6 +378,8 @@ static void pace_measured(struct load_client *c, uint64_t until)
     r->measured_us = until > c->measure_us ? until - c->measure_us : 1;
     r->bytes_in = c->stats->bytes_in - c->bytes_in;
     r->bytes_out = c->stats->bytes_out - c->bytes_out;
+    r->tls_handshakes = c->stats->tls_handshakes - c->handshakes;
+    r->tls_resumed = c->stats->tls_resumed - c->resumed;
     r->busiest = (double)(r->cpu_user_us + r->cpu_system_us) / (double)r->measured_us;
 }
 
@@ -440,9 +457,12 @@ static size_t pace_trim(struct loop *l, bool *pending)
 /* Requests are counted, none is in flight, and for the whole timeout there was nobody to take one. */
 static bool pace_is_given_up(const struct load_client *c, uint64_t now)
 {
+    /* Who is connecting yet fails by then, and is counted. */
+    uint64_t late_us = c->connecting ? PACE_TIMERS_LATE_US : 0;
+
     /* In the open loop those that are due wait for no longer than that, and are counted. */
     return c->plan.by_count && !pace_is_open_loop(c) && c->flying == 0 &&
-           now > c->last_us + c->plan.options->timeout_us;
+           now > c->last_us + c->plan.options->timeout_us + late_us;
 }
 
 bool load_client_done(struct load_client *c)
@@ -503,6 +523,7 @@ int load_client_init(struct load_client *c, const struct load_plan *plan,
     settings_init(&set);
     set.max_buffer_bytes = UINT64_MAX;
     set.write_timeout_ms = (uint32_t)(plan->options->timeout_us / 1000 + 1);
+    set.header_timeout_ms = set.write_timeout_ms; /* of a handshake of TLS */
     hooks.output_block_bytes = util_round_up(MAX(block, 256), 64);
     if (hooks.output_block_bytes > PACE_OUTPUT_BLOCK_MAX)
         hooks.output_block_bytes = PACE_OUTPUT_BLOCK_MAX;
@@ -516,8 +537,14 @@ int load_client_init(struct load_client *c, const struct load_plan *plan,
                                .text = plan->target->text,
                                .protocol = &client_protocol,
                                .fd = -1,
-                               .unix_socket = plan->target->addr.u.sa.sa_family == AF_UNIX});
-    return 0;
+                               .unix_socket = plan->target->addr.u.sa.sa_family == AF_UNIX,
+                               .tls = plan->tls != NULL});
+    rc = tls_streams_open(&c->loop, plan->tls);
+    if (rc < 0) {
+        snprintf(error, BACKEND_TEXT_MAX, "out of memory for TLS");
+        load_client_destroy(c);
+    }
+    return rc;
 }
 
 void load_client_start(struct load_client *c, uint64_t start_us)
@@ -549,8 +576,10 @@ void load_client_stop(struct load_client *c)
 
 void load_client_destroy(struct load_client *c)
 {
-    if (c->loop.be)
+    if (c->loop.be) {
         loop_destroy(&c->loop);
+        tls_streams_close(&c->loop);
+    }
     for (uint32_t i = 0; c->matches && i < c->plan.requests->count; i++)
         load_match_free(&c->matches[i]);
     free(c->matches);

@@ -107,6 +107,16 @@ static void report_failures(FILE *out, const struct load_results *r)
                     load_failure_name((enum load_failure)i), meanings[i], r->first[i]);
 }
 
+static void report_tls(FILE *out, const struct load_results *r, double seconds)
+{
+    if (*r->tls)
+        fprintf(out,
+                "\n  TLS: %" PRIu64 " handshakes (%.1f/s), %" PRIu64 " of them full, %" PRIu64
+                " resumed; %s\n",
+                r->tls_handshakes, (double)r->tls_handshakes / seconds,
+                r->tls_handshakes - r->tls_resumed, r->tls_resumed, r->tls);
+}
+
 static void report_conclusions(FILE *out, const struct load_setup *s, const struct load_run *run,
                                const struct load_results *r, const struct load_verdict *v)
 {
@@ -144,6 +154,7 @@ void load_report_end(FILE *out, const struct load_setup *s, const struct load_ru
     fprintf(out, "  %" PRIu64 " error%s\n", failures, report_plural(failures));
     report_failures(out, r);
     report_latencies(out, run, r);
+    report_tls(out, r, seconds);
     fprintf(out,
             "\n  CPU of the load: %.2f us a request (%.0f %% in user space), busiest process "
             "%.0f %%; %s (%s)\n",

@@ -42,6 +42,8 @@ void load_results_add(struct load_results *sum, const struct load_results *r)
     sum->measured_us = MAX(sum->measured_us, r->measured_us);
     sum->busiest = MAX(sum->busiest, r->busiest);
     sum->backlog_us_max = MAX(sum->backlog_us_max, r->backlog_us_max);
+    if (!*sum->tls)
+        memcpy(sum->tls, r->tls, sizeof(sum->tls));
     if (!*sum->features)
         memcpy(sum->features, r->features, sizeof(sum->features));
     if (!*sum->error)

@@ -12,6 +12,7 @@
 #include "hist.h"
 
 #define LOAD_FIRST_MAX 240 /* bytes of the text of an error */
+#define LOAD_TLS_MAX   80
 
 /* X(symbol, its name in the results, what it means). */
 #define LOAD_FAILURES(X)                                                                \
@@ -20,6 +21,10 @@
     X(CLOSED_EARLY, "closed_early", "a request whose connection was closed unanswered") \
     X(TRUNCATED, "truncated", "an answer that was cut off")                             \
     X(MALFORMED, "malformed", "an answer that is no HTTP")                              \
+    X(TLS_CERTIFICATE, "tls_certificate", "a server whose certificate is not trusted")  \
+    X(TLS_ALERT, "tls_alert", "a connection that the server has refused by an alert")   \
+    X(TLS, "tls", "a connection on which TLS has failed")                               \
+    X(TLS_TRUNCATED, "tls_truncated", "an answer that may be cut off: no close_notify") \
     X(TIMEOUT, "timeout", "a request that was not answered in time")                    \
     X(STATUS, "status", "an answer with another status than --expect-status")           \
     X(BODY, "body", "an answer with another body than --expect-body")                   \
@@ -42,6 +47,8 @@ struct load_results {
     X(cpu_system_us)                                                               \
     X(bytes_in)                                                                    \
     X(bytes_out)                                                                   \
+    X(tls_handshakes) /* completed */                                              \
+    X(tls_resumed)    /* ... of them, by an earlier session */                     \
     /* of all the time */                                                          \
     X(status_2xx) /* answers that went through the parser */                       \
     X(status_3xx)                                                                  \
@@ -61,6 +68,7 @@ struct load_results {
     uint64_t measured_us;    /* how long it was */
     double busiest;          /* CPU time per time of the process that has the highest */
     uint32_t backlog_us_max; /* the longest that a request has waited for a free connection */
+    char tls[LOAD_TLS_MAX];  /* version and cipher of the first connection; empty: no TLS */
     char features[BACKEND_TEXT_MAX];
     char error[BACKEND_TEXT_MAX]; /* why the process could not go on; empty: it did */
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "load_process.h"
+#include "tls.h"
 
 #define RUN_START_US 20000   /* from the moment that all are ready to the load's beginning */
 #define RUN_WATCH_US 1000000 /* from line to line */
@@ -78,6 +79,25 @@ static int setup_sources(struct load_setup *s, char *error)
     return MIN(rc, 0);
 }
 
+static int setup_tls(struct load_setup *s, char *error)
+{
+    const struct load_options *o = &s->options;
+    const struct tls_client_config cfg = {.host = s->target.host,
+                                          .ca_file = o->ca_file,
+                                          .insecure = o->insecure,
+                                          .resume = o->tls_resume,
+                                          .version = o->tls_version};
+
+    if (s->target.tls)
+        return tls_client_context_open(&s->tls, &cfg, error);
+    if (!o->ca_file && !o->insecure && !o->tls_resume && !o->tls_version)
+        return 0;
+    snprintf(error, LOAD_ERROR_MAX,
+             "--cacert, --insecure, --tls-resume and --tls-version are for "
+             "a URL that begins with https://");
+    return -EINVAL;
+}
+
 int load_setup_make(struct load_setup *s, char *error)
 {
     const struct load_options *o = &s->options;
@@ -94,6 +114,11 @@ int load_setup_make(struct load_setup *s, char *error)
         rc = load_requests_make(&s->requests, o, &s->target, error);
     if (rc < 0)
         return rc;
+    rc = setup_tls(s, error);
+    if (rc < 0) {
+        load_setup_free(s);
+        return rc;
+    }
     rc = registry_choose(o->backend, &s->backend);
     if (rc < 0) {
         snprintf(error, LOAD_ERROR_MAX, "--backend %.80s: %.*s", o->backend, LOAD_ERROR_MAX - 120,
@@ -106,6 +131,8 @@ int load_setup_make(struct load_setup *s, char *error)
 void load_setup_free(struct load_setup *s)
 {
     load_requests_free(&s->requests);
+    tls_context_free(s->tls);
+    s->tls = NULL;
 }
 
 struct load_run load_run_of(const struct load_options *o)
@@ -155,6 +182,7 @@ static struct load_plan run_plan(const struct load_setup *s, const struct load_r
         .options = &s->options,
         .target = &s->target,
         .requests = &s->requests,
+        .tls = s->tls,
         .sources = s->sources,
         .source_count = s->source_count,
         .in_turn = s->options.source != NULL,

@@ -20,6 +20,7 @@ struct load_setup {
     struct load_options options;
     struct load_target target;
     struct load_requests requests;
+    struct tls_context *tls; /* NULL: the target is none of https:// */
     struct load_addr sources[LOAD_SOURCES_MAX];
     unsigned source_count;
     struct registry_choice backend;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "tls.h"
 #include "util.h"
 
 static int target_error(char *error, const char *url, const char *what)
@@ -99,8 +100,8 @@ static int target_resolve(struct load_target *t, const char *host, size_t host_l
 static int target_authority(struct load_target *t, const char *url, const char *authority,
                             size_t len, bool resolve, char *error)
 {
-    const char *end = authority + len, *host = authority, *port = "80";
-    size_t host_len, port_len = 2;
+    const char *end = authority + len, *host = authority, *port = t->tls ? "443" : "80";
+    size_t host_len, port_len = strlen(port);
     const char *colon;
 
     if (memchr(authority, '@', len))
@@ -129,6 +130,7 @@ static int target_authority(struct load_target *t, const char *url, const char *
     }
     if (host_len == 0 || host_len > 255)
         return target_error(error, url, "it names no host");
+    snprintf(t->host, sizeof(t->host), "%.*s", (int)host_len, host);
     snprintf(t->authority, sizeof(t->authority), "%.*s", (int)len, authority);
     return resolve ? target_resolve(t, host, host_len, port, port_len, error) : 0;
 }
@@ -162,11 +164,12 @@ int load_target_parse(const char *url, const char *unix_path, struct load_target
         snprintf(t->authority, sizeof(t->authority), "localhost");
         return rc < 0 ? rc : target_uri(t, url, uri ? uri + 1 : "", error);
     }
-    if (!strncasecmp(url, "https://", 8))
-        return target_error(error, url, "https is not spoken by this program: use http://");
-    if (strncasecmp(url, "http://", 7))
-        return target_error(error, url, "a URL begins with http:// or unix:");
-    const char *authority = url + 7;
+    t->tls = !strncasecmp(url, "https://", 8);
+    if (t->tls && !tls_available())
+        return target_error(error, url, "this program was built without OpenSSL: use http://");
+    if (!t->tls && strncasecmp(url, "http://", 7))
+        return target_error(error, url, "a URL begins with http://, https:// or unix:");
+    const char *authority = url + (t->tls ? 8 : 7);
     size_t len = strcspn(authority, "/?#");
     rc = target_uri(t, url, authority + len, error);
     if (rc == 0)

@@ -30,6 +30,8 @@ struct load_target {
     struct load_addr addr;
     struct load_addr list[LOAD_ADDRS_MAX]; /* those that its name has; the first is addr, too */
     unsigned count;
+    bool tls;
+    char host[256];      /* whose certificate is wanted */
     char authority[300]; /* for Host */
     char text[400];      /* the address, for people */
     const char *uri;     /* path and query, from the URL; points into it, or is "/" */
@@ -37,7 +39,7 @@ struct load_target {
 };
 
 /*
- * Understand http://HOST[:PORT][/PATH][?QUERY] or unix:PATH[:/URI]; `unix_path`, when not NULL,
+ * Understand http[s]://HOST[:PORT][/PATH][?QUERY] or unix:PATH[:/URI]; `unix_path`, when not NULL,
  * replaces the address of the first. Names are looked up (getaddrinfo(3)), which may take a while.
  * 0, or -EINVAL with one line in `error` (LOAD_ERROR_MAX bytes).
  */

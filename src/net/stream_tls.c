@@ -67,6 +67,13 @@ static struct tls_stream *tls_of(const struct loop *l, const struct slot *s)
     return l->tls->stream[stream_fd(l, s)];
 }
 
+const struct tls *tls_stream_of(const struct loop *l, const struct slot *s)
+{
+    const struct tls_stream *t = s->flags & STREAM_LAYERED ? tls_of(l, s) : NULL;
+
+    return t ? &t->tls : NULL;
+}
+
 static const struct protocol *tls_above(const struct loop *l, const struct slot *s)
 {
     return l->acceptor.listener[s->listener].above;
@@ -257,27 +264,38 @@ static const struct stream_layer tls_layer = {
 
 /* ---- the ends ---- */
 
+/* The protocol above hears that it is over, if it has heard of the connection and not of its end. */
+static void tls_part(struct loop *l, struct slot *s, struct tls_stream *t, int err)
+{
+    bool known = (t && t->open) || s->exchange; /* what has connected has an exchange at once */
+
+    if (t)
+        t->open = false;
+    if (known)
+        tls_above(l, s)->gone(l, s, err);
+}
+
 /*
  * It goes no further. What there is to say by way of an alert has been written; the peer is given
- * time to read it.
+ * time to read it, if it is a client, which has no other to go to.
  */
 static bool tls_break(struct loop *l, struct slot *s, struct tls_stream *t)
 {
-    bool open = t->open;
+    bool client = tls_is_client(l->tls->context);
 
     if (t->tls.no_memory)
         l->stats->no_block++;
     else
         l->stats->tls_failed++;
-    log_limited(t->tls.no_memory ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "TLS: connection %d %s: %s",
-                stream_fd(l, s), open ? "has failed" : "fails in its handshake", tls_reason());
-    t->open = false;
+    if (!client)
+        log_limited(t->tls.no_memory ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "TLS: connection %d %s: %s",
+                    stream_fd(l, s), t->open ? "has failed" : "fails in its handshake",
+                    tls_reason());
     t->tls.len = 0;
-    if (open)
-        tls_above(l, s)->gone(l, s, EPROTO);
+    tls_part(l, s, t, EPROTO);
     out_clear(&s->out, &l->out_pool);
     t->covers = 0;
-    if (t->tls.no_memory)
+    if (t->tls.no_memory || client)
         return stream_close(l, s);
     stream_end(l, s, false);
     return false;
@@ -444,20 +462,9 @@ static int64_t tls_before_wait(struct loop *l)
 
 /* ---- what the stream reports ---- */
 
-static void tls_on_open(struct loop *l, struct slot *s)
+/* TLS for a connection. NULL: there is no memory; it is closed. */
+static struct tls_stream *tls_make(struct loop *l, struct slot *s)
 {
-    uint32_t ms = l->set->header_timeout_ms;
-
-    stream_set_timer(l, s, STREAM_TIMER_LAYER, ms ? ms : l->set->idle_timeout_ms);
-}
-
-/* The first bytes of a connection. NULL: it is no TLS, or there is no memory; that is done. */
-static struct tls_stream *tls_begin(struct loop *l, struct slot *s, const char *data)
-{
-    if ((*data >= 'A' && *data <= 'Z') || (*data >= 'a' && *data <= 'z')) {
-        tls_refuse_plain(l, s);
-        return NULL;
-    }
     struct tls_stream *t = calloc(1, sizeof(*t));
     if (t && tls_open(&t->tls, l->tls->context, &l->out_pool) == 0) {
         t->slot = s;
@@ -469,6 +476,30 @@ static struct tls_stream *tls_begin(struct loop *l, struct slot *s, const char *
     log_limited(LOG_LEVEL_WARN, "no memory for a TLS connection: closing it");
     stream_close(l, s);
     return NULL;
+}
+
+static void tls_on_open(struct loop *l, struct slot *s)
+{
+    uint32_t ms = l->set->header_timeout_ms;
+
+    stream_set_timer(l, s, STREAM_TIMER_LAYER, ms ? ms : l->set->idle_timeout_ms);
+    if (!tls_is_client(l->tls->context))
+        return;
+    struct tls_stream *t = tls_make(l, s);
+    if (t) { /* a client speaks first */
+        t->begun = true;
+        tls_work(l, s, t);
+    }
+}
+
+/* The first bytes of a connection. NULL: it is no TLS, or there is no memory; that is done. */
+static struct tls_stream *tls_begin(struct loop *l, struct slot *s, const char *data)
+{
+    if ((*data >= 'A' && *data <= 'Z') || (*data >= 'a' && *data <= 'z')) {
+        tls_refuse_plain(l, s);
+        return NULL;
+    }
+    return tls_make(l, s);
 }
 
 static void tls_on_input(struct loop *l, struct slot *s, const char *data, size_t len)
@@ -502,6 +533,7 @@ static void tls_on_eof(struct loop *l, struct slot *s)
 
     if (!t || !t->open) {
         l->stats->tls_failed += t != NULL;
+        tls_part(l, s, t, ECONNABORTED);
         stream_close(l, s);
         return;
     }
@@ -567,10 +599,9 @@ static void tls_on_gone(struct loop *l, struct slot *s, int err)
 {
     struct tls_stream *t = tls_of(l, s);
 
+    tls_part(l, s, t, err);
     if (!t)
         return;
-    if (t->open)
-        tls_above(l, s)->gone(l, s, err);
     tls_dequeue(t);
     if (err == 0)
         tls_say_goodbye(l, s, t);

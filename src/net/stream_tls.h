@@ -16,6 +16,10 @@
  *              or the protocol is not ready for more               off, and it goes on in a later one
  *   NEW,       --header-timeout                         (closed)
  *   HANDSHAKE
+ *
+ * Connections that stream_connect() has made are in HANDSHAKE at once, with a client's context. Their
+ * protocol hears that they have failed as soon as they have, EPROTO: tls_blame() and tls_reason() say
+ * more while it does. ECONNABORTED: the peer has closed in the handshake.
  */
 #ifndef BIVALVE_STREAM_TLS_H
 #define BIVALVE_STREAM_TLS_H
@@ -30,6 +34,9 @@
  * After acceptor_add(), before acceptor_start(); does nothing where none has. 0 or -ENOMEM.
  */
 int tls_streams_open(struct loop *l, struct tls_context *context);
+
+/* The TLS of a connection; NULL: it has none (yet). */
+const struct tls *tls_stream_of(const struct loop *l, const struct slot *s);
 
 /* After loop_destroy(). */
 void tls_streams_close(struct loop *l);

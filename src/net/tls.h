@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tls.h - TLS 1.2 and 1.3 for the server's side of a connection, as a transformation of bytes:
+ * tls.h - TLS 1.2 and 1.3 for either side of a connection, as a transformation of bytes:
  * ciphertext in, plain text out, and the other way round. Nothing here does I/O: what arrives is fed,
  * what is to be sent lies in tls.out, and stream_tls.c moves both through the backends. OpenSSL is
  * called by tls*.c alone.
@@ -10,7 +10,7 @@
  *      tls_write(), what it has made is in tls.out     }
  *      tls_close()
  *
- * What is offered: AEAD ciphers with ephemeral keys, the server's preference, ALPN http/1.1,
+ * What a server offers: AEAD ciphers with ephemeral keys, the server's preference, ALPN http/1.1,
  * stateless tickets. What is not: compression, renegotiation, early data (RFC 8446 section 8: it
  * could be replayed), client certificates.
  */
@@ -57,6 +57,23 @@ void tls_version(char *out, size_t out_size);
  */
 int tls_context_open(struct tls_context **c, const struct tls_config *cfg, char *error);
 void tls_context_free(struct tls_context *c);
+
+/* A client's context: whom it wants to talk to, and whose word it takes for that. */
+struct tls_client_config {
+    const char *host; /* a name, which is sent as well (SNI, RFC 6066 section 3), or an address */
+    const char *ca_file; /* certificates to trust, PEM; NULL: those of the system */
+    bool insecure;       /* any certificate will do */
+    bool resume;         /* take up the session of an earlier connection, as servers allow it */
+    unsigned version;    /* 12 or 13 alone; 0: what the server likes better */
+};
+
+/*
+ * A context for connections to one server, from which a stream becomes the client's side. 0, or -errno
+ * with one line in `error` (TLS_ERROR_MAX bytes), and nothing left behind. Freed as any other.
+ */
+int tls_client_context_open(struct tls_context **c, const struct tls_client_config *cfg,
+                            char *error);
+bool tls_is_client(const struct tls_context *c);
 
 /*
  * Make a key (P-256, or RSA 2048) in a new file that its owner alone may read, and a certificate that
@@ -128,6 +145,14 @@ bool tls_is_resumed(const struct tls *t);
 /* As OpenSSL names them, constants: "TLSv1.3", "TLS_AES_128_GCM_SHA256". */
 const char *tls_protocol_name(const struct tls *t);
 const char *tls_cipher_name(const struct tls *t);
+
+/* What kind of failure the last one was. */
+enum tls_blame {
+    TLS_BLAME_PROTOCOL,    /* no TLS, or broken */
+    TLS_BLAME_CERTIFICATE, /* the peer's is not one that is trusted, or another's */
+    TLS_BLAME_ALERT,       /* the peer has refused */
+};
+enum tls_blame tls_blame(void);
 
 /* Why the last call failed, in OpenSSL's words; valid until the next call for any connection. */
 const char *tls_reason(void);

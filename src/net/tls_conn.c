@@ -17,6 +17,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
 #include "tls_internal.h"
 
@@ -79,6 +80,7 @@ BIO_METHOD *tls_bio_method(void)
 /* ---- errors ---- */
 
 static const char *tls_last_reason = "";
+static enum tls_blame tls_last_blame;
 
 const char *tls_take_error(void)
 {
@@ -94,6 +96,31 @@ const char *tls_reason(void)
     return tls_last_reason;
 }
 
+enum tls_blame tls_blame(void)
+{
+    return tls_last_blame;
+}
+
+/* Take note of why it has failed. */
+static void tls_note_failure(struct tls *t)
+{
+    unsigned long e = ERR_peek_error();
+    long verified = SSL_get_verify_result(t->ssl);
+
+    if (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE)
+        t->no_memory = true;
+    tls_last_blame = ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) > SSL_AD_REASON_OFFSET
+                         ? TLS_BLAME_ALERT
+                         : TLS_BLAME_PROTOCOL;
+    tls_last_reason = tls_take_error();
+    if (ERR_GET_REASON(e) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK) {
+        tls_last_blame = TLS_BLAME_CERTIFICATE;
+        tls_last_reason = X509_verify_cert_error_string(verified);
+    }
+    if (t->no_memory)
+        tls_last_reason = "no memory";
+}
+
 /* What an operation that did not succeed means. */
 static enum tls_status tls_judge(struct tls *t, int rc)
 {
@@ -105,11 +132,7 @@ static enum tls_status tls_judge(struct tls *t, int rc)
     case SSL_ERROR_ZERO_RETURN: t->peer_closed = true; return TLS_CLOSED;
     default: break;
     }
-    if (ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)
-        t->no_memory = true;
-    tls_last_reason = tls_take_error();
-    if (t->no_memory)
-        tls_last_reason = "no memory";
+    tls_note_failure(t);
     t->closed = true;
     return TLS_FAILED;
 }
@@ -136,7 +159,13 @@ int tls_open(struct tls *t, struct tls_context *c, struct bufpool *pool)
         return -ENOMEM;
     }
     SSL_set_bio(t->ssl, c->bio, c->bio);
-    SSL_set_accept_state(t->ssl);
+    if (!c->client) {
+        SSL_set_accept_state(t->ssl);
+    } else if (!tls_client_begin(c->client, t->ssl)) {
+        tls_last_reason = tls_take_error();
+        tls_free(t);
+        return -ENOMEM;
+    }
     return 0;
 }
 
@@ -152,7 +181,8 @@ enum tls_status tls_handshake(struct tls *t)
     int rc = SSL_do_handshake(t->ssl);
     if (rc != 1)
         return tls_judge(t, rc);
-    tls_trim(t->context, t->ssl);
+    if (!t->context->client) /* who has its session, if it is one that goes on */
+        tls_trim(t->context, t->ssl);
     t->established = true;
     return TLS_OK;
 }

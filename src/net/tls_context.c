@@ -41,7 +41,7 @@ struct tls_host {
 
 SSL_CTX *tls_context_default(const struct tls_context *c)
 {
-    return c->hosts[0].ctx;
+    return c->client ? tls_client_ctx(c->client) : c->hosts[0].ctx;
 }
 
 /* ---- choices during the handshake ---- */
@@ -370,10 +370,37 @@ int tls_context_open(struct tls_context **out, const struct tls_config *cfg, cha
     return rc;
 }
 
+int tls_client_context_open(struct tls_context **out, const struct tls_client_config *cfg,
+                            char *error)
+{
+    struct tls_context *c = calloc(1, sizeof(*c));
+    int rc = -ENOMEM;
+
+    *out = NULL;
+    snprintf(error, TLS_ERROR_MAX, "no memory for TLS");
+    if (!c)
+        return rc;
+    c->method = tls_bio_method();
+    c->bio = c->method ? BIO_new(c->method) : NULL;
+    if (c->bio)
+        rc = tls_client_open(&c->client, cfg, error);
+    if (rc == 0)
+        *out = c;
+    else
+        tls_context_free(c);
+    return rc;
+}
+
+bool tls_is_client(const struct tls_context *c)
+{
+    return c->client != NULL;
+}
+
 void tls_context_free(struct tls_context *c)
 {
     if (!c)
         return;
+    tls_client_free(c->client);
     for (unsigned i = 0; i < c->host_count; i++)
         SSL_CTX_free(c->hosts[i].ctx);
     free(c->hosts);

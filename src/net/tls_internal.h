@@ -30,8 +30,11 @@ struct tls_bare {
     unsigned session_count;
 };
 
+struct tls_client; /* tls_client.c */
+
 struct tls_context {
-    struct tls_host *hosts; /* the first is the default */
+    struct tls_client *client; /* NULL: the server's role */
+    struct tls_host *hosts;    /* the first is the default */
     unsigned host_count;
     struct tls_staple *staples;
     unsigned staple_count;
@@ -56,6 +59,17 @@ void tls_staple_install(struct ssl_ctx_st *ctx, struct tls_context *c);
 /* The handshake is complete: let go of what the connection needs no more. It never fails. */
 void tls_trim(struct tls_context *c, struct ssl_st *ssl);
 void tls_trim_free(struct tls_context *c);
+
+/* The client's role of a context. 0, or -errno and one line in `error`, and nothing allocated. */
+int tls_client_open(struct tls_client **k, const struct tls_client_config *cfg, char *error);
+void tls_client_free(struct tls_client *k);
+
+/* The SSL_CTX of its connections. */
+struct ssl_ctx_st *tls_client_ctx(const struct tls_client *k);
+
+/* A connection is to be a client's: whom it asks for, and the session that it takes up. False: no
+ * memory. */
+bool tls_client_begin(struct tls_client *k, struct ssl_st *ssl);
 
 /* The BIO between a `struct tls` (its data) and OpenSSL. NULL: no memory. */
 struct bio_method_st *tls_bio_method(void);

@@ -29,6 +29,26 @@ int tls_context_open(struct tls_context **c, const struct tls_config *cfg, char 
     return -ENOTSUP;
 }
 
+int tls_client_context_open(struct tls_context **c, const struct tls_client_config *cfg,
+                            char *error)
+{
+    (void)cfg;
+    *c = NULL;
+    snprintf(error, TLS_ERROR_MAX, "this program was built without OpenSSL: there is no https://");
+    return -ENOTSUP;
+}
+
+bool tls_is_client(const struct tls_context *c)
+{
+    (void)c;
+    return false;
+}
+
+enum tls_blame tls_blame(void)
+{
+    return TLS_BLAME_PROTOCOL;
+}
+
 void tls_context_free(struct tls_context *c)
 {
     (void)c;

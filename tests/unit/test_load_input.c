@@ -23,6 +23,7 @@
 #include "load_options.h"
 #include "load_request.h"
 #include "load_target.h"
+#include "tls.h"
 #include "util.h"
 
 #define WORDS_MAX 300
@@ -66,13 +67,16 @@ static void test_defaults(void **state)
 static void test_every_option(void **state)
 {
     (void)state;
-    assert_int_equal(
-        parse("-c2k", "-n1m", "-tauto", "-p1024", "-k3", "-R10k", "--arrivals=uniform", "--seed=0",
-              "--warmup=1500us", "--ramp", "2m", "--timeout=30m", "--backend=x", "--unix", "/p",
-              "--source=1.2.3.4", "-XPUT", "-HA: b", "-H", "C:", "-bx", "--chunked",
-              "--random-query", "--expect-status=204,5xx", "--expect-body=y", "--slo-p99=1ms",
-              "--max-error-rate=0.25", "--json=-", "--hdr=h", "--timeseries=t", "-q", "http://x/"),
-        0);
+    assert_int_equal(parse("-c2k", "-n1m", "-tauto", "-p1024", "-k3", "-R10k", "--arrivals=uniform",
+                           "--seed=0", "--warmup=1500us", "--ramp", "2m", "--timeout=30m",
+                           "--backend=x", "--unix", "/p", "--source=1.2.3.4", "-XPUT", "-HA: b",
+                           "-H", "C:", "-bx", "--chunked", "--random-query",
+                           "--expect-status=204,5xx", "--expect-body=y", "--slo-p99=1ms",
+                           "--max-error-rate=0.25", "--json=-", "--hdr=h", "--timeseries=t", "-q",
+                           "--cacert=f", "--tls-resume", "--tls-version=1.2", "http://x/"),
+                     0);
+    assert_true(!strcmp(options.ca_file, "f") && options.tls_resume && options.tls_version == 12);
+    assert_false(options.insecure);
     assert_int_equal(options.connections, 2000);
     assert_int_equal(options.requests, 1000000);
     assert_int_equal(options.processes, LOAD_AUTO);
@@ -88,6 +92,8 @@ static void test_every_option(void **state)
     assert_true(options.chunked && options.random_query && options.quiet);
     assert_true(options.expect_status[204] && !options.expect_status[200]);
     assert_true(options.expect_status[500] && options.expect_status[599]);
+    assert_int_equal(parse("--insecure", "--tls-version", "1.3", "https://x/"), 0);
+    assert_true(options.insecure && options.tls_version == 13);
     assert_int_equal(parse("-R1.5:2m", "http://x/"), 0);
     assert_true(options.rate_from == 1.5 && options.rate_to == 2e6);
     assert_int_equal(parse("--find-max", "--slo-p99=5", "http://x/"), 0);
@@ -259,7 +265,7 @@ static void test_urls(void **state)
         {"http://127.0.0.1?x", NULL, NULL, NULL, NULL},
         {"http://127.0.0.1/\t", NULL, NULL, NULL, NULL},
         {"http://127.0.0.1/\xc3\xa4", NULL, NULL, NULL, NULL},
-        {"https://127.0.0.1/", NULL, NULL, NULL, NULL},
+        {"ftp://127.0.0.1/", NULL, NULL, NULL, NULL},
         {"127.0.0.1", NULL, NULL, NULL, NULL},
         {"", NULL, NULL, NULL, NULL},
     };
@@ -280,6 +286,24 @@ static void test_urls(void **state)
         assert_int_equal(t.uri_len, strlen(cases[i].uri));
         assert_memory_equal(t.uri, cases[i].uri, t.uri_len);
     }
+}
+
+static void test_https(void **state)
+{
+    struct load_target t;
+
+    (void)state;
+    if (!tls_available()) {
+        assert_int_equal(load_target_parse("https://127.0.0.1/", NULL, &t, error), -EINVAL);
+        assert_non_null(strstr(error, "without OpenSSL"));
+        return;
+    }
+    assert_int_equal(load_target_parse("HTTPS://[::1]/x", NULL, &t, error), 0);
+    assert_true(t.tls && !strcmp(t.host, "::1") && !strcmp(t.text, "[::1]:443"));
+    assert_int_equal(load_target_parse("https://a.test:8443/", "/run/s", &t, error), 0);
+    assert_true(t.tls && !strcmp(t.host, "a.test") && !strcmp(t.authority, "a.test:8443"));
+    assert_int_equal(load_target_parse("http://127.0.0.1/", NULL, &t, error), 0);
+    assert_false(t.tls);
 }
 
 static void test_long_urls(void **state)
@@ -640,6 +664,7 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_repeated),
         cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_https),
         cmocka_unit_test(test_long_urls),
         cmocka_unit_test(test_sources),
         cmocka_unit_test(test_choice_of_an_address),
