@@ -54,6 +54,12 @@ int listener_parse(const char *text, struct listener_addr *addr, char *error);
  */
 bool listener_is_local(const struct listener_addr *addr);
 
+/* A name in the abstract namespace of unix(7), not a path? */
+bool listener_is_abstract(const struct listener_addr *addr);
+
+/* addr->text from the numbers, port included; of a TCP address. */
+void listener_describe(struct listener_addr *addr);
+
 /*
  * Could `addr` be listened on, as far as that shows without taking the port: does the kernel have
  * such sockets, this machine the address, and is there a directory for the path? 0, or -errno with
