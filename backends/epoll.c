@@ -236,7 +236,7 @@ static void epoll_on_listener(struct epoll_backend *b, unsigned index)
     struct epoll_listener *l = &b->listener[index];
 
     for (uint32_t i = 0; i < MIN(l->burst, EPOLL_BURST_MAX) && l->on; i++)
-        if (!readiness_accept(&b->base, index, l->fd))
+        if (!readiness_accept(&b->base, index, l->fd, i == 0))
             return;
 }
 
@@ -342,7 +342,14 @@ static int epoll_listen_ctl(struct backend *be, unsigned index, int lfd, bool on
     l->burst = burst;
     if (on == l->on)
         return 0;
-    if (epoll_ctl(b->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, lfd, &event) < 0 && on)
+    if (burst != BACKEND_BURST_ANY) /* others wait for its clients, too: one of us is enough */
+        event.events |= EPOLLEXCLUSIVE;
+    int rc = epoll_ctl(b->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, lfd, &event);
+    if (rc < 0 && on && errno == EINVAL && (event.events & EPOLLEXCLUSIVE)) { /* before Linux 4.5 */
+        event.events = EPOLLIN;
+        rc = epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, lfd, &event);
+    }
+    if (rc < 0 && on)
         return -errno;
     l->fd = lfd;
     l->on = on;

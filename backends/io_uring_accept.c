@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "io_uring_internal.h"
@@ -32,6 +33,12 @@ static enum uring_op uring_listener_op(const struct uring_listener *l)
     return l->multishot ? URING_OP_ACCEPT : URING_OP_POLL;
 }
 
+/* Where others wait for clients, too, one of us is enough to wake. The flag has been taken since 5.9. */
+static unsigned uring_poll_events(const struct uring_listener *l)
+{
+    return l->burst == BACKEND_BURST_ANY ? POLLIN : POLLIN | EPOLLEXCLUSIVE;
+}
+
 static void uring_listener_arm(struct uring_backend *b, unsigned index)
 {
     struct uring_listener *l = &b->listener[index];
@@ -49,7 +56,7 @@ static void uring_listener_arm(struct uring_backend *b, unsigned index)
     if (l->multishot)
         io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     else
-        io_uring_prep_poll_add(sqe, l->fd, POLLIN);
+        io_uring_prep_poll_add(sqe, l->fd, uring_poll_events(l));
     sqe->user_data = uring_user_data(uring_listener_op(l), 0, (int)index);
     l->armed = true;
     uring_stats(b)->in_flight++;
@@ -141,7 +148,7 @@ void uring_on_poll(struct uring_backend *b, unsigned index, int res)
         uring_listener_failed(b, index, -res);
     else
         for (uint32_t i = 0; i < MIN(l->burst, URING_BURST_MAX) && l->wanted; i++)
-            if (!readiness_accept(&b->base, index, l->fd))
+            if (!readiness_accept(&b->base, index, l->fd, i == 0))
                 break;
     uring_listener_ended(b, index);
 }

@@ -182,7 +182,7 @@ static void libev_on_accept(struct ev_loop *loop, ev_io *io, int revents)
         return;
     }
     for (uint32_t i = 0; i < l->burst && ev_is_active(io); i++)
-        if (!readiness_accept(&b->base, l->index, io->fd))
+        if (!readiness_accept(&b->base, l->index, io->fd, i == 0))
             return;
 }
 

@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 
 /* accept(2) may return many errors of clients that are gone; others may have room for them. */
-bool readiness_accept(struct backend *be, unsigned index, int lfd)
+bool readiness_accept(struct backend *be, unsigned index, int lfd, bool first)
 {
     if (be->accept_room == 0)
         return false;
@@ -19,8 +19,11 @@ bool readiness_accept(struct backend *be, unsigned index, int lfd)
         backend_on_accepted(be, index, fd);
         return true;
     }
-    if (errno == EAGAIN)
+    if (errno == EAGAIN) {
+        if (first)
+            be->cfg.stats->accept_empty++;
         return false;
+    }
     if (errno == EINTR)
         return true;
     backend_on_accept_failed(be, index, errno);

@@ -9,10 +9,11 @@
 #include "backend.h"
 
 /*
- * Accept one connection on listener `index` and report it, or the error. True: there may be more,
- * and room for it.
+ * Accept one connection on listener `index` and report it, or the error. `first`: of those that it was
+ * said to be ready for; when there is none, another process was faster, which is counted. True: there
+ * may be more, and room for it.
  */
-bool readiness_accept(struct backend *be, unsigned index, int lfd);
+bool readiness_accept(struct backend *be, unsigned index, int lfd, bool first);
 
 /* connect(2). 0: it has been done or is under way, writability tells the end; or -errno. */
 int readiness_connect(int fd, const struct sockaddr *addr, socklen_t len);

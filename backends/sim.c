@@ -509,7 +509,7 @@ static void sim_accept(struct sim_backend *b, unsigned index)
             return;
         }
         if (fd < 0 && l->real) {
-            if (!readiness_accept(&b->base, index, l->fd))
+            if (!readiness_accept(&b->base, index, l->fd, i == 0))
                 return;
             continue;
         }

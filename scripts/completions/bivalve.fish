@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Completions of bivalve(8) for fish.
 # generated from the table of options: begin
-complete -c bivalve -f -s l -l listen -x -d 'IPV4:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME; repeatable'
+complete -c bivalve -f -s l -l listen -x -d 'IPV4:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd:NAME; repeatable'
 complete -c bivalve -f -l proxy-from -x -d 'proxies that are believed at addresses with ,proxy: ADDRESS or ADDRESS/BITS; repeatable'
 complete -c bivalve -f -s w -l workers -x -d 'worker processes; 0: serve in this process' -a 'auto 0 1 2'
 complete -c bivalve -f -l pin -d 'pin each worker to a CPU'

@@ -37,6 +37,7 @@ struct board {
     unsigned seats;   /* of worker[] */
     unsigned used;    /* so many of them ever were */
     uint64_t reloads, reload_failures;
+    uint64_t upgrade_failures;             /* SIGUSR2: who was to take over did not serve */
     char listeners[BOARD_LISTENERS_MAX];   /* addresses, separated by ", " */
     const struct backend_ops *_Atomic ops; /* ... that serves; NULL: not yet */
     char features[BACKEND_TEXT_MAX];       /* ... with; empty until `ops` is set */

@@ -50,6 +50,8 @@ static const struct metric metrics[] = {
     {"accept_aborted", "accept_failures_total", "cause=\"client\"",
      "Failed accepts: the client was gone already, or the server lacked something."},
     {"accept_errors", "accept_failures_total", "cause=\"server\"", NULL},
+    {"accept_empty", "accept_empty_total", NULL,
+     "Wake-ups for a client that another worker had taken already."},
     {"accept_pauses", "accept_pauses_total", NULL, "Times that accepting was suspended."},
     {"timeout_header", "timeouts_total", "limit=\"header\"", "Time limits that ran out."},
     {"timeout_body", "timeouts_total", "limit=\"body\"", NULL},
@@ -226,6 +228,9 @@ void view_metrics(const struct view *v, struct text *t)
     view_family(t, "reloads_total", "counter", "Reloads (SIGHUP), by how they ended.");
     text_printf(t, "bivalve_reloads_total{result=\"done\"} %" PRIu64 "\n", b->reloads);
     text_printf(t, "bivalve_reloads_total{result=\"failed\"} %" PRIu64 "\n", b->reload_failures);
+    view_family(t, "upgrade_failures_total", "counter",
+                "Times that another server was to take over (SIGUSR2) and did not serve.");
+    text_printf(t, "bivalve_upgrade_failures_total %" PRIu64 "\n", b->upgrade_failures);
     view_backend(v, t, &sum);
     view_workers(v, t);
     view_table(t, &sum);

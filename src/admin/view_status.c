@@ -69,6 +69,7 @@ char *view_status(const struct view *v)
     json_object_set_new(root, "features", ops ? json_string(b->features) : json_null());
     view_set(root, "reloads", b->reloads);
     view_set(root, "reload_failures", b->reload_failures);
+    view_set(root, "upgrade_failures", b->upgrade_failures);
     for (unsigned k = 0; k < b->used; k++) {
         if (board_shows(b, k))
             json_array_append_new(workers, view_worker(v, k, now_ms));

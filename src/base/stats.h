@@ -25,6 +25,7 @@
     X(closed)          /* connections whose fd has been closed */                               \
     X(accept_aborted)  /* accept failed for the client's sake: it was gone already */           \
     X(accept_errors)   /* accept failed: EMFILE, ENFILE, ENOMEM, ... */                         \
+    X(accept_empty)    /* woken for a client that another worker had taken already */           \
     X(accept_pauses)   /* times accepting was suspended (errors, --max-connections) */          \
     X(rejected)        /* accepted but closed at once: no slot for the fd */                    \
     X(resets)          /* connections ended by an error from the kernel */                      \

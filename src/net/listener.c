@@ -188,7 +188,7 @@ int listener_check(const struct listener_addr *addr, char *error)
     char path[sizeof(addr->u.un.sun_path)];
     struct stat st;
 
-    if (listener_is_abstract(addr))
+    if (listener_is_abstract(addr) || addr->named)
         return 0;
     if (addr->unix_socket) {
         if (stat(listener_directory(addr, path), &st) < 0)
@@ -267,6 +267,19 @@ static int listener_lock_directory(const struct listener_addr *addr, char *error
     return fd;
 }
 
+/* The file at its path is ours: listener_unlink(). */
+static void listener_note_path(struct listener *l)
+{
+    struct stat st;
+
+    if (!l->addr.unix_socket || listener_is_abstract(&l->addr) ||
+        lstat(l->addr.u.un.sun_path, &st) < 0)
+        return;
+    l->unix_dev = st.st_dev;
+    l->unix_ino = st.st_ino;
+    l->unix_made = st.st_mtim; /* inode numbers are used again soon */
+}
+
 /*
  * Bind and listen. Everybody may connect, as to a TCP port; who may reach the path is for its
  * directory to say.
@@ -274,7 +287,6 @@ static int listener_lock_directory(const struct listener_addr *addr, char *error
 static int listener_bind_unix(struct listener *l, char *error)
 {
     const struct listener_addr *addr = &l->addr;
-    struct stat st;
     int fd = l->fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
@@ -284,11 +296,7 @@ static int listener_bind_unix(struct listener *l, char *error)
     umask(mask);
     if (rc < 0)
         return listener_error(error, addr, "bind", -rc);
-    if (!listener_is_abstract(addr) && lstat(addr->u.un.sun_path, &st) == 0) {
-        l->unix_dev = st.st_dev;
-        l->unix_ino = st.st_ino;
-        l->unix_made = st.st_mtim; /* inode numbers are used again soon */
-    }
+    listener_note_path(l);
     if (listen(fd, LISTENER_BACKLOG) < 0) {
         rc = -errno;
         listener_unlink(l);
@@ -314,27 +322,131 @@ static int listener_open_unix(struct listener *l, char *error)
     return rc;
 }
 
-int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,
-                  char *error)
+/* Memory for `count` sockets, none of which is open. 0, or -errno with `error`. */
+static int listener_init(struct listener *l, const struct listener_addr *asked, unsigned count,
+                         char *error)
 {
     memset(l, 0, sizeof(*l));
-    l->addr = *addr;
-    memcpy(l->asked, addr->text, sizeof(l->asked));
-    l->count = addr->unix_socket ? 1 : workers;
+    l->addr = *asked;
+    memcpy(l->asked, asked->text, sizeof(l->asked));
+    l->count = count;
     l->fds = calloc(l->count, sizeof(*l->fds));
     l->suspended = calloc(l->count, sizeof(*l->suspended));
     if (!l->fds || !l->suspended) {
         free(l->fds);
         free(l->suspended);
         memset(l, 0, sizeof(*l));
-        return listener_error(error, addr, "calloc", ENOMEM);
+        return listener_error(error, asked, "calloc", ENOMEM);
     }
     for (unsigned i = 0; i < l->count; i++)
         l->fds[i] = -1;
-    int rc = addr->unix_socket ? listener_open_unix(l, error) : listener_open_tcp(l, error);
+    return 0;
+}
+
+int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,
+                  char *error)
+{
+    int rc = listener_init(l, addr, addr->unix_socket ? 1 : workers, error);
+
+    if (rc < 0)
+        return rc;
+    rc = addr->unix_socket ? listener_open_unix(l, error) : listener_open_tcp(l, error);
     if (rc < 0)
         listener_destroy(l);
     return rc;
+}
+
+/* ---- taking over what is open ---- */
+
+static int listener_number(int fd, int name)
+{
+    int value = 0;
+    socklen_t len = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -errno : value;
+}
+
+int listener_inspect(int fd, struct listener_addr *addr, char *error)
+{
+    int type = listener_number(fd, SO_TYPE);
+    size_t path_at = offsetof(struct sockaddr_un, sun_path), path_len;
+
+    memset(addr, 0, sizeof(*addr));
+    addr->len = sizeof(addr->u);
+    if (type < 0 || getsockname(fd, &addr->u.sa, &addr->len) < 0) {
+        snprintf(error, LISTENER_ERROR_MAX, "is no socket: %s", strerror(type < 0 ? -type : errno));
+        return -ENOTSOCK;
+    }
+    if (type != SOCK_STREAM || listener_number(fd, SO_ACCEPTCONN) != 1) {
+        snprintf(
+            error, LISTENER_ERROR_MAX,
+            "is no stream socket that listens (ListenStream= and Accept=no of the socket unit)");
+        return -EINVAL;
+    }
+    switch (addr->u.sa.sa_family) {
+    case AF_INET:
+    case AF_INET6: listener_describe(addr); return 0;
+    case AF_UNIX:
+        addr->unix_socket = true;
+        path_len = addr->len > path_at ? addr->len - path_at : 0;
+        if (addr->u.un.sun_path[0])
+            path_len = strnlen(addr->u.un.sun_path, path_len);
+        snprintf(addr->text, sizeof(addr->text), "unix:%s%.*s", addr->u.un.sun_path[0] ? "" : "@",
+                 (int)path_len - !addr->u.un.sun_path[0],
+                 addr->u.un.sun_path + !addr->u.un.sun_path[0]);
+        return 0;
+    default:
+        snprintf(error, LISTENER_ERROR_MAX, "is neither of IPv4, IPv6 nor unix");
+        return -EAFNOSUPPORT;
+    }
+}
+
+bool listener_same_place(const struct listener_addr *a, const struct listener_addr *b)
+{
+    if (a->named || b->named || a->u.sa.sa_family != b->u.sa.sa_family)
+        return false;
+    switch (a->u.sa.sa_family) {
+    case AF_INET:
+        return a->u.in4.sin_port == b->u.in4.sin_port &&
+               a->u.in4.sin_addr.s_addr == b->u.in4.sin_addr.s_addr;
+    case AF_INET6:
+        return a->u.in6.sin6_port == b->u.in6.sin6_port &&
+               !memcmp(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr, sizeof(a->u.in6.sin6_addr));
+    default: return !strcmp(a->text, b->text);
+    }
+}
+
+int listener_adopt(struct listener *l, const struct listener_addr *asked,
+                   const struct listener_addr *addr, const int *fds, unsigned count, char *error)
+{
+    int rc = listener_init(l, asked, count, error);
+
+    if (rc < 0)
+        return rc;
+    l->addr = *addr;
+    l->addr.tls = asked->tls;
+    l->addr.proxy = asked->proxy;
+    for (unsigned i = 0; i < count; i++) {
+        int flags = fcntl(fds[i], F_GETFL);
+        l->fds[i] = fds[i];
+        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+        if (flags < 0 || fcntl(fds[i], F_SETFL, flags | O_NONBLOCK) < 0)
+            rc = listener_error(error, addr, "fcntl", errno);
+        else if (!addr->unix_socket)
+            listener_set(fds[i], IPPROTO_TCP, TCP_NODELAY);
+    }
+    if (rc < 0) {
+        memset(l->fds, -1, count * sizeof(*l->fds));
+        listener_destroy(l);
+    } else {
+        listener_note_path(l);
+    }
+    return rc;
+}
+
+void listener_disown(struct listener *l)
+{
+    l->unix_ino = 0;
 }
 
 /* ---- while it is open ---- */
@@ -385,7 +497,7 @@ int listener_unlink(const struct listener *l)
     const char *path = l->addr.u.un.sun_path;
     struct stat st;
 
-    if (!l->addr.unix_socket || !l->unix_ino || lstat(path, &st) < 0)
+    if (!l->addr.unix_socket || l->given || !l->unix_ino || lstat(path, &st) < 0)
         return 0;
     if (st.st_dev != l->unix_dev || st.st_ino != l->unix_ino ||
         st.st_mtim.tv_sec != l->unix_made.tv_sec || st.st_mtim.tv_nsec != l->unix_made.tv_nsec)
@@ -405,7 +517,7 @@ bool listener_suspend(struct listener *l, unsigned at)
 {
     unsigned open = 0;
 
-    if (l->count == 1 || l->suspended[at] || l->fds[at] < 0)
+    if (l->count == 1 || l->given || l->suspended[at] || l->fds[at] < 0)
         return false;
     for (unsigned i = 0; i < l->count; i++)
         open += l->fds[i] >= 0 && !l->suspended[i];

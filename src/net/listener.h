@@ -16,6 +16,7 @@
 
 #define LISTENER_TEXT_MAX  128 /* "unix:" and the longest path there is, NUL included */
 #define LISTENER_ERROR_MAX 512
+#define LISTENER_NAME_MAX  LISTENER_TEXT_MAX /* of a socket that was handed over */
 
 struct listener_addr {
     union {
@@ -26,8 +27,9 @@ struct listener_addr {
     } u;
     socklen_t len;
     bool unix_socket;
-    bool proxy;                   /* who connects is a proxy, and says for whom; the same */
-    bool tls;                     /* who connects speaks TLS; for the caller */
+    bool named; /* "fd:NAME": no address, but a socket that is handed over by that name */
+    bool proxy; /* who connects is a proxy, and says for whom; the same */
+    bool tls;   /* who connects speaks TLS; for the caller */
     char text[LISTENER_TEXT_MAX]; /* as the log shows it; with the real port once it is open */
 };
 
@@ -36,15 +38,17 @@ struct listener {
     char asked[LISTENER_TEXT_MAX]; /* the same as it was asked for, with port 0 */
     unsigned count;                /* sockets: one per worker, or 1 when all workers share it */
     int *fds;                      /* count of them; -1: closed */
-    bool *suspended;               /* count of them: see listener_suspend() */
-    dev_t unix_dev;                /* which file at the path is ours */
+    bool given; /* another's, who goes on listening when we do not: nothing is done to it */
+    char name[LISTENER_NAME_MAX]; /* ... and what that one calls it */
+    bool *suspended;              /* count of them: see listener_suspend() */
+    dev_t unix_dev;               /* which file at the path is ours */
     ino_t unix_ino;
     struct timespec unix_made;
 };
 
 /*
- * Understand `IPV4:PORT`, `[IPV6]:PORT`, `unix:PATH` or `unix:@NAME` (abstract, unix(7)). Pure. 0,
- * or -EINVAL with the reason in `error` (LISTENER_ERROR_MAX bytes), worded to follow the quoted
+ * Understand `IPV4:PORT`, `[IPV6]:PORT`, `unix:PATH`, `unix:@NAME` (abstract, unix(7)) or `fd:NAME`.
+ * Pure. 0, or -EINVAL with the reason in `error` (LISTENER_ERROR_MAX bytes), worded to follow the quoted
  * text.
  */
 int listener_parse(const char *text, struct listener_addr *addr, char *error);
@@ -75,6 +79,26 @@ int listener_check(const struct listener_addr *addr, char *error);
  */
 int listener_open(struct listener *l, const struct listener_addr *addr, unsigned workers,
                   char *error);
+
+/*
+ * What is socket `fd`? 0 and its address when it listens for stream connections; or -errno with the
+ * reason in `error`, worded to follow what it is called.
+ */
+int listener_inspect(int fd, struct listener_addr *addr, char *error);
+
+/* Are these the same place? */
+bool listener_same_place(const struct listener_addr *a, const struct listener_addr *b);
+
+/*
+ * Make a listener of `count` sockets on `addr` that listen already, in place of opening it as `asked`
+ * (of which it has .tls and .proxy); they are its own from now on. 0, or -errno with `error`, and
+ * they are as they were.
+ */
+int listener_adopt(struct listener *l, const struct listener_addr *asked,
+                   const struct listener_addr *addr, const int *fds, unsigned count, char *error);
+
+/* Others have it, by other copies: at the end its path stays. */
+void listener_disown(struct listener *l);
 
 /*
  * From now on the kernel takes no more than `bytes` of a connection's output that it has not sent

@@ -59,7 +59,7 @@ bool listener_is_local(const struct listener_addr *addr)
 {
     static const uint8_t loopback6[16] = {[15] = 1};
 
-    if (addr->unix_socket)
+    if (addr->unix_socket || addr->named) /* of a name nobody knows yet */
         return true;
     if (addr->u.sa.sa_family == AF_INET6)
         return memcmp(&addr->u.in6.sin6_addr, loopback6, sizeof(loopback6)) == 0;
@@ -81,12 +81,34 @@ void listener_describe(struct listener_addr *addr)
     }
 }
 
+/* What FileDescriptorName= of systemd.socket(5) can be. */
+static int listener_parse_name(const char *name, struct listener_addr *addr, char *error)
+{
+    size_t len = strlen(name);
+    bool ok = len > 0 && len < sizeof(addr->text) - strlen("fd:");
+
+    for (size_t i = 0; i < len; i++)
+        ok = ok && name[i] > ' ' && name[i] < 127 && name[i] != ':';
+    if (!ok) {
+        snprintf(error, LISTENER_ERROR_MAX, "has no name of 1 to %zu printable bytes behind fd:",
+                 sizeof(addr->text) - strlen("fd:") - 1);
+        return -EINVAL;
+    }
+    addr->named = true;
+    addr->len = sizeof(addr->u.sa.sa_family);
+    addr->u.sa.sa_family = AF_UNSPEC;
+    snprintf(addr->text, sizeof(addr->text), "fd:%s", name);
+    return 0;
+}
+
 int listener_parse(const char *text, struct listener_addr *addr, char *error)
 {
     char host[INET6_ADDRSTRLEN];
     bool ip6 = text[0] == '[';
 
     memset(addr, 0, sizeof(*addr));
+    if (!strncmp(text, "fd:", 3))
+        return listener_parse_name(text + 3, addr, error);
     if (!strncmp(text, "unix:", 5))
         return listener_parse_unix(text + 5, addr, error);
 
@@ -95,7 +117,7 @@ int listener_parse(const char *text, struct listener_addr *addr, char *error)
     const char *colon = host_end && ip6 ? host_end + 1 : host_end;
     if (!host_end || *colon != ':' || (size_t)(host_end - host_start) >= sizeof(host)) {
         snprintf(error, LISTENER_ERROR_MAX,
-                 "is no ADDRESS:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME");
+                 "is no ADDRESS:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd:NAME");
         return -EINVAL;
     }
     memcpy(host, host_start, (size_t)(host_end - host_start));

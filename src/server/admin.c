@@ -6,6 +6,9 @@
 
 #include "admin.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "http1.h"
@@ -17,11 +20,30 @@
 #define ADMIN_BUFFER_BYTES    (8u << 20)
 #define ADMIN_DRAIN_MS        100 /* whoever is idle has no answer to lose */
 
-int admin_open(struct admin *a, const struct listener_addr *addr, char *error)
+int admin_open(struct admin *a, const struct listener_addr *addr, bool remote,
+               struct inherited *inherited, char *error)
 {
-    int rc = listener_open(&a->listener, addr, 1, error);
+    int rc;
+    struct listener *open = inherit_listener(inherited, addr, &rc, error);
 
+    if (open) { /* a struct of its own, but no more */
+        a->listener = *open;
+        free(open);
+    } else if (rc == 0 && addr->named) {
+        snprintf(error, ADMIN_ERROR_MAX, "%s: no socket of that name was handed over", addr->text);
+        rc = -ENOENT;
+    } else if (rc == 0) {
+        rc = listener_open(&a->listener, addr, 1, error);
+    }
     a->open = rc == 0;
+    if (a->open && !remote && !listener_is_local(&a->listener.addr)) {
+        snprintf(error, ADMIN_ERROR_MAX,
+                 "%s is no loopback address, and whoever reaches it sees all of the server; "
+                 "--admin-remote insists",
+                 a->listener.addr.text);
+        admin_close(a);
+        rc = -EPERM;
+    }
     return rc;
 }
 
@@ -73,6 +95,7 @@ static int admin_run(void *arg, const sigset_t *mask)
             .listener_count = 1,
             .sandbox = a->sandbox,
             .sandbox_must = a->sandbox_must,
+            .parent = a->view.board->pid,
             .reads_files = true, /* /proc/PID/stat of the workers */
             .mask = mask,
             .ready = admin_ready,
@@ -95,6 +118,9 @@ static void admin_forget(void *arg)
 
 void admin_prepare(struct admin *a)
 {
-    a->side =
-        (struct side){.name = "bivalve-admin", .run = admin_run, .forget = admin_forget, .arg = a};
+    a->side = (struct side){.name = "bivalve-admin",
+                            .run = admin_run,
+                            .forget = admin_forget,
+                            .arg = a,
+                            .yields = true};
 }

@@ -6,6 +6,7 @@
 #ifndef BIVALVE_ADMIN_H
 #define BIVALVE_ADMIN_H
 
+#include "inherit.h"
 #include "listener.h"
 #include "registry.h"
 #include "side.h"
@@ -22,8 +23,12 @@ struct admin {
     struct side side;
 };
 
-/* Listen. 0, or -errno with one line in `error` (ADMIN_ERROR_MAX bytes). */
-int admin_open(struct admin *a, const struct listener_addr *addr, char *error);
+/*
+ * Listen, if possible by a socket that is open already. `remote`: it may be one that other machines
+ * reach. 0, or -errno with one line in `error` (ADMIN_ERROR_MAX bytes).
+ */
+int admin_open(struct admin *a, const struct listener_addr *addr, bool remote,
+               struct inherited *inherited, char *error);
 
 /*
  * Fill a->side, to be started. view, backend and sandbox are set; what they point to outlives the

@@ -55,7 +55,7 @@ const struct option_spec option_table[] = {
     {.section = OPTION_LISTENING, .name = "listen", .letter = 'l', .kind = OPTION_LISTEN,
      .arg = "ADDRESS",
      .preset = "127.0.0.1:8080",
-     .help = "IPV4:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME; repeatable",
+     .help = "IPV4:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd:NAME; repeatable",
      .man = "Listen on\n"
             ".Ar address :\n"
             ".Ar IPV4 : Ns Ar port ,\n"
@@ -82,6 +82,19 @@ const struct option_spec option_table[] = {
             ".Pq Xr flock 2 .\n"
             "An abstract name has no file and no permissions: everybody in the network\n"
             "namespace can connect.\n"
+            ".Pp\n"
+            "Sockets that a service manager hands over\n"
+            ".Pq Ev LISTEN_FDS , No see Sx ENVIRONMENT\n"
+            "are used in place of new ones where their address is\n"
+            ".Ar address ;\n"
+            ".Li fd: Ns Ar name\n"
+            "means those of that name\n"
+            ".Pq Li FileDescriptorName=\n"
+            "wherever they listen.\n"
+            "What is handed over and not meant by any option is served as well, and then nothing\n"
+            "is listened on by default.\n"
+            "All workers accept from the same socket there.\n"
+            ".Pp\n"
             "With\n"
             ".Li ,tls\n"
             "behind it, it is an address of\n"

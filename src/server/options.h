@@ -38,6 +38,7 @@ struct options {
     struct settings set;
     struct listener_addr listen[BACKEND_LISTENERS_MAX];
     unsigned listen_count;
+    bool listen_default; /* none was given: it is the preset */
     struct proxy_trust proxy_from;
     struct listener_addr admin; /* .len 0: not given */
     bool watch;                 /* --status: again and again */

@@ -455,8 +455,8 @@ static int options_finish(struct options *o, char *error)
                  o->admin.text);
         return -EINVAL;
     }
-    if (o->listen_count == 0 &&
-        options_listen(o, &option_table[0], option_table[0].preset, error) < 0)
+    o->listen_default = o->listen_count == 0;
+    if (o->listen_default && options_listen(o, &option_table[0], option_table[0].preset, error) < 0)
         return -EINVAL;
     if (options_check_proxies(o, error) < 0)
         return -EINVAL;

@@ -80,6 +80,7 @@ static const int sandbox_calls[] = {
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
     SCMP_SYS(getpid),
+    SCMP_SYS(getppid), /* is a signal the supervisor's death? */
     SCMP_SYS(gettid),
     /* what a libc does on its own */
     SCMP_SYS(fstat),

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -28,6 +29,7 @@
 #include "server_choose.h"
 #include "server_log.h"
 #include "server_setup.h"
+#include "upgrade.h"
 #include "worker.h"
 
 /* Seats for each worker of the start, and at least: reloads may come faster than old workers end. */
@@ -67,7 +69,10 @@ static void server_serves(struct server *s, const char *did, const struct backen
 
 static void server_ready(void *arg, const struct backend_ops *ops, const char *features)
 {
-    server_serves(arg, "listening", ops, features);
+    struct server *s = arg;
+
+    server_serves(s, "listening", ops, features);
+    inherit_tell(&s->inherited);
 }
 
 /* SIGHUP: supervisor_config.reload. */
@@ -114,6 +119,35 @@ static void server_reloaded(void *arg, const struct supervisor_plan *plan,
             server_close_listener(before->listeners[i]);
     log_set_level((enum log_level)s->now->o.log_level);
     server_serves(s, "reloaded, listening", ops, features);
+}
+
+/* SIGUSR2: supervisor_config.upgrade. */
+static pid_t server_upgrade(void *arg, const sigset_t *mask, int *word_fd)
+{
+    struct server *s = arg;
+    struct listener *listeners[BACKEND_LISTENERS_MAX + 1];
+    unsigned count = s->now->listener_count;
+
+    memcpy(listeners, s->now->listeners, count * sizeof(*listeners));
+    if (s->admin.open)
+        listeners[count++] = &s->admin.listener;
+    const struct upgrade upgrade = {
+        .path = s->path, .argv = s->argv, .mask = mask, .listeners = listeners, .count = count};
+    return upgrade_start(&upgrade, word_fd);
+}
+
+static void server_upgraded(void *arg, pid_t pid)
+{
+    struct server *s = arg;
+    char text[32];
+
+    for (struct server_setup *u = s->setups; u; u = u->next)
+        for (unsigned i = 0; i < u->listener_count; i++)
+            listener_disown(u->listeners[i]);
+    listener_disown(&s->admin.listener);
+    snprintf(text, sizeof(text), "MAINPID=%d", (int)pid);
+    notify_send(text);
+    log_notice("server [%d] serves in the place of this one, which ends", (int)pid);
 }
 
 static void server_forget(void *arg, const struct supervisor_plan *plan)
@@ -173,6 +207,9 @@ static int server_serve(struct server *s)
         .report = server_report,
         .reload = server_reload,
         .reloaded = server_reloaded,
+        .upgrade = server_upgrade,
+        .upgraded = server_upgraded,
+        .late_sides = s->inherited.word_fd >= 0,
         .forget = server_forget,
         .arg = s,
     };
@@ -195,6 +232,24 @@ static int server_read_keys(struct server_setup *u)
     }
     if (!SERVER_SANITIZED)
         prctl(PR_SET_DUMPABLE, 0);
+    return 0;
+}
+
+/* In this order: a given socket that is meant for the view is nobody else's. 0, or -1 with `error`. */
+static int server_open_sockets(struct server *s, struct server_setup *u, char *error)
+{
+    char why[ADMIN_ERROR_MAX];
+
+    if (server_listen(s, u, error) < 0)
+        return -1;
+    if (u->o.admin.len &&
+        admin_open(&s->admin, &u->o.admin, u->o.admin_remote, &s->inherited, why) < 0) {
+        snprintf(error, LISTENER_ERROR_MAX, "--admin: %.500s", why);
+        return -1;
+    }
+    if (server_listen_rest(s, u, error) < 0)
+        return -1;
+    inherit_close_rest(&s->inherited);
     return 0;
 }
 
@@ -225,12 +280,8 @@ static int server_start(struct server *s)
         status = server_read_keys(u);
     if (status != 0)
         return status;
-    if (server_listen(s, u, error) < 0) {
+    if (server_open_sockets(s, u, error) < 0) {
         log_error("%s", error);
-        return 1;
-    }
-    if (o->admin.len && admin_open(&s->admin, &o->admin, error) < 0) {
-        log_error("--admin: %s", error);
         return 1;
     }
     if (s->admin.open)
@@ -257,6 +308,7 @@ static void server_clean_up(struct server *s)
     while (s->setups)
         server_remove_setup(s, s->setups);
     admin_close(&s->admin);
+    inherit_destroy(&s->inherited);
     if (s->logging)
         logger_close(&s->logger);
     notify_close();
@@ -268,10 +320,17 @@ static void server_clean_up(struct server *s)
 int server_run(int argc, char **argv, struct options *o)
 {
     struct server s = {.argc = argc, .argv = argv};
+    char error[LISTENER_ERROR_MAX];
 
     log_open();
     log_set_level((enum log_level)o->log_level);
     notify_init();
+    upgrade_find(argv[0], s.path);
+    if (inherit_init(&s.inherited, error) < 0) {
+        log_error("%s", error);
+        inherit_destroy(&s.inherited);
+        return 1;
+    }
     s.now = server_add_setup(&s);
     if (!s.now) {
         log_error("no memory");

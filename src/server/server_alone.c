@@ -22,6 +22,7 @@ static int server_ready_alone(void *arg, const char *features)
     struct server *s = arg;
 
     s->ready = true;
+    inherit_tell(&s->inherited);
     s->board->worker[0] =
         (struct board_worker){.pid = getpid(), .serving = true, .started_ms = s->board->started_ms};
     s->board->workers = s->board->used = 1;

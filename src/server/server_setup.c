@@ -86,6 +86,15 @@ void server_remove_setup(struct server *s, struct server_setup *u)
     free(u);
 }
 
+/* Is it what is asked for, by its address or its name? */
+static bool server_is_meant(const struct listener *l, const struct listener_addr *addr)
+{
+    if (l->addr.tls != addr->tls || l->addr.proxy != addr->proxy)
+        return false;
+    return !strcmp(l->asked, addr->text) ||
+           (addr->named && l->given && !strcmp(l->name, addr->text + strlen("fd:")));
+}
+
 /*
  * The listener on that address which is open already, and not taken twice: it is the same socket,
  * with all who wait there. NULL: there is none.
@@ -95,50 +104,130 @@ static struct listener *server_kept_listener(const struct server *s, const struc
 {
     for (unsigned i = 0; s->now && i < s->now->listener_count; i++) {
         struct listener *l = s->now->listeners[i];
-        if (!strcmp(l->asked, addr->text) && l->addr.tls == addr->tls &&
-            l->addr.proxy == addr->proxy && !server_has_listener(u, l))
+        if (server_is_meant(l, addr) && !server_has_listener(u, l))
             return l;
     }
     return NULL;
 }
 
-/* 0, or -errno with `error`. */
-static int server_listen_one(const struct server *s, struct server_setup *u,
-                             const struct listener_addr *addr, char *error)
+static struct listener *server_open_listener(const struct server_setup *u,
+                                             const struct listener_addr *addr, int *rc, char *error)
 {
-    struct listener *l = server_kept_listener(s, u, addr);
-    int rc = 0;
+    struct listener *l = calloc(1, sizeof(*l));
 
-    if (!l) {
-        l = calloc(1, sizeof(*l));
-        if (!l) {
-            snprintf(error, LISTENER_ERROR_MAX, "no memory");
-            return -ENOMEM;
-        }
-        rc = listener_open(l, addr, MAX(u->workers, 1), error);
-    }
-    if (rc < 0) {
-        free(l);
-        return rc;
+    *rc = -ENOMEM;
+    snprintf(error, LISTENER_ERROR_MAX, "no memory");
+    if (l)
+        *rc = listener_open(l, addr, MAX(u->workers, 1), error);
+    if (*rc == 0)
+        return l;
+    free(l);
+    return NULL;
+}
+
+/* 0, or -E2BIG with `error`, and nobody has it. */
+static int server_take_listener(struct server_setup *u, struct listener *l, char *error)
+{
+    if (u->listener_count == ARRAY_LEN(u->listeners)) {
+        snprintf(error, LISTENER_ERROR_MAX, "%s is one socket too many: %zu are the most",
+                 l->addr.text, ARRAY_LEN(u->listeners));
+        return -E2BIG;
     }
     u->listeners[u->listener_count++] = l;
-    rc = listener_limit_unsent(l, u->o.set.max_unsent_bytes);
+    int rc = listener_limit_unsent(l, u->o.set.max_unsent_bytes);
     if (rc < 0)
         log_warn("cannot limit what the kernel holds unsent (--max-unsent-bytes): %s",
                  strerror(-rc));
     return 0;
 }
 
-int server_listen(const struct server *s, struct server_setup *u, char *error)
+/*
+ * Those that there are for `addr`: of the server as it is, or inherited. How many, or -errno with
+ * `error`.
+ */
+static int server_find_listeners(struct server *s, struct server_setup *u,
+                                 const struct listener_addr *addr, char *error)
+{
+    struct listener *l;
+    int rc = 0, count = 0;
+
+    while (rc == 0 && (addr->named || count == 0) && (l = server_kept_listener(s, u, addr))) {
+        rc = server_take_listener(u, l, error);
+        count++;
+    }
+    while (rc == 0 && (addr->named || count == 0) &&
+           (l = inherit_listener(&s->inherited, addr, &rc, error))) {
+        rc = server_take_listener(u, l, error);
+        count++;
+    }
+    return rc < 0 ? rc : count;
+}
+
+/* 0, or -errno with `error`. */
+static int server_listen_one(struct server *s, struct server_setup *u,
+                             const struct listener_addr *addr, char *error)
+{
+    int rc = server_find_listeners(s, u, addr, error);
+
+    if (rc != 0)
+        return MIN(rc, 0);
+    if (addr->named) {
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "%s: no socket of that name was handed over (FileDescriptorName= of the socket "
+                 "unit, LISTEN_FDNAMES); is the socket unit active?",
+                 addr->text);
+        return -ENOENT;
+    }
+    struct listener *l = server_open_listener(u, addr, &rc, error);
+    if (!l)
+        return rc;
+    rc = server_take_listener(u, l, error);
+    if (rc < 0) {
+        server_close_listener(l);
+        listener_destroy(l);
+        free(l);
+    }
+    return rc;
+}
+
+/* Are there sockets that take the place of the address that is listened on when none is named? */
+static bool server_is_activated(const struct server *s)
+{
+    for (unsigned i = 0; s->now && i < s->now->listener_count; i++)
+        if (s->now->listeners[i]->given)
+            return true;
+    return inherit_has_given(&s->inherited);
+}
+
+static int server_listen_asked(struct server *s, struct server_setup *u, char *error)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < u->o.listen_count && rc == 0; i++)
+        rc = server_listen_one(s, u, &u->o.listen[i], error);
+    return rc;
+}
+
+int server_listen(struct server *s, struct server_setup *u, char *error)
+{
+    return u->o.listen_default && server_is_activated(s) ? 0 : server_listen_asked(s, u, error);
+}
+
+/* Has every socket a worker that accepts from it? 0, or -E2BIG with `error`. */
+static int server_check_sockets(const struct server_setup *u, char *error)
 {
     unsigned sockets = 0;
 
-    for (unsigned i = 0; i < u->o.listen_count; i++) {
-        int rc = server_listen_one(s, u, &u->o.listen[i], error);
-        if (rc < 0)
-            return rc;
+    for (unsigned i = 0; i < u->listener_count && u->workers == 0; i++)
+        if (u->listeners[i]->count > 1) {
+            snprintf(error, LISTENER_ERROR_MAX,
+                     "%s: this process alone (--workers 0) takes one socket of an address, and "
+                     "here are %u",
+                     u->listeners[i]->addr.text, u->listeners[i]->count);
+            return -E2BIG;
+        }
+    for (unsigned i = 0; i < u->listener_count; i++)
         sockets += (u->listeners[i]->count + MAX(u->workers, 1) - 1) / MAX(u->workers, 1);
-    }
     if (sockets <= BACKEND_LISTENERS_MAX)
         return 0;
     snprintf(error, LISTENER_ERROR_MAX,
@@ -146,6 +235,21 @@ int server_listen(const struct server *s, struct server_setup *u, char *error)
              "that no client is lost: restart the server, or leave --workers as it was",
              u->workers);
     return -E2BIG;
+}
+
+int server_listen_rest(struct server *s, struct server_setup *u, char *error)
+{
+    struct listener *l;
+    int rc = 0;
+
+    for (unsigned i = 0; s->now && rc == 0 && i < s->now->listener_count; i++)
+        if (s->now->listeners[i]->given && !server_has_listener(u, s->now->listeners[i]))
+            rc = server_take_listener(u, s->now->listeners[i], error);
+    while (rc == 0 && (l = inherit_rest(&s->inherited, &rc, error)))
+        rc = server_take_listener(u, l, error);
+    if (rc == 0 && u->listener_count == 0) /* what was given is not for clients */
+        rc = server_listen_asked(s, u, error);
+    return rc < 0 ? rc : server_check_sockets(u, error);
 }
 
 /* ---- what is read ---- */
@@ -242,5 +346,5 @@ int server_read_setup(struct server *s, struct server_setup *u, char *error)
     /* What stands behind a colon is a part of the options, which are another copy now. */
     if (u->backend.variant)
         u->backend.variant = strchr(u->o.backend, ':') + 1;
-    return server_listen(s, u, error) < 0 ? -1 : 0;
+    return server_listen(s, u, error) < 0 || server_listen_rest(s, u, error) < 0 ? -1 : 0;
 }

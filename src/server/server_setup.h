@@ -6,12 +6,14 @@
 #ifndef BIVALVE_SERVER_SETUP_H
 #define BIVALVE_SERVER_SETUP_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "admin.h"
 #include "board.h"
 #include "dataset.h"
 #include "handlers.h"
+#include "inherit.h"
 #include "logger.h"
 #include "options.h"
 #include "privdrop.h"
@@ -53,9 +55,11 @@ struct server_setup {
 struct server {
     int argc; /* the command line, for a reload */
     char **argv;
+    char path[PATH_MAX];         /* of the program */
     struct server_setup *setups; /* that are in use */
     struct server_setup *now;    /* the one that is served */
     struct privdrop priv;
+    struct inherited inherited; /* sockets that were open before the start */
     struct stats *stats;
     struct board *board;
     struct admin admin;
@@ -80,8 +84,17 @@ void server_close_listener(struct listener *l);
 /* Nobody uses a setup any more: what it alone has goes. */
 void server_remove_setup(struct server *s, struct server_setup *u);
 
-/* 0, or -errno with `error`, and what is open then is in the setup. */
-int server_listen(const struct server *s, struct server_setup *u, char *error);
+/*
+ * Listen where the options say, by sockets that are open already where there are such. 0, or -errno
+ * with `error`, and what is open then is in the setup.
+ */
+int server_listen(struct server *s, struct server_setup *u, char *error);
+
+/*
+ * Then: what a service manager has given and no option names is served as well, since clients that it
+ * queues there would wait for ever. As server_listen().
+ */
+int server_listen_rest(struct server *s, struct server_setup *u, char *error);
 
 /*
  * One process is for debuggers and profilers, which want to do things in it that no worker does:

@@ -21,6 +21,7 @@ struct side {
     /* In any other process of the server's: close what is its own. */
     void (*forget)(void *arg);
     void *arg;
+    bool yields; /* ends when another server takes this one's place, which has one of its own */
 
     pid_t pid; /* 0: not running */
     uint64_t started_ms;

@@ -65,6 +65,15 @@ struct supervisor_config {
      */
     void (*reloaded)(void *arg, const struct supervisor_plan *plan, const struct backend_ops *ops,
                      const char *features);
+    /*
+     * SIGUSR2: start the server anew, with this signal mask, on the sockets of this one. The process,
+     * and in *word_fd where it says that it serves, by a byte; or -errno, having logged why.
+     */
+    pid_t (*upgrade)(void *arg, const sigset_t *mask, int *word_fd);
+    /* It serves: what both have is no more ours, who end now. */
+    void (*upgraded)(void *arg, pid_t pid);
+    bool
+        late_sides; /* the processes beside the workers are started after these: others do it yet */
     /* No worker uses this plan of reload() any more, or none ever did. */
     void (*forget)(void *arg, const struct supervisor_plan *plan);
     void *arg;
@@ -74,13 +83,17 @@ struct supervisor_config {
  * Start the workers and look after them until SIGTERM or SIGINT; then drain and return the exit
  * status of the server: 0 after an orderly end; 1, having logged why, when the start failed or a
  * worker had to be killed or crashed during the drain; 0 as well after a second signal, which ends
- * it at once. SIGCHLD, SIGHUP, SIGINT, SIGTERM and SIGUSR1 must be blocked; `mask` is what was so
+ * it at once. SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 must be blocked; `mask` is what was so
  * before. Closes the listeners. Workers leave this function by exit(3).
  *
  * SIGHUP starts a generation of workers by a new plan, on the same sockets where it has the same
  * listeners. When all of them are ready they begin to accept, and the old ones stop: those finish
  * their connections, each of which learns by its next answer that it ends. If one of the new ones
  * does not start, the old ones go on as if nothing had been.
+ *
+ * SIGUSR2 has another server started, and when that serves this one ends as at SIGTERM, but like old
+ * workers after a reload: with time, and without emptying the queues of sockets that are still
+ * listened on.
  */
 int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask);
 

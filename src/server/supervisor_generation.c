@@ -361,6 +361,6 @@ static void supervisor_reload(struct supervisor *s)
 void supervisor_try_reload(struct supervisor *s)
 {
     if (s->reload && s->state == SUPERVISOR_SERVING && !s->drain_ms && !s->next &&
-        supervisor_has_room(s))
+        !s->upgrade.pid && supervisor_has_room(s))
         supervisor_reload(s);
 }

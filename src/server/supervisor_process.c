@@ -80,6 +80,8 @@ void supervisor_close_listeners(struct supervisor *s)
 static void supervisor_leave(struct supervisor *s)
 {
     close(s->signal_fd);
+    if (s->upgrade.word_fd >= 0)
+        close(s->upgrade.word_fd);
     notify_close();
     for (unsigned k = 0; k < s->used; k++)
         if (s->worker[k].report_fd >= 0)
@@ -166,6 +168,7 @@ int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, int rep
         .meter = plan->meter,
         .reads_files = plan->reads_files,
         .access_log = plan->access_logs ? &plan->access_logs[k] : NULL,
+        .parent = parent,
         .mask = s->mask,
         .ready = supervisor_report_ready,
         .arg = &report_fd,

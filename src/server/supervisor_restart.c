@@ -61,7 +61,7 @@ static void supervisor_schedule(struct supervisor *s, unsigned k)
     log_write(w->backoff_ms > SUPERVISOR_SUSPEND_MS ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE,
               "worker %u is started again in %u ms", k, w->backoff_ms);
     /* With others about to take over, its clients wait for those. */
-    if (w->backoff_ms > SUPERVISOR_SUSPEND_MS && !s->next)
+    if (w->backoff_ms > SUPERVISOR_SUSPEND_MS && !s->next && !s->upgrade.pid)
         supervisor_suspend(s, k);
     w->backoff_ms = MIN(2 * w->backoff_ms, SUPERVISOR_BACKOFF_MAX_MS);
 }
@@ -81,8 +81,7 @@ void supervisor_restart(struct supervisor *s, unsigned k)
     s->cfg->stats[k].restarts++;
 }
 
-/* How a process ended, for the log. */
-static void supervisor_ending(char *out, size_t out_size, int status)
+void supervisor_ending(char *out, size_t out_size, int status)
 {
     if (WIFSIGNALED(status))
         snprintf(out, out_size, "killed by signal %d (%s)%s", WTERMSIG(status),

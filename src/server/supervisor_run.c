@@ -47,6 +47,7 @@
 #include "supervisor_generation.h"
 #include "supervisor_process.h"
 #include "supervisor_restart.h"
+#include "supervisor_upgrade.h"
 
 #define SUPERVISOR_SIDE_MS 1000 /* what a process beside the workers has for its end */
 
@@ -62,6 +63,9 @@ static void supervisor_start_side(struct supervisor *s, struct side *side)
 
 static void supervisor_start_sides(struct supervisor *s)
 {
+    if (s->sides_run || (s->cfg->late_sides && s->state == SUPERVISOR_STARTING))
+        return;
+    s->sides_run = true;
     for (unsigned i = 0; i < s->cfg->side_count; i++)
         supervisor_start_side(s, s->cfg->sides[i]);
 }
@@ -86,6 +90,8 @@ static void supervisor_reap(struct supervisor *s)
         for (unsigned i = 0; i < s->cfg->side_count; i++)
             if (s->cfg->sides[i]->pid == pid)
                 side_died(s->cfg->sides[i], status);
+        if (s->upgrade.pid == pid)
+            supervisor_upgrade_died(s, status);
     }
 }
 
@@ -98,15 +104,19 @@ static void supervisor_kill_all(struct supervisor *s, int number)
             kill(s->worker[k].pid, number);
 }
 
-static void supervisor_drain(struct supervisor *s)
+/* `handed_over`: another server accepts from the same sockets now, so the workers have time. */
+static void supervisor_drain(struct supervisor *s, bool handed_over)
 {
     uint64_t limit_ms = s->now->plan->set->drain_timeout_ms;
 
     s->drain_ms = 0;
     s->state = SUPERVISOR_DRAINING;
     s->cfg->board->state = BOARD_DRAINING;
-    s->deadline_ms = limit_ms ? clock_monotonic_ms() + limit_ms + SUPERVISOR_MARGIN_MS : 0;
-    notify_send("STOPPING=1");
+    if (limit_ms)
+        s->deadline_ms = clock_monotonic_ms() + limit_ms + SUPERVISOR_MARGIN_MS +
+                         (handed_over ? WORKER_RETIRED_MS : 0);
+    if (!handed_over)
+        notify_send("STOPPING=1");
     if (s->next)
         supervisor_give_up_next(s, "the server ends");
     /*
@@ -116,11 +126,21 @@ static void supervisor_drain(struct supervisor *s)
     supervisor_close_listeners(s);
     for (unsigned k = 0; k < s->used; k++) {
         s->worker[k].waiting = false;
-        s->control[k].retire = false; /* who has time for that no more */
+        s->control[k].kept = handed_over ? UINT64_MAX : 0;
+        s->control[k].retire = handed_over; /* else nobody has time for that any more */
         if (s->worker[k].ready)
             supervisor_release(s, k); /* if the others were still starting: to drain, it serves */
     }
     supervisor_kill_all(s, SIGTERM);
+}
+
+/* Another server has our place: what we have open ends, with time for it. */
+static void supervisor_hand_over(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->cfg->side_count; i++)
+        if (s->cfg->sides[i]->yields)
+            side_stop(s->cfg->sides[i], SUPERVISOR_SIDE_MS);
+    supervisor_drain(s, true);
 }
 
 /*
@@ -151,6 +171,7 @@ static bool supervisor_on_signal(struct supervisor *s)
         switch (info.ssi_signo) {
         case SIGCHLD: supervisor_reap(s); break;
         case SIGUSR1: s->cfg->report(s->cfg->arg); break;
+        case SIGUSR2: s->upgrade.wanted = s->state != SUPERVISOR_DRAINING; break;
         case SIGHUP:
             s->reload = true;
             if (s->state != SUPERVISOR_DRAINING && (s->next || !supervisor_has_room(s)))
@@ -161,10 +182,14 @@ static bool supervisor_on_signal(struct supervisor *s)
                 log_warn("a second signal: leaving at once, what is being answered is cut off");
                 return true;
             }
+            if (s->upgrade.pid) { /* nobody is to take over any more */
+                kill(s->upgrade.pid, SIGTERM);
+                s->upgrade.deadline_ms = 0;
+            }
             if (supervisor_announce(s))
                 break;
             log_info("%s: draining", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-            supervisor_drain(s);
+            supervisor_drain(s, false);
         }
     }
     return false;
@@ -203,6 +228,8 @@ static int supervisor_timeout(const struct supervisor *s)
 
     if (s->drain_ms)
         next_ms = MIN(next_ms, s->drain_ms);
+    if (s->upgrade.deadline_ms)
+        next_ms = MIN(next_ms, s->upgrade.deadline_ms);
     if (due)
         next_ms = MIN(next_ms, due->deadline_ms);
     for (unsigned k = 0; k < s->used; k++) {
@@ -224,7 +251,8 @@ static int supervisor_wait(struct supervisor *s)
     s->poll[0] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
     for (unsigned k = 0; k < s->used; k++)
         s->poll[k + 1] = (struct pollfd){.fd = s->worker[k].report_fd, .events = POLLIN};
-    int n = poll(s->poll, s->used + 1, supervisor_timeout(s));
+    s->poll[s->used + 1] = (struct pollfd){.fd = s->upgrade.word_fd, .events = POLLIN};
+    int n = poll(s->poll, s->used + 2, supervisor_timeout(s));
     return n < 0 && errno != EINTR && errno != ENOMEM ? -errno : n;
 }
 
@@ -269,8 +297,10 @@ static void supervisor_on_time(struct supervisor *s)
             supervisor_start_side(s, s->cfg->sides[i]);
     if (due && now_ms >= due->deadline_ms)
         supervisor_on_deadline(s, due);
+    if (s->upgrade.deadline_ms && now_ms >= s->upgrade.deadline_ms)
+        supervisor_upgrade_late(s);
     if (s->drain_ms && now_ms >= s->drain_ms)
-        supervisor_drain(s);
+        supervisor_drain(s, false);
     if (s->deadline_ms && now_ms >= s->deadline_ms) {
         s->deadline_ms = 0;
         log_error("workers that do not end in time are killed");
@@ -299,14 +329,20 @@ static int supervisor_loop(struct supervisor *s)
             snprintf(s->trouble, sizeof(s->trouble), "poll: %s", strerror(-n));
             break;
         }
-        /* Reports first: a worker that reports and dies has still reported. */
-        for (unsigned k = 0, polled = s->used; k < polled && n > 0; k++)
+        const unsigned polled = s->used;
+        /* Reports first: who reports and dies has still reported. */
+        if (n > 0 && s->poll[polled + 1].revents && s->upgrade.word_fd >= 0 &&
+            supervisor_on_word(s) && s->state == SUPERVISOR_SERVING)
+            supervisor_hand_over(s);
+        for (unsigned k = 0; k < polled && n > 0; k++)
             if (s->poll[k + 1].revents && s->worker[k].report_fd >= 0)
                 supervisor_on_report(s, k);
         if (n > 0 && s->poll[0].revents && supervisor_on_signal(s))
             return 0;
         supervisor_on_time(s);
         supervisor_try_reload(s);
+        supervisor_try_upgrade(s);
+        supervisor_start_sides(s);
     }
     if (s->trouble[0]) {
         log_error("%s", s->trouble);
@@ -318,7 +354,7 @@ static int supervisor_loop(struct supervisor *s)
 /* Everything that it takes to supervise. False: errno. */
 static bool supervisor_init(struct supervisor *s)
 {
-    static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
     sigset_t set;
 
     sigemptyset(&set);
@@ -326,7 +362,7 @@ static bool supervisor_init(struct supervisor *s)
         sigaddset(&set, numbers[i]);
     s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     s->worker = calloc(s->cfg->seats, sizeof(*s->worker));
-    s->poll = calloc(s->cfg->seats + 1, sizeof(*s->poll));
+    s->poll = calloc(s->cfg->seats + 2, sizeof(*s->poll));
     s->control = mmap(NULL, s->cfg->seats * sizeof(*s->control), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (s->control == MAP_FAILED)
@@ -357,7 +393,7 @@ static void supervisor_destroy(struct supervisor *s)
 
 int supervisor_run(const struct supervisor_config *cfg, const sigset_t *mask)
 {
-    struct supervisor s = {.cfg = cfg, .mask = mask};
+    struct supervisor s = {.cfg = cfg, .mask = mask, .upgrade.word_fd = -1};
     int status = 1;
 
     if (!supervisor_init(&s)) {

@@ -48,6 +48,14 @@ struct supervisor_worker {
     uint32_t backoff_ms; /* the next delay */
 };
 
+/* Another server that is to take this one's place. */
+struct supervisor_upgrade {
+    bool wanted;
+    pid_t pid;   /* 0: there is none */
+    int word_fd; /* by which it says that it serves; -1: closed */
+    uint64_t deadline_ms;
+};
+
 struct supervisor {
     const struct supervisor_config *cfg;
     const sigset_t *mask;
@@ -56,10 +64,12 @@ struct supervisor {
     struct generation *next;                    /* that is to take over; NULL: none */
     struct generation *old[SUPERVISOR_OLD_MAX]; /* that retire */
     bool reload;                                /* wanted, as soon as it can be */
-    struct supervisor_worker *worker;           /* the seats */
-    struct worker_control *control; /* ... and what their workers are told, in shared memory */
-    unsigned used;                  /* so many of them have been taken so far */
-    struct pollfd *poll;            /* the signalfd, then one for each seat */
+    struct supervisor_upgrade upgrade;
+    bool sides_run;                   /* the processes beside the workers have been started */
+    struct supervisor_worker *worker; /* the seats */
+    struct worker_control *control;   /* ... and what their workers are told, in shared memory */
+    unsigned used;                    /* so many of them have been taken so far */
+    struct pollfd *poll;              /* the signalfd, then one for each seat, and the upgrade's */
     int signal_fd;
     uint64_t drain_ms;    /* --drain-delay: when the drain begins; 0: not told to end yet */
     uint64_t deadline_ms; /* of the drain; 0: none */

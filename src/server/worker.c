@@ -36,6 +36,7 @@ static struct backend *volatile worker_backend;
 static volatile sig_atomic_t worker_stop;
 static volatile sig_atomic_t worker_report;
 static volatile sig_atomic_t worker_orphan;
+static pid_t worker_parent;
 
 /* To end, in order. */
 static void worker_on_drain(int number)
@@ -66,6 +67,8 @@ static void worker_on_stop(int number)
  */
 static void worker_on_orphan(int number)
 {
+    if (getppid() == worker_parent)
+        return;
     worker_orphan = 1;
     alarm(WORKER_ORPHAN_S);
     worker_on_drain(number);
@@ -91,6 +94,7 @@ static void worker_signals(const struct worker_config *cfg, struct backend *be)
     sigset_t mask = *cfg->mask;
 
     worker_backend = be;
+    worker_parent = cfg->parent;
     worker_stop = worker_report = worker_orphan = 0;
     worker_handle(SIGTERM, cfg->alone ? worker_on_stop : worker_on_drain);
     /* Ctrl-C reaches the whole group: the supervisor decides what it means. */

@@ -19,7 +19,8 @@
 
 /*
  * What the kernel sends to a worker when its supervisor dies, PR_SET_PDEATHSIG(2const): a drain
- * like that of SIGTERM, which is over within a second. To be blocked where the others are.
+ * like that of SIGTERM, which is over within a second. To be blocked where the others are. From others,
+ * who mean the supervisor and signal the whole group, it has no effect.
  */
 #define WORKER_ORPHAN_SIGNAL SIGUSR2
 
@@ -46,6 +47,7 @@ struct worker_config {
     /* their fds become the worker's; -1 afterwards: it has closed it */
     struct accept_listener *listeners;
     unsigned listener_count;
+    pid_t parent; /* whose death WORKER_ORPHAN_SIGNAL tells of; 0 when alone */
     bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
     bool sandbox; /* enter the seccomp filter once the backend is open */
     bool sandbox_must;                          /* ... or fail */

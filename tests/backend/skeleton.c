@@ -208,7 +208,7 @@ static void skeleton_on_listener(struct skeleton *b, unsigned index)
     struct skeleton_listener *l = &b->listener[index];
 
     for (uint32_t i = 0; i < l->burst && l->on; i++)
-        if (!readiness_accept(&b->base, index, l->fd))
+        if (!readiness_accept(&b->base, index, l->fd, i == 0))
             return;
 }
 

@@ -324,9 +324,9 @@ class Server:
     """A running server.  `addr` is (family, address) of its first listener."""
 
     def __init__(self, backend, *options, listen=("127.0.0.1:0",), workers=2, rlimit_nofile=None,
-                 env=None, before_exec=None):
+                 env=None, before_exec=None, program=None, pass_fds=()):
         self.backend = backend
-        argv = [binary()]
+        argv = [str(a) for a in program or [binary()]]
         if backend:
             argv += ["--backend", backend]
         for where in listen:
@@ -346,7 +346,7 @@ class Server:
 
         self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self._log,
                                      stderr=self._log, preexec_fn=limits, env=env,
-                                     start_new_session=True)
+                                     start_new_session=True, pass_fds=pass_fds)
         self.pid = self.proc.pid
         self._stopped = False
         self._told = False        # to end; a second time would mean: at once
