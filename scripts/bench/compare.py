@@ -10,7 +10,7 @@ import os
 import random
 import time
 
-from . import idle, intervals, metrics, servers, slicerun, text
+from . import idle, intervals, metrics, servers, slicerun, tables
 from .errors import BenchError
 from .load import Job
 
@@ -170,7 +170,7 @@ def report_cell(lab, plan, cell):
     for other in plan.names[1:]:
         for row in cell["verdicts"].get(other, []):
             if row["metric"] in ("rps", "cpu_us") and row["ratio"]:
-                parts.append(f"{row['label']} {text.ratio_text(row)} {row['verdict']}")
+                parts.append(f"{row['label']} {tables.ratio_text(row)} {row['verdict']}")
     lab.progress.line(f"{head} {cell['pairs']} pairs; " + "; ".join(parts))
 
 

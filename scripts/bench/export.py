@@ -4,7 +4,7 @@ import csv
 import io
 import os
 
-from . import metrics, text
+from . import metrics, tables
 
 CSV_HEADER = (
     "folder",
@@ -80,7 +80,7 @@ def merged(runs):
     cells, names = [], []
     for _, run in runs:
         for cell in run["cells"]:
-            key = text.cell_name(cell, run), cell["conns"], is_derived(cell, run)
+            key = tables.cell_name(cell, run), cell["conns"], is_derived(cell, run)
             cells += [(*key, cell)] if key_in(cells, key) is None else []
         names += [s["name"] for s in run["servers"] if s["name"] not in names]
     header = ["profile", "connections", "server", "kernel", "CPU"]
@@ -94,7 +94,7 @@ def merged(runs):
                 if cell is None or not any(s["name"] == name for s in run["servers"]):
                     continue
                 where = [kernel, cpu] + ([short_name(folder)] if with_folder else [])
-                shown = text.cell_name(cell, run)
+                shown = tables.cell_name(cell, run)
                 rows.append([shown, conns, name] + where + figures(cell, name, run))
     return header, rows
 
@@ -114,7 +114,7 @@ def key_in(cells, key):
 
 def find_cell(run, title, conns, derived):
     for cell in run["cells"]:
-        key = text.cell_name(cell, run), cell["conns"], is_derived(cell, run)
+        key = tables.cell_name(cell, run), cell["conns"], is_derived(cell, run)
         if same_key(key, (title, conns, derived)):
             return cell
     return None
@@ -134,5 +134,5 @@ def figures(cell, name, run):
     )
     if not row:
         return out + ["-", "-", "the baseline" if name == first else "-"]
-    ratio, _, interval = text.ratio_text(row).partition(" ")
+    ratio, _, interval = tables.ratio_text(row).partition(" ")
     return out + [f"{first} {ratio}", interval or "-", row["verdict"]]

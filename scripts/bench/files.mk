@@ -33,6 +33,7 @@ dist_bench_DATA = \
 	scripts/bench/load.py \
 	scripts/bench/machine.py \
 	scripts/bench/metrics.py \
+	scripts/bench/options.py \
 	scripts/bench/plots.py \
 	scripts/bench/procfs.py \
 	scripts/bench/profiles.py \
@@ -46,6 +47,7 @@ dist_bench_DATA = \
 	scripts/bench/servers.py \
 	scripts/bench/single.py \
 	scripts/bench/slicerun.py \
+	scripts/bench/tables.py \
 	scripts/bench/text.py \
 	scripts/bench/wrk-driver.lua
 

@@ -13,7 +13,7 @@ import sys
 import warnings
 import xml.etree.ElementTree as ET
 
-from . import text
+from . import tables
 
 PLOT_WIDTH = 360
 NAME_MAX = 24
@@ -279,7 +279,7 @@ def ratios(ident, title, metric, rows):
                 markeredgewidth=1.6,
                 zorder=3,
             )
-            row_label(ax, y, shown(label), text.ratio_text(v))
+            row_label(ax, y, shown(label), tables.ratio_text(v))
         words = metric.words if metric.better == "low" else metric.words[::-1]
         for word, ha, dx in ((f"← {words[0]}", "right", -5), (f"{words[1]} →", "left", 5)):
             ax.annotate(
@@ -294,7 +294,7 @@ def ratios(ident, title, metric, rows):
                 color=colour(VERDICTS[word.strip("← →")]),
             )
 
-    told = "; ".join(f"{label} {text.ratio_text(v)} {v['verdict']}" for label, v in rows)
+    told = "; ".join(f"{label} {tables.ratio_text(v)} {v['verdict']}" for label, v in rows)
     return draw(ident, f"{title}: {told}", 64 + 32 * len(rows), paint)
 
 

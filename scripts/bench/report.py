@@ -5,7 +5,7 @@ import sys
 from html import escape
 from urllib.parse import quote
 
-from . import metrics, plots, text
+from . import metrics, plots, tables, text
 from .errors import BenchError
 
 STYLE = (
@@ -108,13 +108,13 @@ def other_plots(results):
     names = [s["name"] for s in results["servers"]]
     out = []
     rows = [
-        (f"{text.cell_name(c, results)} {c['conns']}", {n: per_cpu_second(c, n) for n in names})
+        (f"{tables.cell_name(c, results)} {c['conns']}", {n: per_cpu_second(c, n) for n in names})
         for c in results["cells"]
     ]
     title = "requests per CPU-second of the server"
     out.append(figure(title, plots.efficiency("plot-efficiency", title, rows, names)))
-    for profile in dict.fromkeys(text.cell_name(c, results) for c in results["cells"]):
-        cells = [c for c in results["cells"] if text.cell_name(c, results) == profile]
+    for profile in dict.fromkeys(tables.cell_name(c, results) for c in results["cells"]):
+        cells = [c for c in results["cells"] if tables.cell_name(c, results) == profile]
         key = (
             "cgroup"
             if any(m.get("cgroup") for c in cells for m in c["medians"].values())
@@ -124,9 +124,9 @@ def other_plots(results):
         title = f"{profile}: {metrics.BY_KEY[key].label}"
         out.append(figure(title, plots.memory(ident("plot-memory", profile), title, series)))
     for c in results["cells"]:
-        title = f"latency: {text.cell_head(c)}"
+        title = f"latency: {tables.cell_head(c)}"
         curves = {n: c["latency"].get(n, {}) for n in names}
-        svg = plots.latency(ident("plot-latency", text.cell_name(c, results), c["conns"]), title, curves)
+        svg = plots.latency(ident("plot-latency", tables.cell_name(c, results), c["conns"]), title, curves)
         out.append(figure(title, svg))
     return out
 
@@ -145,7 +145,7 @@ def compare_parts(results, plotting):
                 f"<h2>{escape(metrics.BY_KEY[key].label)}: {escape(s['name'])} against"
                 f" {escape(first)}</h2>"
             )
-            parts.append(html_table(*narrow_table(*text.short_table(results, s["name"], key))))
+            parts.append(html_table(*narrow_table(*tables.short_table(results, s["name"], key))))
     if plotting:
         parts += [
             "<h2>Ratios with their 95 % intervals</h2>",
@@ -157,13 +157,13 @@ def compare_parts(results, plotting):
     if results["idle"] and results["idle"]["verdicts"]:
         parts.append(f"<h2>Memory of {results['idle']['connections']} idle connections</h2>")
         parts += [
-            html_table(*text.idle_table(results["idle"], s["name"], first))
+            html_table(*tables.idle_table(results["idle"], s["name"], first))
             for s in results["servers"][1:]
         ]
     if results["counts"]:
         parts += [
             "<h2>Counted per request</h2>",
-            html_table(*text.counts_table(results["counts"])),
+            html_table(*tables.counts_table(results["counts"])),
             list_html(text.counts_notes(results["counts"])),
         ]
     return parts
@@ -173,9 +173,9 @@ def detail_parts(results):
     first = results["servers"][0]["name"]
     parts = ["<h2>Every figure</h2>"]
     for cell in results["cells"]:
-        parts.append(f"<details><summary>{escape(text.cell_head(cell))}</summary>")
-        tables = [text.cell_table(cell, s["name"], first) for s in results["servers"][1:]]
-        parts += [html_table(header, rows) for header, rows in tables if rows]
+        parts.append(f"<details><summary>{escape(tables.cell_head(cell))}</summary>")
+        found = [tables.cell_table(cell, s["name"], first) for s in results["servers"][1:]]
+        parts += [html_table(header, rows) for header, rows in found if rows]
         parts += [list_html(text.cell_notes(cell)), "</details>"]
     return parts
 
@@ -200,7 +200,7 @@ def page(results, no_plots=""):
         ),
     ]
     marks = [
-        f"{text.cell_head(c)}: {n}"
+        f"{tables.cell_head(c)}: {n}"
         for c in results["cells"]
         for n in c.get("marks", []) + (["FAILED: " + c["failed"]] if c["failed"] else [])
     ]
@@ -211,7 +211,7 @@ def page(results, no_plots=""):
     else:
         parts.append(
             html_table(
-                *text.run_table(results["rows"], any("rps_delta" in r for r in results["rows"])),
+                *tables.run_table(results["rows"], any("rps_delta" in r for r in results["rows"])),
                 cls="",
             )
         )

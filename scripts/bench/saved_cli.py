@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from . import export, metrics, results, saved, text
+from . import export, metrics, results, saved, tables, text
 from .errors import BenchError
 
 COMMANDS = ("diff", "merge", "export")
@@ -85,7 +85,7 @@ def merge(options, runs):
     if options.csv:
         print(export.csv_text(header, rows), end="")
         return
-    print(text.table(header, rows, markdown=options.markdown))
+    print(tables.table(header, rows, markdown=options.markdown))
     print()
     for folder, r in runs:
         m = r["machine"]
@@ -164,9 +164,9 @@ def diff_text(options, old, new, rows, other, rest, missing):
         rate += f" (was {r['old_rate']:,.0f})" if r["rate"] != r["old_rate"] else ""
         table.append(
             [r["profile"] + rate, r["conns"], r["server"], label, form(r["old"]), form(r["new"])]
-            + [text.ratio_text(r), r["verdict"]]
+            + [tables.ratio_text(r), r["verdict"]]
         )
-    out += [text.table(header, table, markdown=options.markdown), ""]
+    out += [tables.table(header, table, markdown=options.markdown), ""]
     out += [mark + line for line in missing] + ([""] if missing else [])
     out += [f"{name}: {r['begun']}: {commands(r)}" for name, r in (("old", old), ("new", new))]
     intervals_shown = sum(r["low"] is not None for r in rows)

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from bench import agree, compare, intervals, metrics, profiles, score, single, text
+from bench import agree, compare, intervals, metrics, profiles, score, single, tables
 from bench.errors import BenchError
 
 
@@ -226,7 +226,7 @@ def test_changes_against_saved_rows():
     assert got[1]["rps_delta"] is None
     other = single.against(new, [dict(old[0], memory_is="control group")])
     assert other[0]["memory_delta"] is None
-    assert [text.delta_text(x) for x in (None, 0.05, 10, -3.21)] == [
+    assert [tables.delta_text(x) for x in (None, 0.05, 10, -3.21)] == [
         "new",
         "~0%",
         "+10.0%",
@@ -242,11 +242,11 @@ def test_words_for_a_row():
         "high": 1.1,
         "ratio": 1.0,
     }
-    assert text.verdict_text(row) == "no difference shown (12 more pairs to resolve 3 %)"
-    assert text.verdict_text(dict(row, more_pairs=0)) == "no difference shown"
-    assert "an interval needs 4 pairs" in text.verdict_text(dict(row, low=None, more_pairs=None))
-    assert text.ratio_text(row) == "1.000 [0.900, 1.100]"
-    assert text.ratio_text(dict(row, ratio=None)) == "-"
+    assert tables.verdict_text(row) == "no difference shown (12 more pairs to resolve 3 %)"
+    assert tables.verdict_text(dict(row, more_pairs=0)) == "no difference shown"
+    assert "an interval needs 4 pairs" in tables.verdict_text(dict(row, low=None, more_pairs=None))
+    assert tables.ratio_text(row) == "1.000 [0.900, 1.100]"
+    assert tables.ratio_text(dict(row, ratio=None)) == "-"
 
 
 def generator_slice(cpu_us, own, rps):
