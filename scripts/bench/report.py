@@ -24,9 +24,9 @@ h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--li
 p { max-width: 46rem; } .dim { color: var(--dim); }
 .scroll { overflow-x: auto; margin: .5rem 0 1rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+th, td { padding: .3rem .7rem .3rem 0; text-align: right; white-space: nowrap; }
+tr.next > * { border-top: 1px solid var(--line); }
+th { font-weight: 600; } th.w, td.w { text-align: left; }
 table.words td:last-child, table.words th:last-child { text-align: left; white-space: normal;
   min-width: 9rem; }
 table.env td, table.env th { text-align: left; white-space: normal; overflow-wrap: anywhere;
@@ -53,24 +53,41 @@ NAME, TABLE_NAME = "report.html", "table.md"
 
 
 def html_table(header, rows, cls="words"):
-    head = "".join(f"<th>{escape(str(h))}</th>" for h in header)
-    body = "".join("<tr>" + "".join(cell_html(c) for c in r) + "</tr>" for r in rows)
+    """`cls` is "words" where the last column has words, "" where it has figures."""
+    of_words = [
+        tables.left(header, i) and (i < len(header) - 1 or cls == "words")
+        for i in range(len(header))
+    ]
+    head = "".join(
+        f'<th class="w">{escape(str(h))}</th>' if w else f"<th>{escape(str(h))}</th>"
+        for h, w in zip(header, of_words)
+    )
+    body = "".join(
+        ('<tr class="next">' if r[0] else "<tr>")
+        + "".join(cell_html(c, "w" if w else "") for c, w in zip(r, of_words))
+        + "</tr>"
+        for r in rows
+    )
     return f'<div class="scroll"><table class="{cls}"><tr>{head}</tr>{body}</table></div>'
 
 
 def narrow_table(header, rows):
-    """The same with profile and connections in one column: on a phone every column counts."""
-    return ["profile, connections"] + header[2:], [[f"{r[0]} {r[1]}"] + r[2:] for r in rows]
+    """The same with profile and connections in one column, named once: on a phone every column
+    counts."""
+    labels = [f"{r[0]} {r[1]}" for r in rows]
+    return ["profile, connections"] + header[2:], [
+        [label if i == 0 or labels[i - 1] != label else ""] + r[2:]
+        for i, (label, r) in enumerate(zip(labels, rows))
+    ]
 
 
-def cell_html(c):
+def cell_html(c, cls=""):
     word = str(c).split(" (")[0]
-    cls = (
-        "good"
-        if word in ("faster", "less")
-        else "bad" if word in ("slower", "more", "failed") else ""
-    )
-    return f'<td class="{cls}">{escape(str(c))}</td>' if cls else f"<td>{escape(str(c))}</td>"
+    if word in ("faster", "less"):
+        cls += " good"
+    elif word in ("slower", "more", "failed"):
+        cls += " bad"
+    return f'<td class="{cls.strip()}">{escape(str(c))}</td>' if cls else f"<td>{escape(str(c))}</td>"
 
 
 def figure(title, svg, under=""):
@@ -137,15 +154,11 @@ def per_cpu_second(cell, name):
 
 
 def compare_parts(results, plotting):
-    first = results["servers"][0]["name"]
+    names = [s["name"] for s in results["servers"]]
     parts = []
-    for s in results["servers"][1:]:
-        for key in text.CHIEF:
-            parts.append(
-                f"<h2>{escape(metrics.BY_KEY[key].label)}: {escape(s['name'])} against"
-                f" {escape(first)}</h2>"
-            )
-            parts.append(html_table(*narrow_table(*tables.short_table(results, s["name"], key))))
+    for key in text.CHIEF:
+        parts.append(f"<h2>{escape(metrics.BY_KEY[key].label)}</h2>")
+        parts.append(html_table(*narrow_table(*tables.short_table(results, key))))
     if plotting:
         parts += [
             "<h2>Ratios with their 95 % intervals</h2>",
@@ -156,10 +169,7 @@ def compare_parts(results, plotting):
         ]
     if results["idle"] and results["idle"]["verdicts"]:
         parts.append(f"<h2>Memory of {results['idle']['connections']} idle connections</h2>")
-        parts += [
-            html_table(*tables.idle_table(results["idle"], s["name"], first))
-            for s in results["servers"][1:]
-        ]
+        parts.append(html_table(*tables.idle_table(results["idle"], names)))
     if results["counts"]:
         parts += [
             "<h2>Counted per request</h2>",
@@ -170,12 +180,12 @@ def compare_parts(results, plotting):
 
 
 def detail_parts(results):
-    first = results["servers"][0]["name"]
+    names = [s["name"] for s in results["servers"]]
     parts = ["<h2>Every figure</h2>"]
     for cell in results["cells"]:
         parts.append(f"<details><summary>{escape(tables.cell_head(cell))}</summary>")
-        found = [tables.cell_table(cell, s["name"], first) for s in results["servers"][1:]]
-        parts += [html_table(header, rows) for header, rows in found if rows]
+        header, rows = tables.cell_table(cell, names)
+        parts += [html_table(header, rows)] if rows else []
         parts += [list_html(text.cell_notes(cell)), "</details>"]
     return parts
 

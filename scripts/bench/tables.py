@@ -5,6 +5,7 @@ import unicodedata
 from . import intervals, metrics
 
 MANY_PAIRS = 1000  # more are not worth a figure
+WORDS = ("profile", "server", "metric")  # columns without figures
 
 
 def width(text):
@@ -15,14 +16,18 @@ def width(text):
     )
 
 
+def left(header, i):
+    """Whether a column has words, not figures: it is set to the left."""
+    return i == 0 or i == len(header) - 1 or header[i] in WORDS
+
+
 def table(header, rows, markdown=False):
-    """A table; the first column to the left, figures to the right, a last column of words to the
-    left."""
+    """The rows below their header, words to the left and figures to the right."""
     rows = [[str(c) for c in r] for r in rows]
     if markdown:
         lines = [
             "| " + " | ".join(header) + " |",
-            "|" + "|".join("---" if i == 0 else "--:" for i in range(len(header))) + "|",
+            "|" + "|".join("---" if left(header, i) else "--:" for i in range(len(header))) + "|",
         ]
         return "\n".join(
             lines + ["| " + " | ".join(c.replace("|", "\\|") for c in r) + " |" for r in rows]
@@ -31,7 +36,7 @@ def table(header, rows, markdown=False):
     out = []
     for r in [list(header)] + rows:
         cells = [
-            c + " " * (w - width(c)) if i == 0 or i == len(r) - 1 else " " * (w - width(c)) + c
+            c + " " * (w - width(c)) if left(header, i) else " " * (w - width(c)) + c
             for i, (c, w) in enumerate(zip(r, widths))
         ]
         out.append("  ".join(cells).rstrip())
@@ -60,51 +65,69 @@ def verdict_text(row):
     return f"{row['verdict']} ({many} more pair{'s' if more != 1 else ''} to resolve 3 %)"
 
 
-def value_text(row, side):
-    metric = metrics.BY_KEY.get(row["metric"]) or next(
-        m for m in metrics.IDLE_METRICS if m.key == row["metric"]
-    )
-    return metric.form(row[side])
+def side_rows(names, metric, medians, verdicts):
+    """A metric, one line a server, the first is the baseline: [[name, value, ratio to the first,
+    verdict]]; [] where nobody has a figure.
+
+    medians: {server: {metric key: value}}; verdicts: {server: [verdict]} of all but the first. A
+    value is the median of the pairs that were compared, where there are any.
+    """
+    found = {
+        n: next((v for v in verdicts.get(n, []) if v["metric"] == metric.key), None)
+        for n in names[1:]
+    }
+    values = {n: (medians.get(n) or {}).get(metric.key) for n in names}
+    for n, v in found.items():
+        if v:
+            values[n], values[names[0]] = v["b"], v["a"]
+    if all(v is None for v in values.values()):
+        return []
+    shown = ["-" if values[n] is None else metric.form(values[n]) for n in names]
+    out = [[names[0], shown[0], "1", "baseline"]]
+    for n, value in zip(names[1:], shown[1:]):
+        v = found[n]
+        out.append([n, value] + ([ratio_text(v), verdict_text(v)] if v else ["-", "no whole pair"]))
+    return out
 
 
-def short_table(results, other, key):
-    """(header, rows): one metric, one line a cell."""
-    first = results["servers"][0]["name"]
-    header = ["profile", "connections", first, other, f"{other}/{first} [95 %]", "verdict"]
-    rows = []
+def side_header(names):
+    return ["server", "median", f"to {names[0]} [95 %]", "verdict"]
+
+
+def grouped(label, lines):
+    """The lines with a label before the first of them."""
+    return [[label if i == 0 else ""] + line for i, line in enumerate(lines)]
+
+
+def short_table(results, key):
+    """(header, rows) of one metric: all servers of a profile and number of connections below each
+    other."""
+    names = [s["name"] for s in results["servers"]]
+    metric, rows = metrics.BY_KEY[key], []
     for cell in results["cells"]:
-        v = next((v for v in cell.get("verdicts", {}).get(other, []) if v["metric"] == key), None)
-        rows.append(
-            [cell_name(cell, results), cell["conns"]]
-            + (
-                [value_text(v, "a"), value_text(v, "b"), ratio_text(v), v["verdict"]]
-                if v
-                else ["-", "-", "-", "failed" if cell["failed"] else "not measured"]
-            )
-        )
-    return header, rows
+        lines = side_rows(names, metric, cell.get("medians", {}), cell.get("verdicts", {}))
+        lines = lines or [["", "-", "-", "failed" if cell["failed"] else "not measured"]]
+        rows += [[cell_name(cell, results), cell["conns"]] + line for line in lines]
+    return ["profile", "connections"] + side_header(names), rows
 
 
-def cell_table(cell, other, first):
-    """(header, rows): every metric of one cell; without whole pairs, what each side showed."""
-    rows = [
-        [v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
-        for v in cell["verdicts"].get(other, [])
-    ]
-    if not rows:
-        rows = [
-            [m.label.strip()]
-            + [median_text(cell, name, m) for name in (first, other)]
-            + ["-", "no whole pair"]
-            for m in metrics.METRICS
-            if any(median_text(cell, n, m) != "-" for n in (first, other))
-        ]
-    return ["metric", first, other, f"{other}/{first} [95 %]", "verdict"], rows
+def every_metric(names, some_metrics, entry):
+    """(header, rows) of the metrics of a cell, or of the idle connections."""
+    rows = []
+    for m in some_metrics:
+        lines = side_rows(names, m, entry["medians"], entry["verdicts"])
+        rows += grouped(m.label.strip(), lines)
+    return ["metric"] + side_header(names), rows
 
 
-def median_text(cell, name, metric):
-    value = cell["medians"].get(name, {}).get(metric.key)
-    return "-" if value is None else metric.form(value)
+def cell_table(cell, names):
+    """(header, rows): every metric of one cell."""
+    return every_metric(names, metrics.METRICS, cell)
+
+
+def idle_table(idle, names):
+    """(header, rows): memory of idle connections."""
+    return every_metric(names, metrics.IDLE_METRICS, idle)
 
 
 def cell_name(cell, results):
@@ -117,14 +140,6 @@ def cell_name(cell, results):
 def cell_head(cell):
     rate = f", {cell['rate']:,.0f} requests/s offered" if cell.get("rate") else ""
     return f"{cell['profile']}, {cell['conns']} connections{rate}"
-
-
-def idle_table(idle, other, first):
-    header = ["metric", first, other, f"{other}/{first} [95 %]", "verdict"]
-    return header, [
-        [v["label"], value_text(v, "a"), value_text(v, "b"), ratio_text(v), verdict_text(v)]
-        for v in idle["verdicts"].get(other, [])
-    ]
 
 
 def counts_table(counts):

@@ -188,7 +188,7 @@ def counts_notes(counts):
 def markdown(results):
     """The table to paste, with what must stand beside it."""
     lines = []
-    first = results["servers"][0]["name"]
+    names = [s["name"] for s in results["servers"]]
     if results["rows"]:
         lines += [
             table(
@@ -198,22 +198,20 @@ def markdown(results):
             "",
         ]
     if results["command"] == "compare":
-        for s in results["servers"][1:]:
-            for key in CHIEF:
-                lines += [
-                    metrics.BY_KEY[key].label + ":",
-                    "",
-                    table(*short_table(results, s["name"], key), markdown=True),
-                    "",
-                ]
+        for key in CHIEF:
+            lines += [
+                metrics.BY_KEY[key].label + ":",
+                "",
+                table(*short_table(results, key), markdown=True),
+                "",
+            ]
         if results["idle"]:
-            for s in results["servers"][1:]:
-                lines += [
-                    f"{results['idle']['connections']} idle connections:",
-                    "",
-                    table(*idle_table(results["idle"], s["name"], first), markdown=True),
-                    "",
-                ]
+            lines += [
+                f"{results['idle']['connections']} idle connections:",
+                "",
+                table(*idle_table(results["idle"], names), markdown=True),
+                "",
+            ]
         if results["counts"]:
             lines += [table(*counts_table(results["counts"]), markdown=True), ""]
     marks = [
@@ -231,24 +229,18 @@ def markdown(results):
 
 def compare_text(results):
     """The terminal's text of a comparison."""
-    first = results["servers"][0]["name"]
+    names = [s["name"] for s in results["servers"]]
     out = []
-    for s in results["servers"][1:]:
-        other = s["name"]
-        for cell in results["cells"]:
-            out += [cell_head(cell)]
-            header, rows = cell_table(cell, other, first)
-            out += [table(header, rows)] if rows else []
-            out += ["  " + n for n in cell_notes(cell)] + [""]
-        if results["idle"]:
-            out += [f"{results['idle']['connections']} idle connections, each answered once"]
-            out += (
-                [table(*idle_table(results["idle"], other, first))]
-                if results["idle"]["verdicts"]
-                else []
-            )
-            out += [f"  FAILED: {results['idle']['failed']}"] if results["idle"]["failed"] else []
-            out += [""]
+    for cell in results["cells"]:
+        header, rows = cell_table(cell, names)
+        out += [cell_head(cell)] + ([table(header, rows)] if rows else [])
+        out += ["  " + n for n in cell_notes(cell)] + [""]
+    if results["idle"]:
+        out += [f"{results['idle']['connections']} idle connections, each answered once"]
+        if results["idle"]["verdicts"]:
+            out += [table(*idle_table(results["idle"], names))]
+        out += [f"  FAILED: {results['idle']['failed']}"] if results["idle"]["failed"] else []
+        out += [""]
     if results["counts"]:
         out += (
             [table(*counts_table(results["counts"]))]
@@ -256,9 +248,8 @@ def compare_text(results):
             + [""]
         )
     if len(results["cells"]) > 1:
-        for s in results["servers"][1:]:
-            for key in CHIEF:
-                out += [metrics.BY_KEY[key].label, table(*short_table(results, s["name"], key)), ""]
+        for key in CHIEF:
+            out += [metrics.BY_KEY[key].label, table(*short_table(results, key)), ""]
     out += [f"{what}: {text}" for what, text in environment(results)]
     out += [
         n for n in (generator_use(results), limited_note(results), chance_note(results)) if n

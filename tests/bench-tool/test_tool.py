@@ -117,7 +117,7 @@ def test_all_backends(generator, bivalve, backends, dataset, tmp_path):
         assert word in done.stdout
     assert os.path.getsize(tmp_path / "out" / "report.html") > 10000
     table = (tmp_path / "out" / "table.md").read_text()
-    assert table.count("\n| baseline |") == 2 * (len(sides) - 1) and "kernel" in table
+    assert table.count("\n| baseline |") == 2 * len(sides) and "kernel" in table
     # Plain lines when piped: no control characters.
     assert "\x1b" not in done.stderr and "\r" not in done.stderr
     assert_nothing_left(str(tmp_path))
