@@ -2,8 +2,6 @@
 """The command line: compare, run, report."""
 import os
 import random
-import shlex
-import shutil
 import signal
 import sys
 import time
@@ -11,6 +9,7 @@ import time
 from . import (
     agree,
     compare,
+    contenders,
     counts,
     lab,
     profiles,
@@ -18,84 +17,23 @@ from . import (
     report,
     results,
     saved_cli,
-    servers,
     single,
+    tables,
     text,
 )
 from .errors import BenchError
-from .options import DEFAULT_CONNS, ONE_SERVER, build_parser
+from .options import DEFAULT_CONNS, build_parser
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
-def find_bivalve(given):
-    """The server to start."""
-    if given:
-        if not (os.path.isfile(given) and os.access(given, os.X_OK)):
-            raise BenchError(f"--bivalve {given}: not an executable file")
-        return os.path.abspath(given)
-    here = os.path.dirname(os.path.realpath(sys.argv[0]))
-    for path in (
-        os.environ.get("BIVALVE"),
-        "bivalve",
-        os.path.join(here, "..", "bivalve"),
-        os.path.join(here, "..", "sbin", "bivalve"),
-        shutil.which("bivalve"),
-        "/usr/local/sbin/bivalve",
-        "/usr/sbin/bivalve",
-    ):
-        if path and os.path.isfile(path) and os.access(path, os.X_OK):
-            return os.path.abspath(path)
-    raise BenchError(
-        "no bivalve found here, beside this tool, or on the PATH: build it (make), install it "
-        "(make install), or name it with --bivalve PATH"
-    )
-
-
-def find_dataset(given):
-    """Dataset to name on bivalve's command line: the source tree's where this tool runs from one,
-    else bivalve's own."""
-    if given:
-        if not os.path.isfile(given):
-            raise BenchError(f"--dataset {given}: no such file")
-        return os.path.abspath(given)
-    here = os.path.dirname(os.path.realpath(sys.argv[0]))
-    tree = os.path.join(here, "..", "data", "dataset.json")
-    return os.path.abspath(tree) if os.path.isfile(tree) else None
-
-
-def contenders(options):
-    """The servers that the options name, in order."""
-    names = list(options.backend)
-    if not names and not options.server:
-        one = options.command in ONE_SERVER
-        names = ["auto"] if one else ["libev", "epoll", "io_uring"]
-    out = []
-    if names:
-        bivalve = servers.Bivalve(
-            find_bivalve(options.bivalve),
-            find_dataset(options.dataset),
-            shlex.split(options.bivalve_args),
-            pin=True,
-        )
-        out = [bivalve.contender(n, n) for n in names]
-    out += [servers.from_command(s) for s in options.server]
-    if options.command in ONE_SERVER and len(out) != 1:
-        raise BenchError(
-            f"{options.command} measures one server: one --backend or one --server"
-        )
-    if options.command not in ONE_SERVER and len(out) < 2:
-        raise BenchError(
-            "compare needs two sides: --backend and --server may each be given several times; the"
-            " same one twice compares it with itself"
-        )
-    return servers.distinct_names(out)
-
-
-def choose_profiles(options, the_lab, sides):
+def choose_profiles(options, the_lab, compared):
     """The profiles that can be run, with notes on those that cannot."""
     names = [n.strip() for word in options.profile or [] for n in word.split(",") if n.strip()]
     chosen = profiles.load(names, options.profiles_dir)
+    if not names and any(c.url for c in compared):
+        # Those that are a shape of load; the others are about their requests.
+        chosen = [p for p in chosen if p.name in profiles.SHAPES]
     out = []
     for p in chosen:
         why = ""
@@ -105,7 +43,7 @@ def choose_profiles(options, the_lab, sides):
                 the_lab.notes.append(f"fixed rate: {why}")
             p, why = (rated, "") if rated else (p, why)
         if not why and compare.closes(the_lab, p):
-            unable = [c.name for c in sides if not c.limits_itself()]
+            unable = [c.name for c in compared if not c.limits_itself()]
             if unable:
                 why = (
                     f"{p.name}: {', '.join(unable)} cannot be told to end connections: put"
@@ -163,7 +101,7 @@ def check_generators(options):
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 10**6)
     who = agree.found(options)
-    sides = contenders(options)
+    compared, notes = contenders.chosen(options)
     chosen = profiles.load([(options.profile or ["baseline"])[0]], options.profiles_dir)
     agree.check_profile(chosen[0])
     conns = choose_conns(options)[:1]
@@ -173,8 +111,9 @@ def check_generators(options):
         signal.signal(number, on_signal)
     options.generator = who[0].name
     the_lab = lab.Lab(options, out_dir, progress.Progress(quiet=options.quiet))
+    the_lab.notes += notes
     try:
-        plan = compare.Plan(sides, chosen, conns, options)
+        plan = compare.Plan(compared, chosen, conns, options)
         the_lab.ports.reserve(1)
         compare.preflight(the_lab, plan)
         rows = agree.sum_up(agree.measure(the_lab, plan, who), options.seed)
@@ -197,7 +136,7 @@ def measure(options, argv):
         saved = [single.load(f) for f in options.against]
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 10**6)
-    sides = contenders(options)
+    compared, notes = contenders.chosen(options)
     conns = choose_conns(options)
     lab.need_fds(max(conns + [options.idle]))
     out_dir = default_out(options)
@@ -205,21 +144,22 @@ def measure(options, argv):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     the_lab = lab.Lab(options, out_dir, say)
+    the_lab.notes += notes
     done = None
     status = 0
     try:
         options.half_rate = options.half_rate and the_lab.generator.module.RATED
-        plan = compare.Plan(sides, choose_profiles(options, the_lab, sides), conns, options)
+        plan = compare.Plan(compared, choose_profiles(options, the_lab, compared), conns, options)
         note = plan.fit_budget(bool(options.conns))
         if note:
             the_lab.notes.append(note)
-        the_lab.ports.reserve(len(sides))
+        the_lab.ports.reserve(len(compared))
         for note in the_lab.notes:
             say.line("note: " + note)
         compare.preflight(the_lab, plan)
         done = results.begin(options.command, the_lab, plan, argv)
         say.line(
-            f"{the_lab.generator.describe().strip()} loads {' and '.join(plan.names)}; about "
+            f"{the_lab.generator.describe().strip()} loads {tables.enumerated(plan.names)}; about "
             f"{progress.time_text(plan.estimate_s())} minutes; results in {out_dir}"
         )
         if options.command == "run":

@@ -109,7 +109,7 @@ def preflight(lab, plan):
                 servers.stop(server, lab)
     lab.progress.line(
         "checked: "
-        + " and ".join(plan.names)
+        + tables.enumerated(plan.names)
         + " answer "
         + ", ".join(p.name for p in plan.profiles)
         + " correctly"
@@ -168,9 +168,13 @@ def report_cell(lab, plan, cell):
         return
     parts = []
     for other in plan.names[1:]:
-        for row in cell["verdicts"].get(other, []):
-            if row["metric"] in ("rps", "cpu_us") and row["ratio"]:
-                parts.append(f"{row['label']} {tables.ratio_text(row)} {row['verdict']}")
+        shown = [
+            f"{row['label']} {tables.ratio_text(row)} {row['verdict']}"
+            for row in cell["verdicts"].get(other, [])
+            if row["metric"] in ("rps", "cpu_us") and row["ratio"]
+        ]
+        if shown:
+            parts.append(f"{other}: " + ", ".join(shown))
     lab.progress.line(f"{head} {cell['pairs']} pairs; " + "; ".join(parts))
 
 
@@ -230,7 +234,8 @@ def stop_all(lab, running):
 
 def warm(lab, server, profile, conns, rate):
     """A moment of the load itself, cut short, its output thrown away."""
-    job = Job(profile, server.port, conns, 1, len(lab.load_cpus), lab.load_dir, "warm", rate)
+    asked = server.contender.asks(profile)
+    job = Job(asked, server.port, conns, 1, len(lab.load_cpus), lab.load_dir, "warm", rate)
     argv, env = lab.generator.module.command(lab.generator.path, job)
     load = lab.nursery.spawn(argv, os.path.join(lab.load_dir, job.tag), cpus=lab.load_cpus, env=env)
     time.sleep(WARM_S + WARM_CONN_S * conns)
@@ -264,9 +269,10 @@ def narrow_enough(plan, cell):
 def counted_slice(lab, plan, server, profile, conns, predicted, rate=None, redo=True):
     """A slice that stands: disturbed and spoilt ones are redone, then the cell is given up."""
     redone = spoilt = 0
+    asked = server.contender.asks(profile)
     while True:
         try:
-            out = slicerun.run_slice(lab, server, profile, conns, plan.seconds, predicted, rate)
+            out = slicerun.run_slice(lab, server, asked, conns, plan.seconds, predicted, rate)
             if out["problems"]:
                 raise slicerun.Spoilt(f"{server.name}: " + "; ".join(out["problems"]))
         except slicerun.Spoilt:

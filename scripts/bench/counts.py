@@ -131,7 +131,7 @@ def plain_load(lab, server, profile, conns):
     """A run of the generator without sampling; returns its Load."""
     lab.slices += 1
     job = Job(
-        profile,
+        server.contender.asks(profile),
         server.port,
         conns,
         SECONDS,
@@ -240,6 +240,7 @@ def waves(server, profile, rounds, per_connection):
     """Exactly `rounds` times the profile's pipeline on each of some connections, all asking before
     any is read."""
     clients = [httpclient.Client(server.port) for _ in range(CALLGRIND_CONNS)]
+    requests = server.contender.asks(profile).requests
     sent = done = 0
     try:
         for turn in range(rounds):
@@ -248,7 +249,7 @@ def waves(server, profile, rounds, per_connection):
                     c.sock.close()
                 clients = [httpclient.Client(server.port) for _ in range(CALLGRIND_CONNS)]
             for c in clients:
-                c.send(profile.requests[sent % len(profile.requests)].raw() * profile.pipeline)
+                c.send(requests[sent % len(requests)].raw() * profile.pipeline)
                 sent += 1
             for c in clients:
                 for _ in range(profile.pipeline):

@@ -18,6 +18,7 @@ dist_bench_DATA = \
 	scripts/bench/children.py \
 	scripts/bench/cli.py \
 	scripts/bench/compare.py \
+	scripts/bench/contenders.py \
 	scripts/bench/counts.py \
 	scripts/bench/errors.py \
 	scripts/bench/export.py \

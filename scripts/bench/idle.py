@@ -23,7 +23,6 @@ def estimate_s(plan):
 def measure(lab, plan):
     """{"connections", "rounds", "verdicts", "medians"}, or with "failed"; servers fresh in every
     round."""
-    request = plan.profiles[0].requests[0]
     out = {"connections": plan.idle, "rounds": [], "failed": None}
     try:
         for i in range(plan.idle_rounds):
@@ -32,7 +31,7 @@ def measure(lab, plan):
                 lab.progress.step(
                     f"idle connections: {contender.name}, round {i + 1} of {plan.idle_rounds}"
                 )
-                got = one_round(lab, contender, request, plan.idle)
+                got = one_round(lab, contender, plan.profiles[0], plan.idle)
                 out["rounds"].append(dict(got, server=contender.name, round=i))
     except BenchError as e:
         out["failed"] = str(e)
@@ -55,7 +54,8 @@ def sum_up(out, names, seed):
         out["verdicts"][other] = [r for r in rows if r]
 
 
-def one_round(lab, contender, request, connections):
+def one_round(lab, contender, profile, connections):
+    request = contender.asks(profile).requests[0]
     server = servers.start(contender, lab)
     held = []
     try:

@@ -29,6 +29,15 @@ def percent(value):
     return float(m.group(1)) / 100
 
 
+class Side(argparse.Action):
+    """--backend and --server: kept in the order in which they were given, the first is the
+    baseline."""
+
+    def __call__(self, _parser, namespace, value, option=None):
+        given = getattr(namespace, "sides", [])
+        namespace.sides = given + [(self.dest, value)]
+
+
 def number_list(value):
     out = []
     for word in value.split(","):
@@ -88,6 +97,19 @@ def add_common(p):
     p.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def add_url(p):
+    p.add_argument(
+        "--url",
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help=(
+            "ask the server NAME for this, by GET, in place of the profile's requests:"
+            " http://127.0.0.1:{port}/PATH"
+        ),
+    )
+
+
 def build_parser():
     p = argparse.ArgumentParser(
         prog="bivalve-bench",
@@ -96,6 +118,7 @@ def build_parser():
             "machine, with intervals. See bivalve-bench(1)."
         ),
     )
+    p.set_defaults(sides=[])
     sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     c = sub.add_parser(
         "compare",
@@ -104,23 +127,23 @@ def build_parser():
     )
     c.add_argument(
         "--backend",
-        action="append",
-        default=[],
+        action=Side,
         metavar="NAME",
         help=(
             "a backend of bivalve (libev, epoll, io_uring, libev:poll); given twice or more."
-            " Default: libev, epoll and io_uring"
+            " Default: those of libev, epoll and io_uring that run here"
         ),
     )
     c.add_argument(
         "--server",
-        action="append",
-        default=[],
+        action=Side,
         metavar="NAME=COMMAND",
         help=(
-            "any server: its command line with {port}, and {max_requests} if it can end connections"
+            "any server: its command line with {port}, and {max_requests} if it can end connections;"
+            " {config:FILE} is a copy of FILE with the same filled in, {dir} a folder of its own"
         ),
     )
+    add_url(c)
     add_common(c)
     c.add_argument(
         "--pairs",
@@ -194,18 +217,17 @@ def build_parser():
     )
     r.add_argument(
         "--backend",
-        action="append",
-        default=[],
+        action=Side,
         metavar="NAME",
         help="the backend of bivalve; default: auto",
     )
     r.add_argument(
         "--server",
-        action="append",
-        default=[],
+        action=Side,
         metavar="NAME=COMMAND",
         help="any server with {port}",
     )
+    add_url(r)
     add_common(r)
     r.add_argument(
         "--seconds",
@@ -231,10 +253,11 @@ def build_parser():
         help="one server under every load generator that is found",
         description="Say whether the load generators agree on what a request costs the server.",
     )
-    g.add_argument("--backend", action="append", default=[], metavar="NAME", help="default: auto")
+    g.add_argument("--backend", action=Side, metavar="NAME", help="default: auto")
     g.add_argument(
-        "--server", action="append", default=[], metavar="NAME=COMMAND", help="any server"
+        "--server", action=Side, metavar="NAME=COMMAND", help="any server"
     )
+    add_url(g)
     add_common(g)
     g.add_argument(
         "--pairs",

@@ -17,6 +17,7 @@ from .errors import BenchError
 
 PROFILE_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "profiles")
 DEFAULT = ("baseline", "pipelined", "limited-conn", "json")
+SHAPES = ("baseline", "pipelined", "limited-conn")  # that mean something whatever is asked for
 PROFILE_KEYS = {"title", "requests", "pipeline", "requests-per-connection", "rate-requests"}
 REQUEST_KEYS = {"method", "target", "body", "body-bytes", "framing", "expect", "expect-body", "expect-json"}
 BODY_BYTES_MAX = 8 << 20  # generators hold a request whole
@@ -26,13 +27,16 @@ HOST = "localhost:8080"
 class Request:
     """One request: the bytes to send and the answer to expect."""
 
-    def __init__(self, name, method, target, body, chunked, expect, expect_json):
+    def __init__(
+        self, name, method, target, body=None, chunked=False, expect=None, expect_json=None, host=HOST
+    ):
+        self.host = host
         self.name, self.method, self.target = name, method, target
         self.body, self.chunked = body, chunked
         self.expect, self.expect_json = expect, expect_json
 
     def raw(self):
-        head = f"{self.method} {self.target} HTTP/1.1\r\nHost: {HOST}\r\n"
+        head = f"{self.method} {self.target} HTTP/1.1\r\nHost: {self.host}\r\n"
         if self.body is None:
             return (head + "\r\n").encode()
         body = self.body.encode()
@@ -77,6 +81,11 @@ class Profile:
         self.name, self.title, self.requests = name, title, requests
         self.pipeline, self.per_connection = pipeline, per_connection
         self.rate_requests = rate_requests
+
+    def asking(self, request, whose):
+        """The profile's shape with another request, for the server named `whose`."""
+        name = f"{self.name}-{whose}"
+        return Profile(name, self.title, [request], self.pipeline, self.per_connection, [request])
 
     def for_rate(self, generator):
         """(the profile as a fixed rate can express it with this generator or None, what that leaves

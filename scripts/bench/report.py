@@ -197,7 +197,7 @@ def list_html(notes):
 def page(results, no_plots=""):
     """The whole page; `no_plots` says why it has to do without them."""
     names = [s["name"] for s in results["servers"]]
-    title = " and ".join(names) + (" compared" if len(names) > 1 else " measured")
+    title = tables.enumerated(names) + (" compared" if len(names) > 1 else " measured")
     m = results["machine"]
     generator = f"{results['generator']['name']} {results['generator']['version']}"
     parts = [

@@ -50,7 +50,13 @@ def begin(command, lab, plan, argv):
             for p in plan.profiles
         ],
         "servers": [
-            {"name": c.name, "command": c.words, "backend": c.backend, "about": {}}
+            {
+                "name": c.name,
+                "command": c.words,
+                "backend": c.backend,
+                "url": c.url.target if c.url else None,
+                "about": {},
+            }
             for c in plan.contenders
         ],
         "notes": list(lab.notes),

@@ -9,6 +9,7 @@ import time
 
 from . import httpclient, procfs
 from .errors import BenchError
+from .profiles import Request
 
 START_LIMIT_S = 20.0
 FOREIGN_LIMIT_S = 2.0  # how long a server may leave its port to another process
@@ -21,29 +22,84 @@ START_LINE = re.compile(
 STATS_LINE = re.compile(r"stats worker=all (.*)$", re.M)
 
 
+URL = re.compile(r"http://(?P<host>\[[^\]/]+\]|[^/:\[\]@]+):\{port\}(?P<target>/\S*)?", re.A)
+CONFIG_WORD = re.compile(r"\{config:([^{}]+)\}")
+
+
 class Contender:
     """One side of a comparison: a name and how to build its command line."""
 
     def __init__(self, name, words, backend=None):
         self.name = name
-        self.words = words  # with {port} and perhaps {max_requests}, {workers}
+        self.words = words  # with {port} and perhaps {max_requests}, {workers}, {dir}, {config:FILE}
+        self.url = None  # the Request that it gets in place of a profile's own, or None
         self.backend = backend  # the backend asked for with --backend, else None
         self.about = {}  # what its start line said
 
-    def command(self, port, per_connection, workers):
+    def safe_name(self):
+        """The name as part of a file's."""
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
+
+    def command(self, port, per_connection, workers, folder):
         """argv. Where the server has to end connections, `per_connection` is how many requests it
-        takes."""
-        values = {"port": str(port), "max_requests": str(per_connection), "workers": str(workers)}
-        out = []
-        for w in self.words:
-            for k, v in values.items():
-                w = w.replace("{%s}" % k, v)
-            out.append(w)
-        return out
+        takes. `folder` is made where the server needs files of its own."""
+        values = {
+            "port": str(port),
+            "max_requests": str(per_connection),
+            "workers": str(workers),
+            "dir": folder,
+        }
+        if any("{dir}" in t or CONFIG_WORD.search(t) for t in self.texts()):
+            os.makedirs(folder, exist_ok=True)
+        return [
+            fill(CONFIG_WORD.sub(lambda m: write_config(m[1], values), w), values)
+            for w in self.words
+        ]
+
+    def texts(self):
+        """The words, and the files they name by {config:FILE}."""
+        files = [m[1] for w in self.words for m in CONFIG_WORD.finditer(w)]
+        return self.words + [read_config(f) for f in files]
 
     def limits_itself(self):
         """Whether its command line can be told to end connections."""
-        return any("{max_requests}" in w for w in self.words)
+        return any("{max_requests}" in t for t in self.texts())
+
+    def ask_url(self, url):
+        """From now on it is asked for this URL, by GET."""
+        m = URL.fullmatch(url)
+        if not m:
+            raise BenchError(
+                f"--url {self.name}={url}: http://HOST:{{port}}/PATH is needed; the tool chooses"
+                " the port, on 127.0.0.1, and sends HOST in the Host field"
+            )
+        self.url = Request(f"url-{self.safe_name()}", "GET", m["target"] or "/", host=m["host"])
+
+    def asks(self, profile):
+        """The profile as this server gets it."""
+        return profile.asking(self.url, self.safe_name()) if self.url else profile
+
+
+def fill(text, values):
+    for k, v in values.items():
+        text = text.replace("{%s}" % k, v)
+    return text
+
+
+def read_config(path):
+    try:
+        with open(path, encoding="utf-8") as f:
+            return f.read()
+    except (OSError, UnicodeDecodeError) as e:
+        raise BenchError(f"{{config:{path}}}: {getattr(e, 'strerror', None) or e}") from None
+
+
+def write_config(path, values):
+    """A copy of a server's configuration with its values filled in; returns its path."""
+    copy = os.path.join(values["dir"], os.path.basename(path))
+    with open(copy, "w", encoding="utf-8") as f:
+        f.write(fill(read_config(path), values))
+    return copy
 
 
 class Bivalve:
@@ -85,9 +141,13 @@ def from_command(text):
         raise BenchError(f"--server {name}: {e}") from None
     if not words:
         raise BenchError(f"--server {name}: the command is empty")
-    if not any("{port}" in w for w in words):
-        raise BenchError(f"--server {name}: no {{port}} in the command; the tool chooses the port")
-    return Contender(name, words)
+    found = Contender(name, words)
+    if not any("{port}" in t for t in found.texts()):
+        raise BenchError(
+            f"--server {name}: no {{port}} in the command or in its {{config:FILE}}; the tool"
+            " chooses the port"
+        )
+    return found
 
 
 def distinct_names(contenders):
@@ -189,18 +249,20 @@ def start(
     port = lab.ports.take(which)
     if lab.ports.base and not wait_port_free(port):
         raise BenchError(f"port {port} is in use: choose another with --port")
+    lab.starts += 1
+    tag = f"{contender.safe_name()}-{lab.starts:03d}"
     argv = list(prefix) + contender.command(
-        port, per_connection, lab.workers if workers is None else workers
+        port,
+        per_connection,
+        lab.workers if workers is None else workers,
+        os.path.abspath(os.path.join(lab.out_dir, "servers", tag)),
     )
     if not shutil.which(argv[0]):
         raise BenchError(
             f"{contender.name}: cannot run {argv[0]}: not an executable file, nor one on the PATH"
         )
     group = lab.groups.make()
-    lab.starts += 1
-    log = os.path.join(
-        lab.log_dir, "%s-%03d" % (re.sub(r"[^A-Za-z0-9_.-]", "_", contender.name), lab.starts)
-    )
+    log = os.path.join(lab.log_dir, tag)
     try:
         child = lab.nursery.spawn(argv, log, cpus=lab.server_cpus, group=group)
     except OSError as e:
@@ -274,7 +336,9 @@ def stop(server, lab):
 def check(server, profile, server_closes):
     """Insist on right answers; returns check_profile()'s prediction."""
     try:
-        return httpclient.check_profile(server.port, profile, server_closes)
+        return httpclient.check_profile(
+            server.port, server.contender.asks(profile), server_closes
+        )
     except httpclient.Wrong as e:
         server.check_alive()
         raise BenchError(

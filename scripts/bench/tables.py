@@ -16,6 +16,11 @@ def width(text):
     )
 
 
+def enumerated(names):
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def left(header, i):
     """Whether a column has words, not figures: it is set to the left."""
     return i == 0 or i == len(header) - 1 or header[i] in WORDS
