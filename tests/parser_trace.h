@@ -48,6 +48,10 @@ static void trace_head(struct trace *t, const struct http_parser *p, const char 
 {
     trace_require(p->method < HTTP_METHODS);
     trace_require((size_t)p->target_off + p->target_len <= len);
+    trace_require(!(p->flags & HTTP_F_QUERY) || http_path_len(p) < p->target_len);
+    const char *mark = memchr(head + p->target_off, '?', p->target_len);
+    trace_require(http_path_len(p) ==
+                  (mark ? (size_t)(mark - head) - p->target_off : p->target_len));
     trace_require(!(p->flags & HTTP_F_CHUNKED) || !(p->flags & HTTP_F_LENGTH));
     trace_require(!(p->flags & HTTP_F_BODY) == !((p->flags & HTTP_F_CHUNKED) || p->left));
     trace_add(t, "%s%s %.*s %s%s%s%s", t->len ? "; " : "",

@@ -103,15 +103,14 @@ static inline size_t bufpool_capacity(const struct bufpool *p)
  * up. */
 struct buf *bufpool_get_slow(struct bufpool *p);
 
-/* A block with start = end = 0 and next = NULL, or NULL: the budget is used up or the kernel has no
- * memory. */
-static inline struct buf *bufpool_get(struct bufpool *p)
+/* bufpool_get() where that takes no call; NULL: it would. */
+static inline struct buf *bufpool_get_now(struct bufpool *p)
 {
     struct buf_slab *s = p->open;
     struct bufpool_budget *budget = p->budget;
 
     if (unlikely(!s || !s->free || budget->used >= budget->max))
-        return bufpool_get_slow(p);
+        return NULL;
     struct buf *b = s->free;
     s->free = b->next;
     s->used++;
@@ -123,6 +122,15 @@ static inline struct buf *bufpool_get(struct bufpool *p)
     b->is_file = false;
     bufpool_unpoison(b->data, bufpool_capacity(p));
     return b;
+}
+
+/* A block with start = end = 0 and next = NULL, or NULL: the budget is used up or the kernel has no
+ * memory. */
+static inline struct buf *bufpool_get(struct bufpool *p)
+{
+    struct buf *b = bufpool_get_now(p);
+
+    return likely(b != NULL) ? b : bufpool_get_slow(p);
 }
 
 /* Give back a block of this pool. */

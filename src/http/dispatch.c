@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "http.h"
 #include "query.h"
 #include "respond.h"
 
@@ -84,19 +83,37 @@ static __attribute__((noinline)) int dispatch_decoded(struct request *r, struct 
                        dispatch_find_decoded(r->http->routes, head, decoded, sizeof(decoded)));
 }
 
-int dispatch(struct exchange *x, const char *head, size_t len)
+/* What a handler sees of a head of `len` bytes. */
+static struct request_head dispatch_view(const struct exchange *x, const char *head, size_t len)
 {
-    struct request *r = &x->request;
-    const struct routes *routes = r->http->routes;
-    const char *target = head + x->parser.target_off;
-    size_t target_len = x->parser.target_len, fields = http_fields_offset(&x->parser);
+    const struct http_parser *p = &x->parser;
+    const char *target = head + p->target_off;
+    size_t path_len = http_path_len(p), fields = http_fields_offset(p);
     struct request_head view = {.path = target,
-                                .path_len = target_len,
+                                .path_len = path_len,
                                 .fields = head + fields,
                                 .fields_len = len - 2 - fields};
 
-    if (x->parser.flags & HTTP_F_QUERY)
-        query_split(target, target_len, &view.path_len, &view.query, &view.query_len);
+    if (p->flags & HTTP_F_QUERY) {
+        view.query = target + path_len + 1;
+        view.query_len = p->target_len - path_len - 1;
+    }
+    return view;
+}
+
+int dispatch_begin(struct exchange *x, const char *head, size_t len)
+{
+    struct request_head view = dispatch_view(x, head, len);
+
+    return x->request.handler->begin(&x->request, &view);
+}
+
+int dispatch_any(struct exchange *x, const char *head, size_t len)
+{
+    struct request *r = &x->request;
+    const struct routes *routes = r->http->routes;
+    struct request_head view = dispatch_view(x, head, len);
+
     if (unlikely(r->method == HTTP_CONNECT))
         return dispatch_refuse(r, routes->allow);
     /*
@@ -104,7 +121,7 @@ int dispatch(struct exchange *x, const char *head, size_t len)
      * 3.2.4)
      */
     if (unlikely(r->method == HTTP_OPTIONS &&
-                 ((view.path_len == 1 && *view.path == '*') || target_len == 0)))
+                 ((view.path_len == 1 && *view.path == '*') || x->parser.target_len == 0)))
         return request_reply_allow(r, 204, routes->allow, "");
 
     if (unlikely(x->parser.flags & HTTP_F_ESCAPED))

@@ -64,14 +64,16 @@ enum {
 struct access_log_note;
 
 struct exchange {
+    /* of the current request: exchange_reset() */
     uint8_t state;           /* enum exchange_state */
-    bool queued;             /* in http.run */
-    bool started;            /* a byte of the current request has been seen */
+    bool started;            /* a byte of it has been seen */
     bool full;               /* stopped because of output pending */
     bool resumed;            /* in WAIT: resume() is due */
     uint16_t body_credit_ms; /* earned by body bytes, not yet worth a tick: --min-body-rate */
     uint16_t looks;          /* how often an end of input was looked behind */
-    uint32_t unparsed;       /* bytes of input that have arrived behind what has been parsed */
+
+    bool queued;       /* in http.run */
+    uint32_t unparsed; /* bytes of input that have arrived behind what has been parsed */
     struct slot *slot;
     struct timer wait;
     struct buf *in;            /* stored input: an incomplete head, or what is not parsed yet */

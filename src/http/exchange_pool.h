@@ -6,6 +6,8 @@
 #ifndef BIVALVE_EXCHANGE_POOL_H
 #define BIVALVE_EXCHANGE_POOL_H
 
+#include <string.h>
+
 #include "http.h"
 
 /* An exchange from the pool, ready for a head; NULL: no memory. */
@@ -16,11 +18,8 @@ static inline void exchange_reset(struct exchange *x)
 {
     http_parser_init(&x->parser);
     x->request.flags = 0;
-    x->state = EXCHANGE_HEAD;
-    x->started = false;
-    x->full = false;
-    x->resumed = false;
-    x->looks = 0;
+    static_assert(EXCHANGE_HEAD == 0 && offsetof(struct exchange, queued) == 8, "one store");
+    memset(x, 0, offsetof(struct exchange, queued));
 }
 
 /* The exchange that a connection without one goes on with; NULL: no memory. */

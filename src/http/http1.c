@@ -63,6 +63,13 @@ static void http1_set_idle_timer(struct loop *l, struct slot *s)
     stream_set_timer(l, s, HTTP1_TIMER_IDLE, delay_ms);
 }
 
+/* A head or a body is complete: the next one's time is its own. */
+static void http1_timer_over(struct slot *s)
+{
+    if (s->timer_kind == HTTP1_TIMER_HEADER || s->timer_kind == HTTP1_TIMER_BODY)
+        s->timer_kind = HTTP1_TIMER_IDLE;
+}
+
 /* Set the deadline that fits what the connection is waiting for. */
 static void http1_set_timer(struct loop *l, struct slot *s)
 {
@@ -106,8 +113,7 @@ static void http1_body_credit(struct loop *l, struct slot *s, struct exchange *x
 /* ---- the end of a request ---- */
 
 /* The response is written, and the body has been read or is not going to be. */
-static inline __attribute__((always_inline)) enum http1_stop http1_done(struct http *h,
-                                                                        struct exchange *x)
+static enum http1_stop http1_done(struct http *h, struct exchange *x)
 {
     h->loop.stats->requests++;
     TRACE1(request__end, x);
@@ -119,14 +125,14 @@ static inline __attribute__((always_inline)) enum http1_stop http1_done(struct h
     return HTTP1_NEED_INPUT;
 }
 
-/* The response is written. */
-static inline __attribute__((always_inline)) enum http1_stop http1_answered(struct http *h,
-                                                                            struct exchange *x)
+/* http1_answered() where there is more to do than to count. */
+static __attribute__((noinline)) enum http1_stop http1_answered_any(struct http *h,
+                                                                    struct exchange *x)
 {
     const struct http_parser *p = &x->parser;
 
     x->request.flags &= (uint16_t)~REQUEST_BEGUN;
-    if (likely(!(x->request.flags & REQUEST_BODY)))
+    if (!(x->request.flags & REQUEST_BODY))
         return http1_done(h, x);
     /* One that responded while it read: nobody has seen yet whether the rest can be dropped. */
     if ((p->flags & (HTTP_F_CHUNKED | HTTP_F_EXPECT)) || p->left > h->loop.set->max_linger_bytes)
@@ -134,6 +140,17 @@ static inline __attribute__((always_inline)) enum http1_stop http1_answered(stru
     if (!(x->request.flags & REQUEST_KEEP))
         return http1_done(h, x);
     x->state = EXCHANGE_DISCARD;
+    return HTTP1_NEED_INPUT;
+}
+
+/* The response is written. */
+static inline enum http1_stop http1_answered(struct http *h, struct exchange *x)
+{
+    if (unlikely((x->request.flags & (REQUEST_KEEP | REQUEST_BODY)) != REQUEST_KEEP || h->watch))
+        return http1_answered_any(h, x);
+    h->loop.stats->requests++;
+    TRACE1(request__end, x);
+    exchange_reset(x);
     return HTTP1_NEED_INPUT;
 }
 
@@ -271,27 +288,16 @@ static unsigned http1_request_flags(const struct http_parser *p)
     return flags;
 }
 
-/* A complete head of `len` bytes. */
-static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct exchange *x,
-                                          const char *head, size_t len)
+/* http1_begin() of a request that is not the plainest. */
+static __attribute__((noinline)) enum http1_stop
+http1_begin_any(struct http *h, struct slot *s, struct exchange *x, const char *head, size_t len)
 {
     struct http_parser *p = &x->parser;
-    struct request *r = &x->request;
-    const unsigned odd = HTTP_F_CLOSE | HTTP_F_HTTP10 | HTTP_F_BODY;
-    unsigned flags = REQUEST_KEEP;
+    unsigned flags = http1_request_flags(p);
 
-    s->exchanges++;
-    TRACE2(request__begin, s, x);
-    x->body_credit_ms = 0;
-    x->started = false;
-    if (unlikely(s->timer_kind == HTTP1_TIMER_HEADER || s->timer_kind == HTTP1_TIMER_BODY))
-        s->timer_kind = HTTP1_TIMER_IDLE; /* the next request's time is its own */
-    if (unlikely((p->flags & odd) || p->method == HTTP_HEAD))
-        flags = http1_request_flags(p);
     if (unlikely(s->exchanges >= h->look_from))
         flags = http1_look(h, s, x, flags, head, len);
-    r->flags = (uint16_t)flags;
-    r->method = p->method;
+    x->request.flags = (uint16_t)flags;
     int next = dispatch(x, head, len);
     if (unlikely((p->flags & HTTP_F_BODY) && h->loop.set->max_body_bytes == 0))
         next = http1_limit_body(x, next);
@@ -302,6 +308,25 @@ static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct
         h->loop.stats->continues++;
     }
     return stop;
+}
+
+/* A complete head of `len` bytes. */
+static inline enum http1_stop http1_begin(struct http *h, struct slot *s, struct exchange *x,
+                                          const char *head, size_t len)
+{
+    const unsigned odd = HTTP_F_CLOSE | HTTP_F_HTTP10 | HTTP_F_BODY;
+    struct request *r = &x->request;
+
+    s->exchanges++;
+    TRACE2(request__begin, s, x);
+    r->method = x->parser.method;
+    if (unlikely((x->parser.flags & odd) || r->method == HTTP_HEAD || s->exchanges >= h->look_from))
+        return http1_begin_any(h, s, x, head, len);
+    r->flags = REQUEST_KEEP;
+    int next = dispatch(x, head, len);
+    if (next == HANDLER_CONTINUE)
+        next = r->handler->finish(r);
+    return likely(next == HANDLER_DONE) ? http1_answered(h, x) : http1_not_done(h, x, next);
 }
 
 /* Body bytes at `data`: one step of the parser. *more: it needs bytes that are not here. */
@@ -323,6 +348,7 @@ static enum http1_stop http1_body(struct http *h, struct exchange *x, const char
         return http1_next(h, x, handler->body(&x->request, piece, piece_len));
     case HTTP_DONE:
         x->request.flags &= (uint16_t)~REQUEST_BODY;
+        http1_timer_over(x->slot);
         return x->state == EXCHANGE_DISCARD ? http1_done(h, x) : http1_next(h, x, HANDLER_CONTINUE);
     case HTTP_FAIL: return http1_malformed(h, x);
     case HTTP_MORE:
@@ -334,14 +360,17 @@ static enum http1_stop http1_body(struct http *h, struct exchange *x, const char
  * A head whose section is not the one that is kept, or that is not all here: its length, or 0: *stop
  * says why.
  */
-static __attribute__((noinline)) size_t http1_parse_head(struct http *h, struct exchange *x,
-                                                         const char *data, size_t len, size_t *used,
-                                                         bool *more, enum http1_stop *stop)
+static __attribute__((noinline)) size_t http1_parse_head(struct http *h, struct slot *s,
+                                                         struct exchange *x, const char *data,
+                                                         size_t len, size_t *used, bool *more,
+                                                         enum http1_stop *stop)
 {
     enum http_result r = http_parse_head(&x->parser, h->loop.set, data, len, used);
 
     if (likely(r == HTTP_READY)) {
         http_section_keep(&h->section, &x->parser, data, *used);
+        x->started = false;
+        http1_timer_over(s);
         return *used;
     }
     if (r == HTTP_MORE) {
@@ -365,7 +394,7 @@ static inline enum http1_stop http1_head(struct http *h, struct slot *s, struct 
 
     if (unlikely(n == 0)) {
         enum http1_stop stop;
-        n = http1_parse_head(h, x, data, len, used, more, &stop);
+        n = http1_parse_head(h, s, x, data, len, used, more, &stop);
         if (n == 0)
             return stop;
     }

@@ -46,13 +46,13 @@ enum {
 void http_body_begin(struct http_parser *p)
 {
     p->state = p->flags & HTTP_F_CHUNKED ? B_CHUNKED : B_LENGTH;
-    p->pos = p->mark = 0;
     p->fields = 0;
 }
 
 /* The first chunk comes; the target is not needed any more. */
 static void chunked_begin(struct http_parser *p, uint64_t max)
 {
+    p->pos = p->mark = 0;
     p->body_room = max ? max : INT64_MAX;
     p->state = C_SIZE_FIRST;
 }

@@ -132,7 +132,7 @@ const char *http_method_name(enum http_method m)
     return http_methods[m];
 }
 
-const char *http_target_run_on(const char *s, const char *end, unsigned *query)
+const char *http_target_run_on(const char *s, const char *end, const char **query)
 {
 #ifdef __SSE2__
     while (end - s >= 16) {
@@ -147,8 +147,8 @@ const char *http_target_run_on(const char *s, const char *end, unsigned *query)
 #endif
     const char *last = http_run(s, end, HTTP_C_TARGET);
 
-    if (last > s && memchr(s, '?', (size_t)(last - s)))
-        *query = 1;
+    if (last > s && !*query)
+        *query = memchr(s, '?', (size_t)(last - s));
     return last;
 }
 
@@ -268,8 +268,7 @@ static inline const char *http_plain_line(struct http_parser *p, const struct se
                                           const char *buf, const char *end)
 {
     enum http_method method = HTTP_GET;
-    const char *target = buf + 4;
-    unsigned query = 0;
+    const char *target = buf + 4, *query = NULL;
 
     static_assert(HTTP_LINE_REST == 11, "\" HTTP/1.1\\r\\n\", as two moves that overlap");
     if (end - buf < HTTP_LINE_REST)
@@ -300,8 +299,7 @@ static inline const char *http_plain_line(struct http_parser *p, const struct se
 static enum http_result http_parse_line(struct http_parser *p, const struct settings *set,
                                         const char *buf, const char **at, const char *end)
 {
-    const char *s = *at, *longest;
-    unsigned query = 0;
+    const char *s = *at, *longest, *query = NULL;
     enum http_error e;
 
     switch (p->state) {
@@ -562,6 +560,11 @@ enum http_result http_parse_head(struct http_parser *p, const struct settings *s
     if (unlikely(r != HTTP_READY))
         return r;
     *consumed = (size_t)(s - buf);
+    if (p->flags & HTTP_F_QUERY) {
+        const char *target = buf + p->target_off, *mark = memchr(target, '?', p->target_len);
+        assert(mark); /* in an authority it is refused */
+        p->path_len = (uint32_t)(mark - target);
+    }
     enum http_error e = http_head_end(p, set);
     return likely(e == HTTP_ERROR_NONE) ? HTTP_READY : http_head_fail(p, e);
 }

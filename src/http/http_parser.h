@@ -111,8 +111,12 @@ struct http_parser {
         };
         uint64_t body_room; /* in the body phase of a chunked message: bytes that may come yet */
     };
-    /* head: bytes looked at. chunked: bytes of this extension or of the trailer section */
-    uint32_t pos;
+    union {
+        /* head: bytes looked at. chunked: bytes of this extension or of the trailer section */
+        uint32_t pos;
+        uint32_t
+            path_len; /* a head that is complete, HTTP_F_QUERY: bytes of the target before '?' */
+    };
     uint32_t mark; /* head: where the current token starts, or the header section started */
     uint8_t state;
     uint8_t method; /* enum http_method */
@@ -146,6 +150,12 @@ static inline bool http_parser_is_fresh(const struct http_parser *p)
 static inline size_t http_fields_offset(const struct http_parser *p)
 {
     return (size_t)p->target_off + p->target_len + HTTP_LINE_REST;
+}
+
+/* Bytes of a complete head's target before its '?', or all. */
+static inline size_t http_path_len(const struct http_parser *p)
+{
+    return p->flags & HTTP_F_QUERY ? p->path_len : p->target_len;
 }
 
 /*

@@ -146,33 +146,40 @@ static inline const char *http_value_run(const char *buf, const char *s, const c
 
 #ifdef __SSE2__
 /*
- * Of the 16 bytes at `s`, how many come before the first that is odd in a target. *query is not 0 any
- * more where one of them is '?'.
+ * Of the 16 bytes at `s`, how many come before the first that is odd in a target. *query, if NULL,
+ * becomes the first '?' of them.
  */
-static inline unsigned http_target_block(const char *s, unsigned *query)
+static inline unsigned http_target_block(const char *s, const char **query)
 {
     __m128i x = http_block(s);
     unsigned odd = http_odd_target(x) | 1u << 16;
+    unsigned marks = http_mask(_mm_cmpeq_epi8(x, HTTP_BYTES('?'))) & (odd ^ (odd - 1));
 
-    *query |= http_mask(_mm_cmpeq_epi8(x, HTTP_BYTES('?'))) & (odd ^ (odd - 1));
+    if (marks && !*query)
+        *query = s + __builtin_ctz(marks);
     return (unsigned)__builtin_ctz(odd);
 }
 #endif
 
 /* http_target_run() on from where a block ends, or from a rare byte. */
-const char *http_target_run_on(const char *s, const char *end, unsigned *query);
+const char *http_target_run_on(const char *s, const char *end, const char **query);
 
 /*
- * First byte at or after `s` that is not HTTP_C_TARGET: a space, '%', a bracket, or worse. *query
- * is not 0 any more where there is a '?' before it.
+ * First byte at or after `s` that is not HTTP_C_TARGET: a space, '%', a bracket, or worse. *query,
+ * if NULL, becomes the first '?' before it.
  */
-static inline const char *http_target_run(const char *s, const char *end, unsigned *query)
+static inline const char *http_target_run(const char *s, const char *end, const char **query)
 {
 #ifdef __SSE2__
-    if (likely(end - s >= 16)) {
-        s += http_target_block(s, query);
-        if (likely(s < end && !http_is(*s, HTTP_C_TARGET)))
+    /* As many as most targets need, without a loop: its constants would be loaded first. */
+    for (int i = 0; i < 2 && likely(end - s > 16); i++) {
+        unsigned n = http_target_block(s, query);
+        s += n;
+        if (n == 16)
+            continue;
+        if (likely(!http_is(*s, HTTP_C_TARGET)))
             return s;
+        break;
     }
 #endif
     return http_target_run_on(s, end, query);

@@ -65,10 +65,9 @@ static inline bool http_section_equals(const char *a, const char *b, size_t len)
 static inline size_t http_section_head(struct http_parser *p, const struct settings *set,
                                        const struct http_section *c, const char *buf, size_t len)
 {
-    const char *target = buf + 4, *end = buf + len;
+    const char *target = buf + 4, *end = buf + len, *query = NULL;
     enum http_method method = HTTP_GET;
     size_t rest = c->len;
-    unsigned query = 0;
 
     if (unlikely(p->state || !rest || len < rest + 5))
         return 0;
@@ -85,7 +84,11 @@ static inline size_t http_section_head(struct http_parser *p, const struct setti
     p->method = (uint8_t)method;
     p->target_off = (uint32_t)(target - buf);
     p->target_len = (uint32_t)(s - target);
-    p->flags = (uint16_t)(c->flags | (query ? HTTP_F_QUERY : 0));
+    p->flags = c->flags;
+    if (query) {
+        p->flags |= HTTP_F_QUERY;
+        p->path_len = (uint32_t)(query - target);
+    }
     if (unlikely(c->flags & HTTP_F_BODY)) {
         p->left = c->left;
         http_body_begin(p);

@@ -133,24 +133,27 @@ request_reply_head(struct request *r, struct response_head *h, const char *body,
 }
 
 /*
- * Is it the plain case: a complete request of HTTP/1.1 on a connection that persists, whatever the
- * server and the client are about to do?
+ * Is it the plain case: a complete request of HTTP/1.1, not HEAD, on a connection that persists,
+ * whatever the server and the client are about to do?
  */
 static inline bool request_is_plain(const struct request *r)
 {
-    const unsigned odd = REQUEST_HTTP10 | REQUEST_BODY | REQUEST_RESPONDED;
+    const unsigned odd = REQUEST_HTTP10 | REQUEST_HEAD_ONLY | REQUEST_BODY | REQUEST_RESPONDED;
 
     return (r->flags & (REQUEST_KEEP | odd)) == REQUEST_KEEP && !r->http->loop.draining &&
            !(exchange_of(r)->slot->flags & (STREAM_EOF | STREAM_SHUT_IN));
 }
 
-/* What is not plain; apart, so that the plain way needs no room for a head. */
+/* What is not plain; apart, so that the plain way saves no registers and needs no room for a head. */
 static __attribute__((noinline)) int request_reply_any(struct request *r, int status,
                                                        enum response_type type, const char *body,
                                                        size_t len)
 {
+    struct http *http = r->http;
     struct response_head h;
 
+    if (http->ok.date_s != http->loop.clock.date_s)
+        response_ok_make(&http->ok, &http->loop.clock);
     request_head_init(r, &h, status);
     h.type = type;
     return request_reply_head(r, &h, body, len);
@@ -162,14 +165,13 @@ int request_reply(struct request *r, int status, enum response_type type, const 
     struct http *http = r->http;
 
     exchange_of(r)->body_bytes = len;
-    if (likely(status == 200 && type == RESPONSE_TEXT && request_is_plain(r))) {
-        http->loop.stats->responses_2xx++;
-        r->flags |= REQUEST_RESPONDED;
-        int rc = response_ok(&http->ok, request_out(r), &http->loop.out_pool, &http->loop.clock,
-                             body, len, r->flags & REQUEST_HEAD_ONLY);
-        return unlikely(rc < 0) ? rc : HANDLER_DONE;
-    }
-    return request_reply_any(r, status, type, body, len);
+    if (unlikely(status != 200 || type != RESPONSE_TEXT || !request_is_plain(r) ||
+                 !response_ok_now(&http->ok, request_out(r), &http->loop.out_pool,
+                                  &http->loop.clock, body, len)))
+        return request_reply_any(r, status, type, body, len);
+    http->loop.stats->responses_2xx++;
+    r->flags |= REQUEST_RESPONDED;
+    return HANDLER_DONE;
 }
 
 int request_reply_allow(struct request *r, int status, const char *allow, const char *line)

@@ -206,7 +206,7 @@ int response_small(struct out *o, struct bufpool *pool, const struct clock_cache
     char *p = response_put_head(start, clock, h);
     assert(p - start <= RESPONSE_HEAD_MAX);
     if (likely(!head_only)) /* a HEAD's answer ends at the empty line (RFC 9110 section 9.3.2) */
-        p = response_put_body(p, body, len);
+        p = response_put_text(p, body, len);
     out_commit(o, (size_t)(p - start));
     return 0;
 }

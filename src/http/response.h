@@ -74,12 +74,16 @@ struct response_ok {
 /* Make it for the second that it is. */
 void response_ok_make(struct response_ok *ok, const struct clock_cache *clock);
 
-/* Copy a body to p, without a call for the few bytes that most are; returns the end. */
-static inline char *response_put_body(char *p, const char *text, size_t len)
+/* Bodies that are copied without a call. */
+#define RESPONSE_SHORT_MAX 16
+
+/* Copy a body of up to so many bytes to p; returns the end. */
+static inline char *response_put_short(char *p, const char *text, size_t len)
 {
-    if (unlikely(len >= 8))
-        return (char *)memcpy(p, text, len) + len;
-    if (len >= 4) {
+    if (len >= 8) {
+        memcpy(p, text, 8);
+        memcpy(p + len - 8, text + len - 8, 8);
+    } else if (len >= 4) {
         memcpy(p, text, 4);
         memcpy(p + len - 4, text + len - 4, 4);
     } else if (len >= 2) {
@@ -91,26 +95,30 @@ static inline char *response_put_body(char *p, const char *text, size_t len)
     return p + len;
 }
 
-/* response_small() for status 200, RESPONSE_TEXT and a connection of HTTP/1.1 that persists. */
-static inline int response_ok(struct response_ok *ok, struct out *o, struct bufpool *pool,
-                              const struct clock_cache *clock, const char *body, size_t len,
-                              bool head_only)
+/*
+ * response_small() for status 200, RESPONSE_TEXT, not HEAD, and a connection of HTTP/1.1 that
+ * persists, with a body of up to RESPONSE_SHORT_MAX bytes, where it takes no call. False: it would;
+ * nothing has been written.
+ */
+static inline bool response_ok_now(const struct response_ok *ok, struct out *o,
+                                   struct bufpool *pool, const struct clock_cache *clock,
+                                   const char *body, size_t len)
 {
-    assert(len <= RESPONSE_BODY_MAX);
-    char *start = out_reserve(o, pool, RESPONSE_HEAD_MAX + len), *p = start;
-
-    if (unlikely(!start))
-        return -ENOMEM;
-    if (unlikely(ok->date_s != clock->date_s))
-        response_ok_make(ok, clock);
+    if (unlikely(len > RESPONSE_SHORT_MAX || ok->date_s != clock->date_s))
+        return false;
+    char *p = out_reserve_now(o, pool, RESPONSE_HEAD_MAX);
+    if (unlikely(!p))
+        return false;
+    char *start = p;
     memcpy(p, ok->text, RESPONSE_OK_LEN);
-    p = integer_put(p + RESPONSE_OK_LEN, (int64_t)len);
+    p += RESPONSE_OK_LEN;
+    if (unlikely(len >= 10))
+        *p++ = '1';
+    *p++ = (char)('0' + (len < 10 ? len : len - 10));
     memcpy(p, "\r\n\r\n", 4);
-    p += 4;
-    if (likely(!head_only))
-        p = response_put_body(p, body, len);
+    p = response_put_short(p + 4, body, len);
     out_commit(o, (size_t)(p - start));
-    return 0;
+    return true;
 }
 
 /* "HTTP/1.1 100 Continue" and an empty line. 0 or -ENOMEM. */

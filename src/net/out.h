@@ -52,6 +52,23 @@ static inline char *out_reserve(struct out *o, struct bufpool *p, size_t need)
     return out_reserve_block(o, p);
 }
 
+/* The same where it takes no call: NULL says no more than that it would. */
+static inline char *out_reserve_now(struct out *o, struct bufpool *p, size_t need)
+{
+    struct buf *b = o->tail;
+
+    assert(need <= bufpool_capacity(p));
+    if (likely(b != NULL)) {
+        if (unlikely(b->is_file || bufpool_capacity(p) - b->end < need))
+            return NULL;
+        return b->data + b->end;
+    }
+    if (unlikely(!(b = bufpool_get_now(p))))
+        return NULL;
+    o->tail = b->next = b;
+    return b->data;
+}
+
 static inline void out_commit(struct out *o, size_t n)
 {
     o->tail->end += (uint32_t)n;

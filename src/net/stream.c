@@ -377,21 +377,57 @@ static int stream_await_file(struct loop *l, struct slot *s, const struct backen
     return 0;
 }
 
-/* Several blocks, or a file. */
-static int stream_send_slow(struct loop *l, struct slot *s, struct backend_segment *segments,
-                            unsigned *count)
+/* Hand the head of the output to the backend, as `*count` segments, or a file. */
+static int stream_send_out(struct loop *l, struct slot *s, struct backend_segment *segments,
+                           unsigned *count)
 {
-    *count = out_segments_slow(&s->out, segments, BACKEND_SEGMENTS_MAX);
+    *count = out_segments(&s->out, segments, BACKEND_SEGMENTS_MAX);
     if (segments->data)
         return backend_send(l->be, stream_fd(l, s), segments, *count);
     *count = 1;
     return stream_send_file(l, s, segments);
 }
 
+/* What a send has come to, for who sends. */
+enum stream_sent {
+    STREAM_SENT_GONE, /* the connection is, as `false` elsewhere */
+    STREAM_SENT_WAIT, /* it pends */
+    STREAM_SENT_ON,   /* bytes were taken: there may be more to send */
+};
+
 /*
- * Send what there is. `progress`: the peer has taken bytes since the deadline was set, if it was.
- * `layer` is NULL, a constant, or the stream's.
+ * The backend has answered `rc` to a send of `len` bytes. `progress`: the peer has taken bytes since
+ * the deadline was set, if it was. `layer` is NULL, a constant, or the stream's.
  */
+static inline __attribute__((always_inline)) enum stream_sent
+stream_sent_by(struct loop *l, struct slot *s, int rc, size_t len, bool progress,
+               const struct stream_layer *layer)
+{
+    TRACE2(send, s, rc);
+    if (rc == IO_PENDING) {
+        s->flags |= STREAM_SENDING;
+        if (layer && s->timer_kind == STREAM_TIMER_LAYER)
+            return STREAM_SENT_WAIT; /* it does not begin anew with every step */
+        if (likely(progress) || s->timer_kind != STREAM_TIMER_WRITE)
+            stream_set_timer(l, s, STREAM_TIMER_WRITE, l->set->write_timeout_ms);
+        return STREAM_SENT_WAIT;
+    }
+    if (unlikely(rc <= 0)) {
+        l->stats->resets++;
+        stream_fail(l, s, -rc);
+        return STREAM_SENT_GONE;
+    }
+    if (unlikely((size_t)rc < len))
+        l->stats->short_sends++;
+    l->stats->bytes_out += (uint64_t)rc;
+    if (layer)
+        layer->consume(l, s, (size_t)rc);
+    else
+        out_consume(&s->out, &l->out_pool, (size_t)rc);
+    return STREAM_SENT_ON;
+}
+
+/* Send what there is; as above. */
 static inline __attribute__((always_inline)) bool
 stream_send_by(struct loop *l, struct slot *s, bool progress, const struct stream_layer *layer)
 {
@@ -416,32 +452,13 @@ stream_send_by(struct loop *l, struct slot *s, bool progress, const struct strea
             }
         } else if (unlikely(out_empty(&s->out))) {
             break;
-        } else if (likely(out_is_simple(&s->out))) {
-            out_segments(&s->out, segments, 1);
-            rc = backend_send(l->be, stream_fd(l, s), segments, 1);
         } else {
-            rc = stream_send_slow(l, s, segments, &count);
+            rc = stream_send_out(l, s, segments, &count);
         }
-        TRACE2(send, s, rc);
-        if (rc == IO_PENDING) {
-            s->flags |= STREAM_SENDING;
-            if (layer && s->timer_kind == STREAM_TIMER_LAYER)
-                return true; /* it does not begin anew with every step */
-            if (likely(progress) || s->timer_kind != STREAM_TIMER_WRITE)
-                stream_set_timer(l, s, STREAM_TIMER_WRITE, l->set->write_timeout_ms);
-            return true;
-        }
-        if (unlikely(rc <= 0)) {
-            l->stats->resets++;
-            return stream_fail(l, s, -rc);
-        }
-        if (unlikely((size_t)rc < backend_segments_len(segments, count)))
-            l->stats->short_sends++;
-        l->stats->bytes_out += (uint64_t)rc;
-        if (layer)
-            layer->consume(l, s, (size_t)rc);
-        else
-            out_consume(&s->out, &l->out_pool, (size_t)rc);
+        enum stream_sent sent =
+            stream_sent_by(l, s, rc, backend_segments_len(segments, count), progress, layer);
+        if (sent != STREAM_SENT_ON)
+            return sent == STREAM_SENT_WAIT;
         progress = true;
     }
     return s->state == STREAM_ENDING ? stream_finish(l, s) : true;
@@ -457,13 +474,43 @@ static bool stream_send_layered(struct loop *l, struct slot *s, bool progress)
     return stream_send_by(l, s, progress, stream_layer(l, s));
 }
 
-bool stream_flush(struct loop *l, struct slot *s)
+/* stream_flush() of anything but one block. */
+static __attribute__((noinline)) bool stream_flush_any(struct loop *l, struct slot *s)
 {
-    if (likely(!(s->flags & (STREAM_SENDING | STREAM_LAYERED))))
+    if (!(s->flags & (STREAM_SENDING | STREAM_LAYERED)))
         return stream_send(l, s, true);
     if (!(s->flags & STREAM_SENDING))
         return stream_send_layered(l, s, true);
     s->flags |= STREAM_MORE;
+    return true;
+}
+
+/* One block has been handed to the backend, which has not taken all of it at once. */
+static __attribute__((noinline)) bool stream_flush_rest(struct loop *l, struct slot *s, int rc,
+                                                        size_t len)
+{
+    enum stream_sent sent = stream_sent_by(l, s, rc, len, true, NULL);
+
+    return sent == STREAM_SENT_ON ? stream_send(l, s, true) : sent == STREAM_SENT_WAIT;
+}
+
+bool stream_flush(struct loop *l, struct slot *s)
+{
+    struct backend_segment segment;
+    struct buf *b = s->out.tail;
+
+    if (unlikely((s->flags & (STREAM_SENDING | STREAM_LAYERED)) || !b || !out_is_simple(&s->out) ||
+                 s->state != STREAM_OPEN))
+        return stream_flush_any(l, s);
+    segment.data = b->data + b->start;
+    segment.len = b->end - b->start;
+    int rc = backend_send(l->be, stream_fd(l, s), &segment, 1);
+    if (unlikely(rc != (int)segment.len))
+        return stream_flush_rest(l, s, rc, segment.len);
+    TRACE2(send, s, rc);
+    l->stats->bytes_out += segment.len;
+    s->out.tail = NULL;
+    bufpool_put(&l->out_pool, b);
     return true;
 }
 

@@ -463,7 +463,7 @@ static size_t run_by_table(const char *s, size_t len, unsigned class)
 static void check_scanners(const char *text, size_t len)
 {
     char *s = malloc(len + 1);
-    unsigned query = 0;
+    const char *query;
 
     assert_non_null(s);
     memcpy(s, text, len);
@@ -471,9 +471,9 @@ static void check_scanners(const char *text, size_t len)
     for (size_t cut = 0; cut <= 1; cut++, len -= len > 0) {
         const char *end = s + len;
         size_t target = run_by_table(s, len, HTTP_C_TARGET);
-        query = 0;
+        query = NULL;
         assert_int_equal(http_target_run(s, end, &query) - s, target);
-        assert_int_equal(query != 0, memchr(s, '?', target) != NULL);
+        assert_ptr_equal(query, memchr(s, '?', target));
         assert_int_equal(http_token_run(s, end) - s, run_by_table(s, len, HTTP_C_TOKEN));
         assert_int_equal(http_name_run(s, end) - s, run_by_table(s, len, HTTP_C_NAME));
         for (size_t from = 0; from <= len; from++)
