@@ -54,8 +54,12 @@ void tls_version(char *out, size_t out_size);
  * share. Warns (log.h) of a key that others may read, and of a certificate that is not valid now. 0,
  * or -errno with one line in `error` (TLS_ERROR_MAX bytes) that names the file, the cause and the
  * way out, and nothing left behind.
+ *
+ * `before` (NULL: none) is the context that this one is to replace: clients' tickets stay good, and a
+ * key that may not be read any more, since privileges have been given up, stays what it was.
  */
-int tls_context_open(struct tls_context **c, const struct tls_config *cfg, char *error);
+int tls_context_open(struct tls_context **c, const struct tls_config *cfg,
+                     struct tls_context *before, char *error);
 void tls_context_free(struct tls_context *c);
 
 /* A client's context: whom it wants to talk to, and whose word it takes for that. */
@@ -74,6 +78,12 @@ struct tls_client_config {
 int tls_client_context_open(struct tls_context **c, const struct tls_client_config *cfg,
                             char *error);
 bool tls_is_client(const struct tls_context *c);
+
+/*
+ * Forget ticket keys whose time is over: for a process that serves nobody itself, but whose children
+ * do. Once an hour, and before a context is handed on.
+ */
+void tls_context_forget(struct tls_context *c);
 
 /*
  * Make a key (P-256, or RSA 2048) in a new file that its owner alone may read, and a certificate that

@@ -173,17 +173,6 @@ static int context_set_policy(struct tls_context *c, SSL_CTX *ctx, const struct 
 
 /* ---- files ---- */
 
-/* What the log warns of: who has the key is the server, to all clients. */
-static void context_check_permissions(const char *path)
-{
-    struct stat st;
-
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & (S_IROTH | S_IWGRP | S_IWOTH)))
-        log_warn("--tls-key %s: others may %s the key (mode %04o): chmod 600 it", path,
-                 st.st_mode & (S_IWGRP | S_IWOTH) ? "change" : "read",
-                 (unsigned)st.st_mode & 07777u);
-}
-
 static void context_check_dates(const char *path, const X509 *leaf)
 {
     if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0)
@@ -192,44 +181,9 @@ static void context_check_dates(const char *path, const X509 *leaf)
         log_warn("--tls-cert %s: the certificate is not valid yet (is the clock right?)", path);
 }
 
-/* A key that is sealed by a password cannot be read: nobody is there to be asked. */
-static int context_no_password(char *to, int size, int writing, void *asked)
-{
-    (void)to;
-    (void)size;
-    (void)writing;
-    *(bool *)asked = true;
-    return -1;
-}
-
-static int context_read_key(const char *path, EVP_PKEY **key, char *error)
-{
-    bool sealed = false;
-    FILE *f = fopen(path, "re");
-
-    if (!f) {
-        int err = errno;
-        snprintf(error, TLS_ERROR_MAX,
-                 "--tls-key %s: %s (it is read before privileges are given up, as the user that "
-                 "starts the server)",
-                 path, strerror(err));
-        return -err;
-    }
-    setvbuf(f, NULL, _IONBF, 0); /* no copy of the key is left in a buffer of stdio */
-    *key = PEM_read_PrivateKey(f, NULL, context_no_password, &sealed);
-    fclose(f);
-    if (*key)
-        return 0;
-    snprintf(error, TLS_ERROR_MAX, "--tls-key %s: %s", path,
-             sealed ? "the key is sealed by a password, which nobody is there to type; openssl "
-                      "pkey -in FILE -out NEW makes a plain one"
-                    : "there is no private key in it (PEM is needed: -----BEGIN PRIVATE KEY-----)");
-    ERR_clear_error();
-    return -EINVAL;
-}
-
 /* Certificate, chain and key into ctx. */
-static int context_load_pair(SSL_CTX *ctx, const struct tls_pair *pair, char *error)
+static int context_load_pair(struct tls_context *c, SSL_CTX *ctx, const struct tls_pair *pair,
+                             char *error)
 {
     const char *key_path = pair->key ? pair->key : pair->cert;
     EVP_PKEY *key = NULL;
@@ -248,11 +202,9 @@ static int context_load_pair(SSL_CTX *ctx, const struct tls_pair *pair, char *er
                  pair->cert, tls_take_error());
         return -EINVAL;
     }
-    int rc = context_read_key(key_path, &key, error);
+    int rc = tls_key_read(c, key_path, &key, error);
     if (rc < 0)
         return rc;
-    context_check_permissions(key_path);
-    rc = 0;
     if (SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1) {
         snprintf(error, TLS_ERROR_MAX,
                  "--tls-key %s: %s: it is not the key of --tls-cert %s (they are paired in the "
@@ -326,7 +278,7 @@ static int context_add(struct tls_context *c, const struct tls_config *cfg,
     if (ctx) {
         rc = context_set_policy(c, ctx, cfg, error);
         if (rc == 0)
-            rc = context_load_pair(ctx, pair, error);
+            rc = context_load_pair(c, ctx, pair, error);
     } else {
         snprintf(error, TLS_ERROR_MAX, "OpenSSL cannot be set up: %s", tls_take_error());
     }
@@ -337,7 +289,7 @@ static int context_add(struct tls_context *c, const struct tls_config *cfg,
                 (struct tls_host){.ctx = ctx, .leaf = SSL_CTX_get0_certificate(ctx)};
             return context_load_staple(c, ctx, pair, error);
         }
-        rc = context_load_pair(host->ctx, pair, error);
+        rc = context_load_pair(c, host->ctx, pair, error);
         if (rc == 0)
             rc = context_load_staple(c, host->ctx, pair, error);
     }
@@ -345,7 +297,8 @@ static int context_add(struct tls_context *c, const struct tls_config *cfg,
     return rc;
 }
 
-int tls_context_open(struct tls_context **out, const struct tls_config *cfg, char *error)
+int tls_context_open(struct tls_context **out, const struct tls_config *cfg,
+                     struct tls_context *before, char *error)
 {
     struct tls_context *c = calloc(1, sizeof(*c));
     int rc = -ENOMEM;
@@ -354,15 +307,20 @@ int tls_context_open(struct tls_context **out, const struct tls_config *cfg, cha
     snprintf(error, TLS_ERROR_MAX, "no memory for TLS");
     if (!c)
         return rc;
+    tls_keys_init();
     c->method = tls_bio_method();
     c->bio = c->method ? BIO_new(c->method) : NULL;
     c->hosts = calloc(cfg->pair_count, sizeof(*c->hosts));
     c->staples = calloc(cfg->pair_count, sizeof(*c->staples));
-    if (c->bio && c->hosts && c->staples &&
-        tls_tickets_init(&c->tickets, clock_monotonic_ms() / 1000))
+    c->keys = calloc(cfg->pair_count, sizeof(*c->keys));
+    c->before = before;
+    if (c->bio && c->hosts && c->staples && c->keys &&
+        (before ? tls_tickets_copy(&c->tickets, &before->tickets, clock_monotonic_ms() / 1000)
+                : tls_tickets_init(&c->tickets, clock_monotonic_ms() / 1000)))
         rc = 0;
     for (unsigned i = 0; rc == 0 && i < cfg->pair_count; i++)
         rc = context_add(c, cfg, &cfg->pairs[i], error);
+    c->before = NULL;
     if (rc == 0)
         *out = c;
     else
@@ -396,6 +354,12 @@ bool tls_is_client(const struct tls_context *c)
     return c->client != NULL;
 }
 
+void tls_context_forget(struct tls_context *c)
+{
+    if (c)
+        tls_tickets_advance(&c->tickets, clock_monotonic_ms() / 1000);
+}
+
 void tls_context_free(struct tls_context *c)
 {
     if (!c)
@@ -407,6 +371,7 @@ void tls_context_free(struct tls_context *c)
     for (unsigned i = 0; i < c->staple_count; i++)
         OPENSSL_free(c->staples[i].der);
     free(c->staples);
+    tls_keys_free(c);
     tls_tickets_free(&c->tickets);
     tls_trim_free(c);
     BIO_free(c->bio);

@@ -20,6 +20,12 @@ struct tls_staple {
     int64_t until; /* seconds since the epoch: it is good until then; 0: it does not say */
 };
 
+/* A private key, and the file that it was read from. */
+struct tls_key {
+    char *path;
+    struct evp_pkey_st *key;
+};
+
 #define TLS_BARE_MAX 16 /* ciphers of a version; connections with any other are not trimmed */
 
 /* What connections of a version have in the place of their own, tls_trim.c. */
@@ -38,6 +44,9 @@ struct tls_context {
     unsigned host_count;
     struct tls_staple *staples;
     unsigned staple_count;
+    struct tls_key *keys;
+    unsigned key_count;
+    const struct tls_context *before; /* while it is opened: that of tls_context_open() */
     struct bio_method_st *method;
     struct bio_st *bio; /* of every connection: its data is the one that OpenSSL is called for */
     struct tls_bare bare[2]; /* TLS 1.2, 1.3 */
@@ -46,6 +55,17 @@ struct tls_context {
 
 /* The SSL_CTX that every handshake begins with. */
 struct ssl_ctx_st *tls_context_default(const struct tls_context *c);
+
+/* Before OpenSSL is called for anything else. */
+void tls_keys_init(void);
+
+/*
+ * Read the private key in `path`, which the caller frees, and warn of permissions. Where the file may
+ * not be read (EACCES) it is the key that the context before had from there. 0, or -errno and one line
+ * in `error`.
+ */
+int tls_key_read(struct tls_context *c, const char *path, struct evp_pkey_st **key, char *error);
+void tls_keys_free(struct tls_context *c);
 
 /*
  * Read the OCSP response in `path` for connections that get `leaf`. 0, or -errno and one line in

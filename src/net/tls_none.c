@@ -20,9 +20,11 @@ void tls_version(char *out, size_t out_size)
     snprintf(out, out_size, "none");
 }
 
-int tls_context_open(struct tls_context **c, const struct tls_config *cfg, char *error)
+int tls_context_open(struct tls_context **c, const struct tls_config *cfg,
+                     struct tls_context *before, char *error)
 {
     (void)cfg;
+    (void)before;
     *c = NULL;
     snprintf(error, TLS_ERROR_MAX,
              "this bivalve was built without OpenSSL: no address can be served by TLS");
@@ -50,6 +52,11 @@ enum tls_blame tls_blame(void)
 }
 
 void tls_context_free(struct tls_context *c)
+{
+    (void)c;
+}
+
+void tls_context_forget(struct tls_context *c)
 {
     (void)c;
 }

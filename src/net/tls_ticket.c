@@ -50,6 +50,14 @@ bool tls_tickets_init(struct tls_tickets *t, uint64_t now_s)
     return false;
 }
 
+bool tls_tickets_copy(struct tls_tickets *t, struct tls_tickets *from, uint64_t now_s)
+{
+    if (!tls_tickets_advance(from, now_s) || EVP_CIPHER_up_ref(from->cipher) != 1)
+        return false;
+    *t = *from;
+    return true;
+}
+
 void tls_tickets_free(struct tls_tickets *t)
 {
     EVP_CIPHER_free(t->cipher);

@@ -33,6 +33,9 @@ struct tls_tickets {
 
 /* New random keys for the period of `now_s`, of any clock that the processes share. False: none. */
 bool tls_tickets_init(struct tls_tickets *t, uint64_t now_s);
+
+/* The keys that `from` has, which is moved on to `now_s` first. False: OpenSSL fails. */
+bool tls_tickets_copy(struct tls_tickets *t, struct tls_tickets *from, uint64_t now_s);
 void tls_tickets_free(struct tls_tickets *t);
 
 /* The key to seal with now. False: OpenSSL fails. */

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -216,25 +215,6 @@ static int server_serve(struct server *s)
     return supervisor_run(&supervisor, &before);
 }
 
-/*
- * Read the keys. From now on nobody but root may look into this process and its children, and they
- * leave no core: proc(5), PR_SET_DUMPABLE. 0, or the exit status.
- */
-static int server_read_keys(struct server_setup *u)
-{
-    char error[TLS_ERROR_MAX];
-
-    if (u->o.tls.pair_count == 0)
-        return 0;
-    if (tls_context_open(&u->tls, &u->o.tls, error) < 0) {
-        log_error("%s", error);
-        return 1;
-    }
-    if (!SERVER_SANITIZED)
-        prctl(PR_SET_DUMPABLE, 0);
-    return 0;
-}
-
 /* In this order: a given socket that is meant for the view is nobody else's. 0, or -1 with `error`. */
 static int server_open_sockets(struct server *s, struct server_setup *u, char *error)
 {
@@ -259,7 +239,7 @@ static int server_start(struct server *s)
     struct server_setup *u = s->now;
     const struct options *o = &u->o;
     char error[MAX(MAX(MAX(DATASET_ERROR_MAX, LOGGER_ERROR_MAX), LISTENER_ERROR_MAX),
-                   MAX(PRIVDROP_ERROR_MAX, STATIC_ERROR_MAX))];
+                   MAX(PRIVDROP_ERROR_MAX, MAX(STATIC_ERROR_MAX, TLS_ERROR_MAX)))];
 
     server_raise_fds();
     server_count_workers(u);
@@ -276,11 +256,9 @@ static int server_start(struct server *s)
         return 1;
     }
     int status = server_choose_backend(o->backend, &s->priv, &u->backend);
-    if (status == 0)
-        status = server_read_keys(u);
     if (status != 0)
         return status;
-    if (server_open_sockets(s, u, error) < 0) {
+    if (server_read_keys(u, NULL, error) < 0 || server_open_sockets(s, u, error) < 0) {
         log_error("%s", error);
         return 1;
     }

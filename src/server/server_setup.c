@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "cpus.h"
 #include "log.h"
@@ -293,14 +294,23 @@ static bool server_same(const char *a, const char *b)
     return a == b || (a && b && !strcmp(a, b));
 }
 
+int server_read_keys(struct server_setup *u, struct tls_context *before, char *error)
+{
+    if (u->o.tls.pair_count == 0)
+        return 0;
+    if (tls_context_open(&u->tls, &u->o.tls, before, error) < 0)
+        return -1;
+    if (!SERVER_SANITIZED)
+        prctl(PR_SET_DUMPABLE, 0);
+    return 0;
+}
+
 /* The files that are served, and the keys. 0, or -1 with `error`. */
-static int server_open_files(struct server_setup *u, char *error)
+static int server_open_files(struct server_setup *u, struct tls_context *before, char *error)
 {
     if (u->o.static_dir && static_dir_init(&u->files, u->o.static_dir, error) < 0)
         return -1;
-    if (u->o.tls.pair_count > 0 && tls_context_open(&u->tls, &u->o.tls, error) < 0)
-        return -1;
-    return 0;
+    return server_read_keys(u, before, error);
 }
 
 /* An option that only a start can change and that has been changed; NULL: there is none. */
@@ -337,7 +347,8 @@ int server_read_setup(struct server *s, struct server_setup *u, char *error)
         return -1;
     }
     server_count_workers(u);
-    if (dataset_load(&u->data, u->o.dataset, error) < 0 || server_open_files(u, error) < 0)
+    if (dataset_load(&u->data, u->o.dataset, error) < 0 ||
+        server_open_files(u, s->now->tls, error) < 0)
         return -1;
     if (!strcmp(s->now->o.backend, u->o.backend))
         u->backend = s->now->backend;

@@ -72,6 +72,13 @@ struct server {
 /* Find the CPUs, and how many workers --workers means. */
 void server_count_workers(struct server_setup *u);
 
+/*
+ * Read the keys, if there are any; `before` as in tls_context_open(). From now on nobody but root may
+ * look into this process and its children, and they leave no core: proc(5), PR_SET_DUMPABLE. 0, or -1
+ * with `error` (TLS_ERROR_MAX bytes).
+ */
+int server_read_keys(struct server_setup *u, struct tls_context *before, char *error);
+
 /* A new one, empty; NULL: no memory. */
 struct server_setup *server_add_setup(struct server *s);
 

@@ -49,7 +49,7 @@ int server_test(const struct options *o)
         if (rc == 0)
             rc = server_test_user(o, error);
         if (rc == 0 && o->tls.pair_count)
-            rc = tls_context_open(&tls, &o->tls, error);
+            rc = tls_context_open(&tls, &o->tls, NULL, error);
         tls_context_free(tls);
         if (rc == 0)
             printf("configuration ok: %u address%s, %u records\n", o->listen_count,

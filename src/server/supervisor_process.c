@@ -76,6 +76,14 @@ void supervisor_close_listeners(struct supervisor *s)
             listener_close(plan->listeners[i]);
 }
 
+void supervisor_forget_tickets(struct supervisor *s)
+{
+    const struct supervisor_plan *plan;
+
+    for (size_t g = 0; (plan = supervisor_plan(s, g)); g++)
+        tls_context_forget(plan->tls);
+}
+
 /* What is the supervisor's only: for every process that it starts. */
 static void supervisor_leave(struct supervisor *s)
 {

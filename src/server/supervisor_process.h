@@ -17,4 +17,7 @@ void supervisor_leave_as_side(void *supervisor);
 /* Close this process's copies of the listeners of all generations. */
 void supervisor_close_listeners(struct supervisor *s);
 
+/* Session tickets are sealed by keys that change; those whose time is over are not kept here either. */
+void supervisor_forget_tickets(struct supervisor *s);
+
 #endif

@@ -49,7 +49,8 @@
 #include "supervisor_restart.h"
 #include "supervisor_upgrade.h"
 
-#define SUPERVISOR_SIDE_MS 1000 /* what a process beside the workers has for its end */
+#define SUPERVISOR_LONG_MS 3600000 /* it looks once an hour in any case */
+#define SUPERVISOR_SIDE_MS 1000    /* what a process beside the workers has for its end */
 
 /* ---- the processes beside the workers ---- */
 
@@ -220,7 +221,7 @@ static struct generation *supervisor_due(const struct supervisor *s)
     return due;
 }
 
-/* Milliseconds until something is due, -1: nothing is. */
+/* Milliseconds until something is due. */
 static int supervisor_timeout(const struct supervisor *s)
 {
     uint64_t now_ms = clock_monotonic_ms(), next_ms = s->deadline_ms ? s->deadline_ms : UINT64_MAX;
@@ -241,9 +242,7 @@ static int supervisor_timeout(const struct supervisor *s)
     for (unsigned i = 0; i < s->cfg->side_count; i++)
         if (s->cfg->sides[i]->restart_ms)
             next_ms = MIN(next_ms, s->cfg->sides[i]->restart_ms);
-    if (next_ms == UINT64_MAX)
-        return -1;
-    return next_ms <= now_ms ? 0 : (int)MIN(next_ms - now_ms, 3600000);
+    return next_ms <= now_ms ? 0 : (int)MIN(next_ms - now_ms, SUPERVISOR_LONG_MS);
 }
 
 static int supervisor_wait(struct supervisor *s)
@@ -295,6 +294,7 @@ static void supervisor_on_time(struct supervisor *s)
     for (unsigned i = 0; i < s->cfg->side_count; i++)
         if (s->cfg->sides[i]->restart_ms && now_ms >= s->cfg->sides[i]->restart_ms)
             supervisor_start_side(s, s->cfg->sides[i]);
+    supervisor_forget_tickets(s);
     if (due && now_ms >= due->deadline_ms)
         supervisor_on_deadline(s, due);
     if (s->upgrade.deadline_ms && now_ms >= s->upgrade.deadline_ms)

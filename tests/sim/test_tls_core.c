@@ -41,7 +41,7 @@ static int tls_setup(void **state)
     snprintf(key, sizeof(key), "%s/key", dir);
     cfg.pairs[0] = (struct tls_pair){.cert = cert, .key = key};
     if (tls_make_cert(cert, key, "DNS:x", false, error) < 0 ||
-        tls_context_open(&context, &cfg, error) < 0) {
+        tls_context_open(&context, &cfg, NULL, error) < 0) {
         fprintf(stderr, "%s\n", error);
         return -1;
     }

@@ -162,7 +162,7 @@ static void world_serve(struct world *w)
 {
     char error[TLS_ERROR_MAX];
 
-    if (tls_context_open(&w->context, &w->cfg, error) < 0)
+    if (tls_context_open(&w->context, &w->cfg, NULL, error) < 0)
         fail_msg("%s", error);
 }
 
@@ -717,6 +717,14 @@ static void test_resumption(void **state)
         int status;
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_int_equal(status, 0);
+        /* after a reload, and one more */
+        for (int i = 0; i < 2; i++) {
+            struct tls_context *before = w.context;
+            char error[TLS_ERROR_MAX];
+            assert_int_equal(tls_context_open(&w.context, &w.cfg, before, error), 0);
+            tls_context_free(before);
+            assert_true(resumes(&w));
+        }
         /* another server */
         assert_false(resumes(&stranger));
     }
@@ -761,7 +769,7 @@ static void config_fails(const struct tls_config *cfg, const char *words)
     struct tls_context *c;
     char error[TLS_ERROR_MAX];
 
-    assert_true(tls_context_open(&c, cfg, error) < 0);
+    assert_true(tls_context_open(&c, cfg, NULL, error) < 0);
     assert_null(c);
     if (!strstr(error, words))
         fail_msg("\"%s\" does not say \"%s\"", error, words);
@@ -829,7 +837,7 @@ static void test_config(void **state)
     cfg.ciphers = "TLS_AES_128_GCM_SHA256:TLS_NO_SUCH";
     config_fails(&cfg, "knows no TLS_NO_SUCH");
     cfg.ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256:TLS_AES_256_GCM_SHA384";
-    assert_int_equal(tls_context_open(&c, &cfg, error), 0);
+    assert_int_equal(tls_context_open(&c, &cfg, NULL, error), 0);
     tls_context_free(c);
     cfg.ciphers = NULL;
     /* nothing that exists is replaced */
@@ -1033,7 +1041,7 @@ static void test_no_memory(void **state)
         char error[TLS_ERROR_MAX];
         memory_calls = 0;
         memory_fail_at = n;
-        int rc = tls_context_open(&c, &w.cfg, error);
+        int rc = tls_context_open(&c, &w.cfg, NULL, error);
         memory_fail_at = 0;
         if (rc == 0)
             tls_context_free(c);

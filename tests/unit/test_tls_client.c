@@ -113,7 +113,7 @@ static void world_open(struct world *w, const struct tls_client_config *cfg, uns
     memset(w, 0, sizeof(*w));
     w->budget.max = SIZE_MAX;
     bufpool_init(&w->pool, BLOCK, &w->budget);
-    assert_int_equal(tls_context_open(&w->server_context, &server, error), 0);
+    assert_int_equal(tls_context_open(&w->server_context, &server, NULL, error), 0);
     assert_int_equal(tls_client_context_open(&w->client_context, cfg, error), 0);
     assert_true(tls_is_client(w->client_context) && !tls_is_client(w->server_context));
 }
