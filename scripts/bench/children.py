@@ -40,6 +40,22 @@ class Child:
     def stderr(self):
         return procfs.read_text(self.stderr_path)
 
+    def forget_output(self):
+        """What it wrote is not wanted any more."""
+        for path in (self.stdout_path, self.stderr_path):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+
+    def listens(self, port):
+        """procfs.listens() of it and its descendants."""
+        return procfs.listens(procfs.tree(self.pid), port)
+
+    def pss(self):
+        """Bytes of PSS of it and its descendants, or None."""
+        return procfs.pss_bytes(procfs.tree(self.pid))
+
     def tail(self, lines=6):
         """The last lines of stderr (or stdout), for a message."""
         text = self.stderr().strip() or self.stdout().strip()
@@ -175,12 +191,23 @@ def start_watchdog():
         os.setsid()
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(sig, signal.SIG_IGN)
+        # What it inherited would stay open as long as it lives: other pipes whose end means the end.
+        for fd in os.listdir("/proc/self/fd"):
+            if int(fd) > 2 and int(fd) != read_end:
+                close_quietly(int(fd))
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         watch(read_end)
     finally:
         os._exit(0)
+
+
+def close_quietly(fd):
+    try:
+        os.close(fd)
+    except OSError:
+        pass  # the one that listed them
 
 
 def watch(read_end):

@@ -8,10 +8,12 @@ import time
 
 from . import (
     agree,
+    apart,
     compare,
     contenders,
     counts,
     lab,
+    machine,
     profiles,
     progress,
     report,
@@ -105,7 +107,7 @@ def check_generators(options):
     chosen = profiles.load([(options.profile or ["baseline"])[0]], options.profiles_dir)
     agree.check_profile(chosen[0])
     conns = choose_conns(options)[:1]
-    lab.need_fds(conns[0])
+    machine.need_fds(conns[0])
     out_dir = default_out(options)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
@@ -136,9 +138,11 @@ def measure(options, argv):
         saved = [single.load(f) for f in options.against]
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 10**6)
+    if options.server_prefix or options.load_prefix:
+        apart.check_options(options)
     compared, notes = contenders.chosen(options)
     conns = choose_conns(options)
-    lab.need_fds(max(conns + [options.idle]))
+    machine.need_fds(max(conns + [options.idle]))
     out_dir = default_out(options)
     say = progress.Progress(quiet=options.quiet)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -6,7 +6,6 @@ start (its memory layout, the pages it shares, its port) stays with it and would
 of the server. Pairs that shared a start would not be independent of each other, and an interval over
 them would be too narrow.
 """
-import os
 import random
 import time
 
@@ -207,7 +206,7 @@ def run_cell(lab, plan, cell, profile, share_s, number):
             pair += 1
     except BaseException:
         for server, _ in running.values():
-            lab.nursery.stop(server.child)
+            lab.server_nursery.stop(server.child)
         raise
     stop_all(lab, running)
 
@@ -235,11 +234,13 @@ def stop_all(lab, running):
 def warm(lab, server, profile, conns, rate):
     """A moment of the load itself, cut short, its output thrown away."""
     asked = server.contender.asks(profile)
-    job = Job(asked, server.port, conns, 1, len(lab.load_cpus), lab.load_dir, "warm", rate)
+    job = Job(
+        asked, server.port, conns, 1, len(lab.load_cpus), lab.load_dir, "warm", rate, lab.address
+    )
     argv, env = lab.generator.module.command(lab.generator.path, job)
-    load = lab.nursery.spawn(argv, os.path.join(lab.load_dir, job.tag), cpus=lab.load_cpus, env=env)
+    load = lab.start_load(argv, env, job)
     time.sleep(WARM_S + WARM_CONN_S * conns)
-    lab.nursery.stop(load, grace_s=0.2)
+    lab.load_nursery.stop(load, grace_s=0.2)
     server.check_alive()
 
 

@@ -77,11 +77,19 @@ def chosen(options):
     """(the servers that the options name, in order; notes)."""
     one = options.command in ONE_SERVER
     given, notes, bivalve = list(options.sides), [], None
+    far = getattr(options, "server_prefix", None)
     if not given or any(kind == "backend" for kind, _ in given):
-        path = find_bivalve(options.bivalve)
+        # What is over there is found over there.
+        path = (options.bivalve or "bivalve") if far else find_bivalve(options.bivalve)
         bivalve = servers.Bivalve(
-            path, find_dataset(options.dataset), shlex.split(options.bivalve_args), pin=True
+            path,
+            options.dataset if far else find_dataset(options.dataset),
+            shlex.split(options.bivalve_args),
+            pin=True,
+            as_root=True if far else None,
         )
+        if not given and far and not one:
+            raise BenchError("--server-prefix: name the --backend or --server to compare over there")
         if not given:
             names, notes = (["auto"], []) if one else works_here(path)
             given = [("backend", n) for n in names]
@@ -98,6 +106,8 @@ def chosen(options):
             "compare needs two sides: --backend and --server may each be given several times; the"
             " same one twice compares it with itself" + "".join(f"; {n}" for n in notes)
         )
+    if far and any(c.has_files() for c in out):
+        raise BenchError("{dir} and {config:FILE} are not for --server-prefix: name files over there")
     out = servers.distinct_names(out)
     give_urls(out, options.url)
     notes += [

@@ -14,6 +14,7 @@ benchdir = $(pkgdatadir)/bench
 dist_bench_DATA = \
 	scripts/bench/__init__.py \
 	scripts/bench/agree.py \
+	scripts/bench/apart.py \
 	scripts/bench/cgroup.py \
 	scripts/bench/children.py \
 	scripts/bench/cli.py \
@@ -22,6 +23,7 @@ dist_bench_DATA = \
 	scripts/bench/counts.py \
 	scripts/bench/errors.py \
 	scripts/bench/export.py \
+	scripts/bench/far.py \
 	scripts/bench/gen_bivalve_load.py \
 	scripts/bench/gen_gcannon.py \
 	scripts/bench/gen_h2load.py \
@@ -46,6 +48,7 @@ dist_bench_DATA = \
 	scripts/bench/saved_cli.py \
 	scripts/bench/score.py \
 	scripts/bench/servers.py \
+	scripts/bench/side.py \
 	scripts/bench/single.py \
 	scripts/bench/slicerun.py \
 	scripts/bench/tables.py \

@@ -57,7 +57,7 @@ def command(path, job):
             with open(name, "wb") as f:
                 f.write(r.raw())
         argv.append(f"--raw={name}")
-    return argv + [f"http://127.0.0.1:{job.port}/"], None
+    return argv + [job.base() + "/"], None
 
 
 def parse(text, job, seen):

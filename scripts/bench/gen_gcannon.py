@@ -46,7 +46,7 @@ def command(path, job):
         files.append(name)
     argv = [
         path,
-        f"http://127.0.0.1:{job.port}",
+        job.base(),
         "--raw",
         ",".join(files),
         "-c",

@@ -39,7 +39,7 @@ def log_path(job):
 
 
 def command(path, job):
-    base = f"http://127.0.0.1:{job.port}"
+    base = job.base()
     if os.path.exists(log_path(job)):
         os.unlink(log_path(job))
     return [

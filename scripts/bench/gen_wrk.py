@@ -66,7 +66,7 @@ def command(path, job):
         f"-d{job.seconds}s",
         "-s",
         lua,
-        f"http://127.0.0.1:{job.port}/",
+        job.base() + "/",
     ], None
 
 

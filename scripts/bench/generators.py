@@ -20,10 +20,10 @@ NAMES = tuple(m.NAME for m in ALL)
 class Generator:
     """A load generator found on this machine."""
 
-    def __init__(self, module, path):
+    def __init__(self, module, path, version=None):
         self.module, self.path = module, path
         self.name = module.NAME
-        self.version = module.version(path)
+        self.version = module.version(path) if version is None else version
         self.notes = module.NOTES
         self.server_closes = module.SERVER_CLOSES
 

@@ -136,7 +136,7 @@ def ask(client, request):
     return response
 
 
-def check_profile(port, profile, server_closes):
+def check_profile(port, profile, server_closes, host="127.0.0.1"):
     """Insist that the server answers every request of the profile, in the way the load will ask.
 
     Returns {"sizes": {request name: bytes of its response}, "bytes_per_response": what an even mix
@@ -144,22 +144,22 @@ def check_profile(port, profile, server_closes):
     profile.per_connection requests.
     """
     sizes = {}
-    with Client(port) as c:
+    with Client(port, host) as c:
         for request in profile.requests:
             if server_closes and len(sizes) >= profile.per_connection - 1:
                 break
             sizes[request.name] = ask(c, request).raw_len
     if profile.pipeline > 1:
-        check_pipeline(port, profile)
+        check_pipeline(port, profile, host)
     per_response = sum(sizes.values()) / len(sizes)
     if profile.per_connection:
-        per_response += check_limit(port, profile, sizes, server_closes)
+        per_response += check_limit(port, profile, sizes, server_closes, host)
     return {"sizes": sizes, "bytes_per_response": per_response}
 
 
-def check_pipeline(port, profile):
+def check_pipeline(port, profile, host):
     request = profile.requests[0]
-    with Client(port) as c:
+    with Client(port, host) as c:
         c.send(request.raw() * profile.pipeline)
         for i in range(profile.pipeline):
             response = c.read()
@@ -170,10 +170,10 @@ def check_pipeline(port, profile):
                 )
 
 
-def check_limit(port, profile, sizes, server_closes):
+def check_limit(port, profile, sizes, server_closes, host):
     """A connection's worth of requests; returns what a closing answer adds, per response."""
     extra = 0
-    with Client(port) as c:
+    with Client(port, host) as c:
         for i in range(profile.per_connection):
             request = profile.requests[i % len(profile.requests)]
             response = ask(c, request)

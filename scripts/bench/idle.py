@@ -4,7 +4,7 @@ memory grew by."""
 import socket
 import time
 
-from . import httpclient, metrics, procfs, servers
+from . import httpclient, metrics, servers
 from .errors import BenchError
 
 CONNECTIONS = 4000
@@ -86,7 +86,7 @@ def hold(server, request, count, held):
     raw = request.raw()
     try:
         for _ in range(count):
-            s = socket.create_connection(("127.0.0.1", server.port), httpclient.TIMEOUT_S)
+            s = socket.create_connection((server.address, server.port), httpclient.TIMEOUT_S)
             held.append(s)
             s.sendall(raw)
             if not s.recv(4096).startswith(b"HTTP/1.1 2"):
@@ -110,7 +110,7 @@ def settled(server):
     for _ in range(SETTLE_MAX):
         time.sleep(SETTLE_S)
         usage = server.group.usage() if server.group else None
-        now = (procfs.pss_bytes(procfs.tree(server.pid)), usage["used"] if usage else None)
+        now = (server.child.pss(), usage["used"] if usage else None)
         if last and all(a is None or abs(a - b) <= 4096 for a, b in zip(now, last)):
             return now
         last = now

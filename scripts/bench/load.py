@@ -12,10 +12,27 @@ class Job:
     """One run of a load generator. `folder` is for scripts and templates, `tag` names this run's
     files."""
 
-    def __init__(self, profile, port, conns, seconds, threads, folder, tag="load", rate=None):
+    def __init__(
+        self,
+        profile,
+        port,
+        conns,
+        seconds,
+        threads,
+        folder,
+        tag="load",
+        rate=None,
+        address="127.0.0.1",
+    ):
         self.profile, self.port, self.conns, self.seconds = profile, port, conns, seconds
         self.threads = max(1, min(threads, conns))
         self.folder, self.tag, self.rate = folder, tag, rate
+        self.address = address
+
+    def base(self):
+        """The URL of the server, without a path."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.port}"
 
 
 class Seen:

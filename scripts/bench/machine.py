@@ -4,10 +4,12 @@ import hashlib
 import os
 import platform
 import re
+import resource
 
 from . import procfs
 from .errors import BenchError
 
+FD_RESERVE = 64
 VULNERABILITIES = "/sys/devices/system/cpu/vulnerabilities"
 
 
@@ -114,8 +116,9 @@ def split_cpus(core_list):
     return {siblings[0] for siblings in core_list[:n]}, load, ""
 
 
-def parse_split(text):
-    """(server CPUs, load CPUs) from SERVER:LOAD, both lists of CPUs."""
+def parse_split(text, allowed=None):
+    """(server CPUs, load CPUs) from SERVER:LOAD, both lists of CPUs. `allowed`: those of each side,
+    where the sides are machines of their own."""
     server, colon, load = text.partition(":")
     try:
         sides = procfs.parse_cpu_list(server), procfs.parse_cpu_list(load)
@@ -123,13 +126,13 @@ def parse_split(text):
         sides = (set(), set())
     if not colon or not all(sides):
         raise BenchError(f"--cpus {text}: SERVER:LOAD is needed, such as 0:1 or 0-1:2-7")
-    allowed = os.sched_getaffinity(0)
-    gone = (sides[0] | sides[1]) - allowed
-    if gone:
-        raise BenchError(
-            f"--cpus {text}: CPU {', '.join(map(str, sorted(gone)))} may not be used here; allowed:"
-            f" {', '.join(map(str, sorted(allowed)))}"
-        )
+    for side, may in zip(sides, allowed or [os.sched_getaffinity(0)] * 2):
+        gone = side - may
+        if gone:
+            raise BenchError(
+                f"--cpus {text}: CPU {', '.join(map(str, sorted(gone)))} may not be used here;"
+                f" allowed: {', '.join(map(str, sorted(may)))}"
+            )
     return sides
 
 
@@ -142,3 +145,21 @@ def cpu_text(cpus):
             run = []
         run.append(cpu)
     return ",".join(out)
+
+
+def need_fds(connections):
+    """Raise the soft limit on file descriptors so far that so many connections fit, or say that
+    they cannot."""
+    need = connections + FD_RESERVE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < need:
+        raise BenchError(
+            f"{connections} connections need {need} file descriptors and the hard limit is {hard}:"
+            " raise it (ulimit -Hn, or LimitNOFILE=, or /etc/security/limits.conf), or give"
+            " smaller --conns"
+        )
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else need, hard)
+    )

@@ -97,6 +97,20 @@ def add_common(p):
     p.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def add_apart(p):
+    p.add_argument(
+        "--server-prefix",
+        metavar="COMMAND",
+        help="run the servers over there: such as 'ssh host'; python3 is needed there",
+    )
+    p.add_argument("--load-prefix", metavar="COMMAND", help="the same for the load generator")
+    p.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="at which address of the servers' machine the load reaches it; default: as ssh says",
+    )
+
+
 def add_url(p):
     p.add_argument(
         "--url",
@@ -145,6 +159,7 @@ def build_parser():
     )
     add_url(c)
     add_common(c)
+    add_apart(c)
     c.add_argument(
         "--pairs",
         type=positive(high=compare.PAIRS_MAX),
@@ -229,6 +244,7 @@ def build_parser():
     )
     add_url(r)
     add_common(r)
+    add_apart(r)
     r.add_argument(
         "--seconds",
         type=positive(high=3600),

@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from . import RESULTS_SCHEMA, machine
+from . import RESULTS_SCHEMA
 from .errors import BenchError
 
 NAME = "results.json"
@@ -20,7 +20,8 @@ def begin(command, lab, plan, argv):
         "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "ended": None,
         "interrupted": False,
-        "machine": machine.describe(),
+        "machine": lab.machine,
+        "apart": lab.apart.describe() if lab.apart else None,
         "generator": {
             "name": lab.generator.name,
             "version": lab.generator.version,

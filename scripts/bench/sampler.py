@@ -60,6 +60,9 @@ class Watch:
         self.opens = Series()  # TCP connections opened by this machine
         self.busy = {}  # cpu: Series of busy_ns, steal_ns
         self.own = Series()  # cpu_ns of this tool
+        # On two machines (apart.py) the keys of `busy` are (side, cpu), and these are the load's;
+        self.load_keys = set()
+        self.load_own = Series()  # and what of this tool runs on the load's.
         self.pss_peak = None
         self.group_peak = None
         self.all_connected = False

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import socket
 import time
 
@@ -31,7 +30,7 @@ class Contender:
 
     def __init__(self, name, words, backend=None):
         self.name = name
-        self.words = words  # with {port} and perhaps {max_requests}, {workers}, {dir}, {config:FILE}
+        self.words = words  # with {port}, perhaps {address} and others: see command()
         self.url = None  # the Request that it gets in place of a profile's own, or None
         self.backend = backend  # the backend asked for with --backend, else None
         self.about = {}  # what its start line said
@@ -40,7 +39,7 @@ class Contender:
         """The name as part of a file's."""
         return re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
 
-    def command(self, port, per_connection, workers, folder):
+    def command(self, port, per_connection, workers, folder, address="127.0.0.1"):
         """argv. Where the server has to end connections, `per_connection` is how many requests it
         takes. `folder` is made where the server needs files of its own."""
         values = {
@@ -48,13 +47,18 @@ class Contender:
             "max_requests": str(per_connection),
             "workers": str(workers),
             "dir": folder,
+            "address": f"[{address}]" if ":" in address else address,
         }
-        if any("{dir}" in t or CONFIG_WORD.search(t) for t in self.texts()):
+        if self.has_files():
             os.makedirs(folder, exist_ok=True)
         return [
             fill(CONFIG_WORD.sub(lambda m: write_config(m[1], values), w), values)
             for w in self.words
         ]
+
+    def has_files(self):
+        """Whether it needs a folder of its own on the machine where it runs."""
+        return any("{dir}" in t or CONFIG_WORD.search(t) for t in self.texts())
 
     def texts(self):
         """The words, and the files they name by {config:FILE}."""
@@ -105,14 +109,15 @@ def write_config(path, values):
 class Bivalve:
     """Where the server under test is and how a backend is started with it."""
 
-    def __init__(self, path, dataset=None, extra=(), pin=True):
+    def __init__(self, path, dataset=None, extra=(), pin=True, as_root=None):
         self.path, self.dataset, self.extra, self.pin = path, dataset, list(extra), pin
+        self.as_root = os.geteuid() == 0 if as_root is None else as_root
 
     def contender(self, backend, name):
         words = [
             self.path,
             "--listen",
-            "127.0.0.1:{port}",
+            "{address}:{port}",
             "--backend",
             backend,
             "--workers",
@@ -123,8 +128,8 @@ class Bivalve:
         ]
         if self.dataset:
             words += ["--dataset", self.dataset]
-        if os.geteuid() == 0:
-            words.append("--allow-root")  # on loopback, for the length of a measurement
+        if self.as_root:
+            words.append("--allow-root")  # for the length of a measurement
         return Contender(name, words + self.extra, backend)
 
 
@@ -160,11 +165,22 @@ def distinct_names(contenders):
     return contenders
 
 
-def port_free(port):
-    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def address_is_here(address):
+    """Whether a socket can be bound to it."""
+    try:
+        socket.create_server(
+            (address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET
+        ).close()
+        return True
+    except OSError:
+        return False
+
+
+def port_free(port, address="127.0.0.1"):
+    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        s.bind(("127.0.0.1", port))
+        s.bind((address, port))
         s.listen(1)
         return True
     except OSError:
@@ -177,8 +193,8 @@ class Ports:
     """Hands out listening ports: from `base` on as told, else free ones outside the range of
     outgoing connections."""
 
-    def __init__(self, base=None):
-        self.base = base
+    def __init__(self, base=None, address="127.0.0.1"):
+        self.base, self.address = base, address
         # Two tools at work start looking at different places: between looking and binding lies time.
         self.next = base or FIRST_PORT + os.getpid() % 1024 * 8
 
@@ -186,7 +202,7 @@ class Ports:
         """The given ports must be free before anything starts."""
         if self.base:
             for port in range(self.base, self.base + count):
-                if not port_free(port):
+                if not port_free(port, self.address):
                     raise BenchError(
                         f"port {port} is in use: choose another with --port, or leave --port out"
                     )
@@ -199,9 +215,12 @@ class Ports:
         for _ in range(65536):
             port = self.next
             self.next = self.next + 1 if self.next < 65535 else 1024
-            if not low <= port <= high and port_free(port):
+            if not low <= port <= high and port_free(port, self.address):
                 return port
-        raise BenchError("no free port on 127.0.0.1")
+        raise BenchError(f"no free port on {self.address}")
+
+    def wait_free(self, port):
+        return wait_port_free(port, self.address)
 
 
 def outgoing_range():
@@ -212,8 +231,8 @@ def outgoing_range():
 class Server:
     """A running contender."""
 
-    def __init__(self, contender, child, port):
-        self.contender, self.child, self.port = contender, child, port
+    def __init__(self, contender, child, port, address):
+        self.contender, self.child, self.port, self.address = contender, child, port, address
         self.name, self.pid, self.group = contender.name, child.pid, child.group
 
     def check_alive(self):
@@ -247,7 +266,7 @@ def start(
     """Start the contender and wait until it accepts connections. `prefix` wraps its command
     (valgrind, strace)."""
     port = lab.ports.take(which)
-    if lab.ports.base and not wait_port_free(port):
+    if lab.ports.base and not lab.ports.wait_free(port):
         raise BenchError(f"port {port} is in use: choose another with --port")
     lab.starts += 1
     tag = f"{contender.safe_name()}-{lab.starts:03d}"
@@ -256,55 +275,64 @@ def start(
         per_connection,
         lab.workers if workers is None else workers,
         os.path.abspath(os.path.join(lab.out_dir, "servers", tag)),
+        lab.address,
     )
-    if not shutil.which(argv[0]):
+    program = lab.find_program(argv[0])
+    if lab.apart:
+        argv[0] = program or argv[0]
+    if not program:
         raise BenchError(
             f"{contender.name}: cannot run {argv[0]}: not an executable file, nor one on the PATH"
         )
     group = lab.groups.make()
     log = os.path.join(lab.log_dir, tag)
     try:
-        child = lab.nursery.spawn(argv, log, cpus=lab.server_cpus, group=group)
+        child = lab.server_nursery.spawn(argv, log, cpus=lab.server_cpus, group=group)
     except OSError as e:
         if group:
             group.remove()
         raise BenchError(f"{contender.name}: cannot run {argv[0]}: {e.strerror}") from None
-    server = Server(contender, child, port)
+    server = Server(contender, child, port, lab.address)
     end = time.monotonic() + limit_s
     while True:
         if not child.running():
-            status = lab.nursery.finished(child)
+            status = lab.server_nursery.finished(child)
             raise BenchError(
                 f"{contender.name} ended at start ({exit_text(status)}): {shlex.join(argv)}\n"
                 f"{child.tail() or '    (it said nothing)'}"
             )
         try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            socket.create_connection((lab.address, port), 0.5).close()
             answered = True
         except OSError:
             answered = False
         if answered:
             # Another server's port would answer as well, and its figures pass for this one's.
-            if procfs.listens(procfs.tree(child.pid), port) is not False:
+            if child.listens(port) is not False:
                 break
             end = min(end, time.monotonic() + FOREIGN_LIMIT_S)
         if time.monotonic() > end:
-            lab.nursery.stop(child)
+            lab.server_nursery.stop(child)
             why = (
                 f"port {port} is answered by a process that is not {contender.name}'s: a server"
                 " has to stay in the foreground, and the port has to be its own"
                 if answered
-                else f"{contender.name} did not listen on port {port} within {limit_s:.0f} s"
+                else f"{contender.name} did not listen on {lab.address}:{port} within {limit_s:.0f} s"
             )
             raise BenchError(f"{why}: {shlex.join(argv)}\n{child.tail()}")
         time.sleep(0.02)
+    try:
+        lab.check_reach(server)
+    except BaseException:
+        lab.server_nursery.stop(child)
+        raise
     note_start_line(server)
     return server
 
 
-def wait_port_free(port, limit_s=2.0):
+def wait_port_free(port, address="127.0.0.1", limit_s=2.0):
     end = time.monotonic() + limit_s
-    while not port_free(port):
+    while not port_free(port, address):
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
@@ -326,7 +354,7 @@ def note_start_line(server, limit_s=2.0):
 def stop(server, lab):
     """End the server. Only a death before it was asked to end is an error."""
     died = None if server.child.running() else server.child.popen.returncode
-    lab.nursery.stop(server.child)
+    lab.server_nursery.stop(server.child)
     if died is not None:
         raise BenchError(
             f"{server.name} died ({exit_text(died)}); its last words:\n{server.child.tail()}"
@@ -337,7 +365,7 @@ def check(server, profile, server_closes):
     """Insist on right answers; returns check_profile()'s prediction."""
     try:
         return httpclient.check_profile(
-            server.port, server.contender.asks(profile), server_closes
+            server.port, server.contender.asks(profile), server_closes, server.address
         )
     except httpclient.Wrong as e:
         server.check_alive()

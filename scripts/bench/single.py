@@ -55,7 +55,7 @@ def run_cell(lab, plan, cell, contender, profile):
             out = counted_slice(lab, plan, server, profile, cell["conns"], predicted, redo=False)
             cell["slices"].append(dict(out, server=contender.name, pair=i, order=0))
     except BaseException:
-        lab.nursery.stop(server.child)
+        lab.server_nursery.stop(server.child)
         raise
     servers.stop(server, lab)
 

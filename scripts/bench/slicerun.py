@@ -3,7 +3,7 @@
 come from here."""
 import os
 
-from . import sampler
+from . import apart, sampler
 from .errors import BenchError
 from .load import Job, Unreadable
 
@@ -28,25 +28,32 @@ def run_slice(lab, server, profile, conns, seconds, predicted, rate=None):
         lab.load_dir,
         f"slice-{lab.slices}",
         rate,
+        lab.address,
     )
     argv, env = lab.generator.module.command(lab.generator.path, job)
     base = os.path.join(lab.load_dir, job.tag)
     cpus = lab.server_cpus | lab.load_cpus
-    spawned = []
+    spawned, load = [], None
 
     def start_load():
         spawned.append(lab.nursery.spawn(argv, base, cpus=lab.load_cpus, env=env))
         return spawned[0]
 
+    limit_s = seconds * 2 + 20
     try:
-        load, watch = sampler.watch_run(
-            server, start_load, job, cpus, seconds * 2 + 20, server.check_alive
-        )
+        if lab.apart:
+            load, watch = apart.watch_run(lab, server, argv, env, job, limit_s)
+        else:
+            load, watch = sampler.watch_run(
+                server, start_load, job, cpus, limit_s, server.check_alive
+            )
     except TimeoutError:
         raise Spoilt(f"{lab.generator.name} did not end: {' '.join(argv)}") from None
     finally:
         for child in spawned:
             lab.nursery.stop(child, grace_s=0.2)
+        if lab.apart and load:
+            lab.load_nursery.stop(load, grace_s=0.2)
     server.check_alive()
     text = load.stdout()
     lab.generator.learn_version(text)
@@ -54,8 +61,7 @@ def run_slice(lab, server, profile, conns, seconds, predicted, rate=None):
         result = lab.generator.module.parse(text, job, watch.seen)
     except Unreadable as e:
         raise Spoilt(f"{e}: {' '.join(argv)}\n{load.tail()}") from None
-    for path in (load.stdout_path, load.stderr_path):
-        os.unlink(path)
+    load.forget_output()
     out = figures(lab, result, watch, job)
     out["problems"] = problems(result, out, predicted, profile)
     return out
@@ -72,12 +78,15 @@ def figures(lab, result, watch, job):
     voluntary, involuntary = watch.switches.delta(begin, end)
     load_ns = watch.load.delta(begin, end)[0]
     busy_ns = steal_ns = load_busy_ns = 0.0
+    load_keys = watch.load_keys or lab.load_cpus
     for cpu, series in watch.busy.items():
         b, s = series.delta(begin, end)
         busy_ns += b
         steal_ns += s
-        load_busy_ns += b if cpu in lab.load_cpus else 0
+        load_busy_ns += b if cpu in load_keys else 0
     own_ns = watch.own.delta(begin, end)[0]
+    if watch.load_own.rows:
+        own_ns += watch.load_own.delta(begin, end)[0]
     foreign_ns = busy_ns - cpu_ns - load_ns - own_ns
     reconnects = result.reconnects
     if reconnects is None and watch.opens.rows:

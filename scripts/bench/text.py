@@ -92,6 +92,27 @@ def server_lines(results):
     return out
 
 
+def apart_rows(results):
+    """Where server and load had a machine each."""
+    apart = results.get("apart")
+    if not apart:
+        return []
+    m = apart["load_machine"]
+    ways = [
+        f"{what} by {apart[what + '_prefix']!r}"
+        for what in ("server", "load")
+        if apart[what + "_prefix"]
+    ]
+    return [
+        (
+            "load's machine",
+            f"{m['cpu']}, {m['cpus']} CPUs{', virtual' if m['virtual'] else ''},"
+            f" {m['memory_mib']} MiB, kernel {m['kernel']}",
+        ),
+        ("two machines", f"{', '.join(ways)}; servers on {apart['address']}"),
+    ]
+
+
 def environment(results):
     """[(what, text)] that belongs beside every figure."""
     m = results["machine"]
@@ -117,6 +138,7 @@ def environment(results):
         ),
         ("generator", f"{results['generator']['name']} {results['generator']['version']}"),
     ]
+    rows += apart_rows(results)
     rows += [("server", line) for line in server_lines(results)]
     rows += [
         ("command line", " ".join(results["argv"])),

@@ -7,6 +7,9 @@ tiny_server.py PORT [key=value ...]
   baseline=TEXT  another answer to /baseline11
   die=S          exit with status 3 after S seconds, saying why
   late=N         another answer than ok to /pipeline after N requests
+  burn=US        use so much CPU time for every request
+  host=ADDRESS   listen there instead of 127.0.0.1
+  peers=FILE     write there the addresses that connect, one a line
   child=1        serve from a child in a session of its own that ignores SIGTERM
 """
 import asyncio
@@ -14,15 +17,20 @@ import json
 import os
 import signal
 import sys
+import time
 
 OPTIONS = dict(w.split("=", 1) for w in sys.argv[2:])
 RECORDS = [{"id": i, "price": 10 + i, "quantity": 1 + i % 7} for i in range(50)]
 served = 0
+peers = set()
 
 
 def answer(method, target, body):
     global served
     served += 1
+    end = time.process_time_ns() + 1000 * int(OPTIONS.get("burn", 0))
+    while time.process_time_ns() < end:
+        pass
     path, _, query = target.partition("?")
     if path == "/baseline11":
         total = sum(int(kv.partition("=")[2]) for kv in query.split("&"))
@@ -55,7 +63,15 @@ async def read_body(reader, headers):
     return await reader.readexactly(int(headers.get("content-length", 0)))
 
 
+def note_peer(address):
+    if "peers" in OPTIONS and address not in peers:
+        peers.add(address)
+        with open(OPTIONS["peers"], "a", encoding="ascii") as f:
+            f.write(address + "\n")
+
+
 async def serve(reader, writer):
+    note_peer(writer.get_extra_info("peername")[0])
     limit, done = int(OPTIONS.get("max", 0)), 0
     try:
         while True:
@@ -82,7 +98,8 @@ async def serve(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), backlog=1024)
+    host = OPTIONS.get("host", "127.0.0.1")
+    server = await asyncio.start_server(serve, host, int(sys.argv[1]), backlog=1024)
     if "die" in OPTIONS:
         asyncio.get_running_loop().call_later(float(OPTIONS["die"]), die)
     async with server:
