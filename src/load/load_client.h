@@ -43,7 +43,7 @@ struct load_flight {
 
 struct load_conn {
     uint32_t next[2];   /* index of the next one in each list that it may be in */
-    uint32_t since;     /* began to connect */
+    uint32_t since;     /* began to connect; once open: when it may read again, --read-rate */
     uint32_t written;   /* requests of this connection, those in flight included */
     uint8_t state : 2;  /* enum load_conn_state */
     uint8_t source : 6; /* which of load_plan.sources it was begun from */
@@ -75,6 +75,7 @@ struct load_plan {
     unsigned source_count;
     bool in_turn; /* by --source; else another one only when the ports of one are used up */
     uint32_t connections;
+    uint32_t idle; /* further ones, which are only kept open */
     bool by_count; /* the end is when `quota` requests have been sent, not when time is over */
     uint64_t quota;
     double rate_from, rate_to; /* of this process; 0: closed loop */
@@ -89,9 +90,11 @@ struct load_client {
     struct load_results *results;
     struct stats *stats;
 
-    char *conns; /* load_plan.connections of them, conn_size bytes each */
+    char *conns; /* first load_plan.connections of them, then .idle; conn_size bytes each */
     size_t conn_size;
-    uint16_t depth; /* requests in flight on one connection */
+    uint32_t *crcs;        /* --same-body: of the answer so far, one a connection; NULL: without */
+    struct load_sum *sums; /* ... and of each request's answer */
+    uint16_t depth;        /* requests in flight on one connection */
 
     uint64_t zero_us;    /* CLOCK_MONOTONIC when times of the client began */
     uint64_t start_us;   /* the load's beginning, of the client's time as all below */
@@ -106,6 +109,9 @@ struct load_client {
     struct rusage usage;          /* when the measuring began */
     uint64_t bytes_in, bytes_out; /* ... until then */
     uint64_t handshakes, resumed; /* of TLS, ... until then */
+
+    bool gathering;       /* the idle ones are being opened, before the load begins */
+    uint64_t gathered_us; /* the last of those that are was */
 
     struct load_list waiting; /* to connect, in order */
     struct load_list free;    /* open loop: open, with room in the pipeline */
@@ -126,6 +132,12 @@ struct load_client {
     struct load_match *matches; /* one a request */
 };
 
+/* The body that an answer has to have: that of the first right one. */
+struct load_sum {
+    uint32_t crc, len; /* bytes, modulo 2^32 */
+    bool known;
+};
+
 /* Microseconds of the client's clock. */
 static inline uint64_t load_client_now(const struct load_client *c)
 {
@@ -143,6 +155,14 @@ static inline uint64_t load_client_now(const struct load_client *c)
 int load_client_init(struct load_client *c, const struct load_plan *plan,
                      const struct backend_ops *ops, const char *variant, struct stats *stats,
                      struct load_results *results, char *error);
+
+/*
+ * Before load_client_start(): open the idle connections, each with one request; the loop is to be gone on
+ * with until load_client_gathered(). That is 0 while there are some to come, 1: all are there, or
+ * -ETIMEDOUT: for the whole timeout there was none more; results->failures say why.
+ */
+void load_client_gather(struct load_client *c);
+int load_client_gathered(struct load_client *c);
 
 /* Begin at CLOCK_MONOTONIC microsecond `start_us`, or at once if that is over. */
 void load_client_start(struct load_client *c, uint64_t start_us);

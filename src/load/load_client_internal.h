@@ -15,6 +15,8 @@ enum {
     CONN_BAD_BODY = 1 << 2, /* this answer's body has differed already */
     CONN_TRYING = 1 << 3,   /* `since` is of an earlier try of the same connection */
     CONN_ANSWERED = 1 << 4, /* there was an answer on it */
+    CONN_IDLE = 1 << 5,     /* one request, then it is kept open */
+    CONN_KEPT = 1 << 6,     /* ... which it is */
 };
 
 extern const struct protocol client_protocol;
@@ -33,6 +35,12 @@ static inline uint32_t client_index(const struct load_client *c, const struct lo
 static inline struct slot *client_slot(const struct load_client *c, const struct load_conn *conn)
 {
     return slot_get(&c->loop.slots, conn->fd);
+}
+
+/* How many there are, idle ones included. */
+static inline uint32_t client_conns(const struct load_client *c)
+{
+    return c->plan.connections + c->plan.idle;
 }
 
 /* ---- load_conn.c ---- */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "accept.h"
+#include "crc32c.h"
 #include "load_client_internal.h"
 #include "log.h"
 #include "loop.h"
@@ -20,6 +21,9 @@
 
 /* A large request goes to the kernel in such pieces. */
 #define CLIENT_PIECE_MAX 65536
+
+#define CLIENT_PAUSE_MAX_US UINT64_C(1000000000)
+#define CLIENT_LATE_US      (2000 * (int)LOOP_TICK_MS) /* so late are deadlines, at most */
 
 static inline struct load_client *client_of(struct loop *l)
 {
@@ -127,11 +131,14 @@ bool client_expire(struct load_client *c, struct load_conn *conn, uint64_t now, 
 static void client_set_timer(struct load_client *c, struct load_conn *conn, uint64_t now)
 {
     uint64_t timeout_us = c->plan.options->timeout_us;
+    bool paused = client_slot(c, conn)->flags & STREAM_PAUSED;
 
-    if (!conn->flying)
+    if (!conn->flying && !paused)
         return; /* when it fires it finds nothing to do */
-    uint64_t passed_us = (uint32_t)((uint32_t)now - client_oldest(conn)->sent);
+    uint64_t passed_us = conn->flying ? (uint32_t)((uint32_t)now - client_oldest(conn)->sent) : 0;
     uint64_t left_us = passed_us < timeout_us ? timeout_us - passed_us : 0;
+    if (unlikely(paused))
+        left_us = MIN(left_us, (uint64_t)MAX((int32_t)(conn->since - (uint32_t)now), 0));
     stream_set_timer(&c->loop, client_slot(c, conn), STREAM_TIMER_PROTOCOL,
                      (uint32_t)((left_us + 999) / 1000 + 1));
 }
@@ -192,8 +199,36 @@ bool client_send(struct load_client *c, struct load_conn *conn, uint64_t now)
 
 /* ---- receiving ---- */
 
+/*
+ * --read-rate: `len` bytes were read; there are none for so long as they should have taken. Deadlines are
+ * late by a tick or so, which is made up for by the next piece.
+ */
+static void client_throttle(struct load_client *c, struct load_conn *conn, size_t len, uint64_t now)
+{
+    uint64_t us = MIN(len * 1000000 / c->plan.options->read_rate, CLIENT_PAUSE_MAX_US);
+
+    if ((int32_t)((uint32_t)now - conn->since) > CLIENT_LATE_US)
+        conn->since = (uint32_t)now - CLIENT_LATE_US;
+    conn->since += (uint32_t)us;
+    if ((int32_t)(conn->since - (uint32_t)now) <= 0)
+        return;
+    stream_pause(&c->loop, client_slot(c, conn));
+    client_set_timer(c, conn, now);
+}
+
+/* --same-body: the first right answer says what all others have to be. */
+static bool client_is_same(struct load_client *c, const struct load_conn *conn)
+{
+    struct load_sum *sum = &c->sums[conn->ring[conn->head].request];
+    uint32_t crc = conn->body_at ? c->crcs[client_index(c, conn)] : 0;
+
+    if (!sum->known)
+        *sum = (struct load_sum){.crc = crc, .len = conn->body_at, .known = true};
+    return sum->crc == crc && sum->len == conn->body_at;
+}
+
 /* The answer is complete: is it right? If not, of which kind is that, in `text`? */
-static bool client_judge(const struct load_client *c, const struct load_conn *conn, bool to_head,
+static bool client_judge(struct load_client *c, const struct load_conn *conn, bool to_head,
                          enum load_failure *kind, char text[LOAD_FIRST_MAX])
 {
     const struct load_requests *requests = c->plan.requests;
@@ -201,6 +236,13 @@ static bool client_judge(const struct load_client *c, const struct load_conn *co
     if (unlikely(!c->plan.options->expect_status[conn->reply.status])) {
         *kind = LOAD_FAILURE_STATUS;
         snprintf(text, LOAD_FIRST_MAX, "status %u", conn->reply.status);
+        return false;
+    }
+    if (c->sums && !to_head && !client_is_same(c, conn)) {
+        *kind = LOAD_FAILURE_BODY;
+        snprintf(text, LOAD_FIRST_MAX,
+                 "it differs from the first answer's (%u bytes, CRC-32C %08x)", conn->body_at,
+                 c->crcs[client_index(c, conn)]);
         return false;
     }
     if (!requests->body || to_head ||
@@ -230,6 +272,12 @@ static void client_body(struct load_client *c, struct load_conn *conn, const cha
 {
     const struct load_requests *requests = c->plan.requests;
 
+    if (unlikely(c->crcs)) {
+        uint32_t *crc = &c->crcs[client_index(c, conn)];
+        *crc = crc32c(conn->body_at ? *crc : 0, body, len);
+        if (!requests->body)
+            conn->body_at += (uint32_t)len;
+    }
     if (!requests->body || (conn->flags & CONN_BAD_BODY))
         return;
     if (len > requests->body_len - conn->body_at ||
@@ -318,7 +366,8 @@ static void client_go_on(struct load_client *c, struct load_conn *conn, uint64_t
     uint32_t most = c->plan.options->per_connection;
 
     if (unlikely(conn->flags & CONN_LAST) ||
-        unlikely(most && conn->written >= most && conn->flying == 0)) {
+        unlikely(most && conn->written >= most && conn->flying == 0 &&
+                 !(conn->flags & CONN_IDLE))) {
         stream_close(&c->loop, client_slot(c, conn));
         return;
     }
@@ -331,6 +380,8 @@ static void client_input(struct loop *l, struct slot *s, const char *data, size_
     struct load_conn *conn = s->exchange;
     uint64_t now = load_client_now(c);
 
+    if (unlikely(c->plan.options->read_rate))
+        client_throttle(c, conn, len, now);
     while (len > 0) {
         size_t n = 0;
         if (unlikely(conn->flags & CONN_LAST))
@@ -411,12 +462,13 @@ static void client_open(struct loop *l, struct slot *s)
     if (unlikely(c->plan.tls && !*c->results->tls))
         client_describe_tls(c, s);
     conn->state = LOAD_CONN_OPEN;
-    conn->flags &= CONN_FREE;
+    conn->flags &= CONN_FREE | CONN_IDLE;
     c->connecting--;
     c->exhausted = 0;
     c->results->connects++;
     if (now >= c->measure_us)
         hist_record(&c->results->connect, (uint32_t)now - conn->since);
+    conn->since = (uint32_t)now;
     conn->written = conn->flying;
     conn->unsent = conn->flying;
     c->results->resent += conn->flying;
@@ -434,10 +486,13 @@ static void client_timeout(struct loop *l, struct slot *s, unsigned kind)
         stream_close(l, s);
         return;
     }
-    if (client_expire(c, conn, now, "no answer within --timeout"))
+    if (client_expire(c, conn, now, "no answer within --timeout")) {
         stream_close(l, s);
-    else
-        client_set_timer(c, conn, now);
+        return;
+    }
+    if ((s->flags & STREAM_PAUSED) && (int32_t)(conn->since - (uint32_t)now) <= 0)
+        stream_resume(l, s);
+    client_set_timer(c, conn, now);
 }
 
 enum load_failure client_tls_failure(void)
@@ -524,7 +579,7 @@ void load_client_abort(struct load_client *c)
 
     c->aborted = true;
     c->quota_left = 0; /* nothing is begun any more */
-    for (uint32_t i = 0; i < c->plan.connections; i++) {
+    for (uint32_t i = 0; i < client_conns(c); i++) {
         struct load_conn *conn = client_conn(c, i);
         if (c->stopped) {
             client_forget(c, conn, now);

@@ -102,8 +102,9 @@ static json_t *json_statuses(const struct load_results *r)
 
 static json_t *json_connections(const struct load_results *r)
 {
-    return json_pack("{s:I, s:I, s:I}", "opened", json_count(r->connects), "resent",
-                     json_count(r->resent), "ports_used_up", json_count(r->ports_used_up));
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "opened", json_count(r->connects), "resent",
+                     json_count(r->resent), "ports_used_up", json_count(r->ports_used_up), "idle",
+                     json_count(r->idle), "idle_lost", json_count(r->idle_lost));
 }
 
 static json_t *json_tls(const struct load_results *r)

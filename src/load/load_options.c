@@ -19,6 +19,7 @@
 enum load_option_kind {
     LOAD_OPTION_COUNT32,
     LOAD_OPTION_COUNT64,
+    LOAD_OPTION_SIZE,
     LOAD_OPTION_PROCESSES,
     LOAD_OPTION_TIME,
     LOAD_OPTION_RATE,
@@ -53,6 +54,7 @@ struct load_option {
 #define TIMEOUT_MAX_US  (1800 * SECOND_US)
 #define CONNECTIONS_MAX 1000000
 #define RATE_MAX        1e8
+#define READ_RATE_MAX   (UINT64_C(1) << 40)
 
 /* clang-format off */
 static const struct load_option load_option_table[] = {
@@ -68,6 +70,8 @@ static const struct load_option load_option_table[] = {
      "requests in flight on a connection [1]"},
     {"requests-per-connection", 'k', LOAD_OPTION_COUNT32, AT(per_connection), 0, UINT32_MAX, "N",
      "then connect again; 0: no limit [0]"},
+    {"idle", 0, LOAD_OPTION_COUNT32, AT(idle), 0, CONNECTIONS_MAX, "N",
+     "so many further connections are kept open, each after one request [0]"},
     {"rate", 'R', LOAD_OPTION_RATE, 0, 0, 0, "RATE|A:B",
      "open loop: so many requests a second, or from A to B over the duration"},
     {"arrivals", 0, LOAD_OPTION_ARRIVALS, AT(uniform), 0, 0, "KIND",
@@ -78,6 +82,8 @@ static const struct load_option load_option_table[] = {
      "load before the measuring begins [0]"},
     {"ramp", 0, LOAD_OPTION_TIME, AT(ramp_us), 0, TIME_MAX_US, "TIME",
      "open the connections over so long, not all at once [0]"},
+    {"read-rate", 0, LOAD_OPTION_SIZE, AT(read_rate), 1, READ_RATE_MAX, "BYTES",
+     "a connection reads so many bytes a second, no more"},
     {"timeout", 0, LOAD_OPTION_TIME, AT(timeout_us), 1000, TIMEOUT_MAX_US, "TIME",
      "a request without an answer is an error after this [10s]"},
     {"backend", 0, LOAD_OPTION_TEXT, AT(backend), 0, 0, "NAME",
@@ -97,7 +103,8 @@ static const struct load_option load_option_table[] = {
 
     {"method", 'X', LOAD_OPTION_METHOD, AT(method), 0, 0, "METHOD", "[GET, with a body POST]"},
     {"header", 'H', LOAD_OPTION_HEADER, 0, 0, 0, "NAME: VALUE", "a field of the head; repeatable"},
-    {"body", 'b', LOAD_OPTION_TEXT, AT(body), 0, 0, "TEXT|@FILE", "of each request"},
+    {"body", 'b', LOAD_OPTION_TEXT, AT(body), 0, 0, "TEXT|@FILE|random:SIZE",
+     "of each request"},
     {"chunked", 0, LOAD_OPTION_TRUE, AT(chunked), 0, 0, NULL, "send the body in chunks"},
     {"raw", 0, LOAD_OPTION_RAW, 0, 0, 0, "FILE",
      "requests as they go on the wire; repeatable: all are sent in turn"},
@@ -108,6 +115,10 @@ static const struct load_option load_option_table[] = {
      "right answers, such as 200,404 or 2xx [2xx,3xx]"},
     {"expect-body", 0, LOAD_OPTION_TEXT, AT(expect_body), 0, 0, "TEXT|@FILE",
      "the body of a right answer"},
+    {"expect-echo", 0, LOAD_OPTION_TRUE, AT(expect_echo), 0, 0, NULL,
+     "the body of a right answer is the one that was sent"},
+    {"same-body", 0, LOAD_OPTION_TRUE, AT(same_body), 0, 0, NULL,
+     "all right answers to a request have the same body"},
     {"slo-p99", 0, LOAD_OPTION_SLO, AT(slo_p99_us), 1, TIME_MAX_US, "TIME",
      "fail (exit status 3) if the 99th percentile is beyond this"},
     {"max-error-rate", 0, LOAD_OPTION_FRACTION, AT(max_error_rate), 0, 0, "FRACTION",
@@ -144,6 +155,23 @@ static bool load_count(const char *text, uint64_t min, uint64_t max, uint64_t *v
         return false;
     *value = v * unit;
     return *value >= min;
+}
+
+bool load_size_parse(const char *text, uint64_t max, uint64_t *bytes)
+{
+    static const char letters[] = "kmg";
+    char *end;
+
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    const char *letter = *end ? strchr(letters, *end | 0x20) : NULL;
+    unsigned shift = letter && *letter ? 10 * (unsigned)(letter - letters + 1) : 0;
+    if (errno || end[shift > 0] || v == 0 || v > max >> shift)
+        return false;
+    *bytes = (uint64_t)v << shift;
+    return true;
 }
 
 /* Digits with perhaps a fraction; no sign, no exponent, no infinity. */
@@ -260,6 +288,7 @@ static bool load_store(const struct load_option *spec, const char *value, struct
         *(uint32_t *)at = (uint32_t)number;
         return true;
     case LOAD_OPTION_COUNT64: return load_count(value, spec->min, spec->max, at);
+    case LOAD_OPTION_SIZE: return load_size_parse(value, spec->max, at);
     case LOAD_OPTION_PROCESSES:
         number = LOAD_AUTO;
         if (strcmp(value, "auto") && !load_count(value, spec->min, spec->max, &number))
@@ -305,6 +334,7 @@ static void load_describe(const struct load_option *spec, char *out, size_t size
                  spec->kind == LOAD_OPTION_PROCESSES ? "auto, or " : "",
                  (unsigned long long)spec->min, (unsigned long long)spec->max);
         break;
+    case LOAD_OPTION_SIZE: snprintf(out, size, "bytes, such as 1500, 64k or 1m (of 1024)"); break;
     case LOAD_OPTION_TIME:
     case LOAD_OPTION_SLO:
         snprintf(out, size, "a time such as 500us, 20ms, 10s or 2m, %sup to %s",
@@ -405,9 +435,11 @@ static int load_check(const struct load_options *o, bool timed, char *error)
         return load_conflict(error, "--find-max needs --slo-p99, the limit that it searches for");
     if (o->action == LOAD_FIND_MAX && o->rate_from != 0)
         return load_conflict(error, "--find-max chooses the --rate itself");
-    if (o->raw_count && (o->method || o->body || o->header_count || o->chunked))
-        return load_conflict(error, "--raw files are whole requests: --method, --header, --body "
-                                    "and --chunked say nothing of them");
+    if (o->raw_count && (o->method || o->body || o->header_count || o->chunked || o->expect_echo))
+        return load_conflict(error, "--raw files are whole requests: --method, --header, --body, "
+                                    "--chunked and --expect-echo say nothing of them");
+    if (o->expect_echo && (!o->body || o->expect_body))
+        return load_conflict(error, "--expect-echo is about a --body, instead of --expect-body");
     if (o->insecure && o->ca_file)
         return load_conflict(error, "--insecure and --cacert: either any certificate will do, or "
                                     "those that the file vouches for");

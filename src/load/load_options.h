@@ -33,6 +33,8 @@ struct load_options {
     uint32_t per_connection; /* requests, then it is closed and opened again; 0: no limit */
     uint64_t requests;       /* in all; 0: as many as the time allows */
     uint64_t duration_us;
+    uint32_t idle;      /* further connections, which are kept open */
+    uint64_t read_rate; /* bytes a second that a connection reads; 0: all there are */
     uint64_t warmup_us, ramp_us, timeout_us;
     double rate_from, rate_to; /* requests a second; 0: closed loop */
     bool uniform;              /* arrivals */
@@ -48,7 +50,7 @@ struct load_options {
     const char *method;
     const char *headers[LOAD_HEADERS_MAX];
     unsigned header_count;
-    const char *body; /* @FILE: what is in there */
+    const char *body; /* @FILE: what is in there, random:SIZE: so many made up */
     bool chunked;
     bool random_query;
     const char *raw[LOAD_RAW_MAX];
@@ -57,6 +59,8 @@ struct load_options {
     /* what is right */
     uint8_t expect_status[600]; /* 1: this status is */
     const char *expect_body;    /* @FILE: what is in there */
+    bool expect_echo;           /* the body that was sent */
+    bool same_body;             /* the one that the first answer to the request had */
     double slo_p99_us;          /* 0: not given */
     double max_error_rate;      /* of all requests; < 0: not given */
 
@@ -71,6 +75,9 @@ struct load_options {
  * (getopt).
  */
 int load_options_parse(int argc, char **argv, struct load_options *o, char *error);
+
+/* Digits, and k, m or g behind them for 2^10, 2^20, 2^30 bytes; from 1 to `max`. */
+bool load_size_parse(const char *text, uint64_t max, uint64_t *bytes);
 
 /* What --help prints. */
 void load_options_print_help(FILE *out);

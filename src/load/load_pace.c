@@ -25,7 +25,10 @@
 #define PACE_NEVER            (UINT64_MAX / 2)
 #define PACE_STOP_US          1000000 /* after load_client_stop() answers are waited for so long */
 #define PACE_OUTPUT_BLOCK_MAX 16256   /* with its header a block is 16 KiB */
-#define PACE_FDS              64      /* that are not connections */
+#define PACE_PIECE_MIN        256     /* bytes of one receive with --read-rate */
+#define PACE_NARROW_MIN       UINT64_C(2048) /* ... of the socket's buffer */
+#define PACE_NARROW_MAX       UINT64_C(65536)
+#define PACE_FDS              64                    /* that are not connections */
 #define PACE_TIMERS_LATE_US   (4000 * LOOP_TICK_MS) /* no deadline of a connection is so late */
 
 static inline struct load_client *pace_client(struct loop *l)
@@ -151,9 +154,23 @@ static inline uint32_t pace_room(const struct load_client *c, const struct load_
     return most == 0 ? room : MIN(room, most - MIN(most, conn->written));
 }
 
+/* One request on an idle connection; when it has been answered there is one more. */
+static void pace_feed_idle(struct load_client *c, struct load_conn *conn, uint64_t now)
+{
+    if (conn->flying == 0 && !(conn->flags & CONN_ANSWERED)) {
+        pace_begin(c, conn, 1, now, now);
+    } else if (conn->flying == 0 && !(conn->flags & CONN_KEPT)) {
+        conn->flags |= CONN_KEPT;
+        c->results->idle++;
+        c->gathered_us = now;
+    }
+}
+
 void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now)
 {
-    if (pace_is_open_loop(c)) {
+    if (unlikely(conn->flags & CONN_IDLE)) {
+        pace_feed_idle(c, conn, now);
+    } else if (pace_is_open_loop(c)) {
         while (pace_room(c, conn) && pace_has_more(c, now) && pace_due(c) <= now)
             pace_begin_due(c, conn, now);
         if (pace_due(c) > now)
@@ -223,9 +240,13 @@ static void pace_dispatch(struct load_client *c)
 
 void client_wait(struct load_client *c, struct load_conn *conn)
 {
+    bool lost = (conn->flags & CONN_KEPT) && !c->aborted;
+
     conn->state = LOAD_CONN_WAITING;
-    conn->flags &= CONN_FREE | CONN_TRYING;
-    if (!c->aborted)
+    conn->flags &= CONN_FREE | CONN_TRYING | CONN_IDLE;
+    c->results->idle_lost += lost && !c->gathering;
+    c->results->idle -= lost && c->gathering;
+    if (!c->aborted && (c->gathering || !(conn->flags & CONN_IDLE)))
         list_push(c, &c->waiting, conn);
 }
 
@@ -289,6 +310,14 @@ void client_connect_failed(struct load_client *c, struct load_conn *conn, int er
     client_wait(c, conn);
 }
 
+/* What is not read is to pend on the server's side rather than here. */
+static void pace_narrow(int fd, uint64_t read_rate)
+{
+    int bytes = (int)MAX(MIN(read_rate, PACE_NARROW_MAX), PACE_NARROW_MIN);
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t now)
 {
     const struct load_target *t = c->plan.target;
@@ -307,6 +336,8 @@ static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t
         client_connect_failed(c, conn, -fd);
         return;
     }
+    if (unlikely(c->plan.options->read_rate))
+        pace_narrow(fd, c->plan.options->read_rate);
     int rc = stream_connect(&c->loop, 0, fd, &t->addr.u.sa, t->addr.len, conn);
     if (rc < 0) {
         client_connect_failed(c, conn, -rc);
@@ -415,13 +446,15 @@ static uint64_t pace_next(const struct load_client *c, uint64_t now)
     uint64_t next = pace_ramp(c);
     bool more = pace_has_more(c, now);
 
-    if (!c->measuring && !c->stopped)
+    if (c->gathering)
+        next = pace_earlier(next, c->gathered_us + c->plan.options->timeout_us + 1);
+    else if (!c->measuring && !c->stopped)
         next = pace_earlier(next, c->measure_us);
     if (c->measuring && !c->measured)
         next = pace_earlier(next, c->end_us);
     if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX)
         next = pace_earlier(next, c->connect_at_us);
-    if (pace_is_open_loop(c) && more)
+    if (pace_is_open_loop(c) && more && !c->gathering)
         next = pace_earlier(next, pace_due(c) + (c->backlogged ? c->plan.options->timeout_us : 0));
     if (!more && c->flying)
         next = pace_earlier(next, pace_give_up(c));
@@ -433,11 +466,11 @@ static int64_t pace_before_wait(struct loop *l)
     struct load_client *c = pace_client(l);
     uint64_t now = load_client_now(c);
 
-    if (now < c->start_us)
+    if (now < c->start_us && !c->gathering)
         return (int64_t)(c->start_us - now);
     pace_window(c, now);
     pace_connect_waiting(c, now);
-    if (pace_is_open_loop(c))
+    if (pace_is_open_loop(c) && !c->gathering)
         pace_dispatch(c);
 
     now = load_client_now(c);
@@ -487,10 +520,18 @@ static int pace_make_conns(struct load_client *c)
 {
     c->conn_size = util_round_up(sizeof(struct load_conn) + c->depth * sizeof(struct load_flight),
                                  sizeof(void *));
-    c->conns = calloc(c->plan.connections, c->conn_size);
+    c->conns = calloc(client_conns(c), c->conn_size);
     c->matches = calloc(c->plan.requests->count, sizeof(*c->matches));
     if (!c->conns || !c->matches)
         return -ENOMEM;
+    for (uint32_t i = c->plan.connections; i < client_conns(c); i++)
+        client_conn(c, i)->flags = CONN_IDLE;
+    if (c->plan.options->same_body) {
+        c->crcs = calloc(client_conns(c), sizeof(*c->crcs));
+        c->sums = calloc(c->plan.requests->count, sizeof(*c->sums));
+        if (!c->crcs || !c->sums)
+            return -ENOMEM;
+    }
     c->waiting = (struct load_list){.first = LOAD_NOBODY, .link = 0};
     c->free = (struct load_list){.first = LOAD_NOBODY, .link = 1};
     return 0;
@@ -516,19 +557,23 @@ int load_client_init(struct load_client *c, const struct load_plan *plan,
         return -EINVAL;
     }
     if (pace_make_conns(c) < 0) {
-        snprintf(error, BACKEND_TEXT_MAX, "out of memory for %u connections", plan->connections);
+        snprintf(error, BACKEND_TEXT_MAX, "out of memory for %u connections", client_conns(c));
         load_client_destroy(c);
         return -ENOMEM;
     }
     settings_init(&set);
     set.max_buffer_bytes = UINT64_MAX;
     set.write_timeout_ms = (uint32_t)(plan->options->timeout_us / 1000 + 1);
+    if (plan->options->read_rate) /* pieces of what a connection reads in a tick */
+        set.recv_buffer_bytes = (uint32_t)MAX(
+            MIN(plan->options->read_rate * LOOP_TICK_MS / 1000, set.recv_buffer_bytes),
+            PACE_PIECE_MIN);
     set.header_timeout_ms = set.write_timeout_ms; /* of a handshake of TLS */
     hooks.output_block_bytes = util_round_up(MAX(block, 256), 64);
     if (hooks.output_block_bytes > PACE_OUTPUT_BLOCK_MAX)
         hooks.output_block_bytes = PACE_OUTPUT_BLOCK_MAX;
-    int rc = loop_init(&c->loop, &set, &hooks, stats, ops, variant,
-                       plan->connections + 2 * PACE_FDS, error);
+    int rc = loop_init(&c->loop, &set, &hooks, stats, ops, variant, client_conns(c) + 2 * PACE_FDS,
+                       error);
     if (rc < 0) {
         load_client_destroy(c);
         return rc;
@@ -547,8 +592,42 @@ int load_client_init(struct load_client *c, const struct load_plan *plan,
     return rc;
 }
 
+void load_client_gather(struct load_client *c)
+{
+    c->gathering = c->plan.idle > 0;
+    c->zero_us = 0;
+    c->zero_us = load_client_now(c) - 1000000;
+    c->gathered_us = load_client_now(c);
+    c->start_us = c->measure_us = c->end_us = PACE_NEVER;
+    c->quota_left = UINT64_MAX;
+    for (uint32_t i = c->plan.connections; i < client_conns(c); i++)
+        list_push(c, &c->waiting, client_conn(c, i));
+}
+
+int load_client_gathered(struct load_client *c)
+{
+    if (c->results->idle >= c->plan.idle)
+        return 1;
+    return load_client_now(c) > c->gathered_us + c->plan.options->timeout_us ? -ETIMEDOUT : 0;
+}
+
+/* What has been counted of the idle connections' beginning is no part of the load. */
+static void pace_forget_gathering(struct load_client *c)
+{
+    struct load_results *r = c->results;
+
+    c->gathering = false;
+    c->backoff_us = c->connect_at_us = 0;
+    c->request = 0;
+    r->status_2xx = r->status_3xx = r->status_4xx = r->status_5xx = 0;
+    r->matched = r->connects = r->resent = r->ports_used_up = 0;
+    memset(r->failures, 0, sizeof(r->failures));
+    memset(r->first, 0, sizeof(r->first));
+}
+
 void load_client_start(struct load_client *c, uint64_t start_us)
 {
+    pace_forget_gathering(c);
     c->zero_us = start_us - 1000000; /* so that no time of the client is 0 */
     c->start_us = 1000000;
     c->measure_us = c->start_us + c->plan.warmup_us;
@@ -583,6 +662,8 @@ void load_client_destroy(struct load_client *c)
     for (uint32_t i = 0; c->matches && i < c->plan.requests->count; i++)
         load_match_free(&c->matches[i]);
     free(c->matches);
+    free(c->crcs);
+    free(c->sums);
     free(c->conns);
     memset(c, 0, sizeof(*c));
 }

@@ -91,6 +91,30 @@ static int process_loop(const struct load_process *p, struct load_client *c, str
     return rc < 0 ? process_broke(r, p, rc) : 0;
 }
 
+/* The idle connections, before the load. */
+static int process_gather(struct load_client *c, struct load_results *r,
+                          const struct load_process *p)
+{
+    int rc = 0, gathered = 1;
+
+    if (c->plan.idle)
+        load_client_gather(c);
+    while (c->plan.idle && rc == 0 && !process_stop && (gathered = load_client_gathered(c)) == 0)
+        rc = loop_iterate(&c->loop, -1);
+    if (rc < 0)
+        return process_broke(r, p, rc);
+    if (gathered > 0 && !process_stop)
+        return 0;
+    const char *why = "";
+    for (unsigned i = 0; i < LOAD_FAILURE_KINDS && !*why; i++)
+        why = r->first[i];
+    int len = snprintf(r->error, BACKEND_TEXT_MAX - LOAD_FIRST_MAX,
+                       "--idle: %u of %u connections were answered%s", (unsigned)r->idle,
+                       c->plan.idle, *why ? "; " : "");
+    memcpy(r->error + len, why, strlen(why) + 1);
+    return 1;
+}
+
 int load_process_run(const struct load_process *p)
 {
     struct load_results *r = &p->shared->results[p->index];
@@ -107,6 +131,8 @@ int load_process_run(const struct load_process *p)
         return 1;
     c.loop.be->ops->describe(c.loop.be, r->features, sizeof(r->features));
     process_backend = c.loop.be;
+    if (process_gather(&c, r, p) != 0)
+        return 1;
     if (write(p->ready, &byte, 1) != 1)
         return 1;
     close(p->ready);

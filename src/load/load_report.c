@@ -117,6 +117,15 @@ static void report_tls(FILE *out, const struct load_results *r, double seconds)
                 r->tls_handshakes - r->tls_resumed, r->tls_resumed, r->tls);
 }
 
+static void report_idle(FILE *out, const struct load_results *r)
+{
+    if (r->idle)
+        fprintf(out,
+                "\n  %" PRIu64 " idle connections beside them, %" PRIu64
+                " of which the server has closed\n",
+                r->idle, r->idle_lost);
+}
+
 static void report_conclusions(FILE *out, const struct load_setup *s, const struct load_run *run,
                                const struct load_results *r, const struct load_verdict *v)
 {
@@ -155,6 +164,7 @@ void load_report_end(FILE *out, const struct load_setup *s, const struct load_ru
     report_failures(out, r);
     report_latencies(out, run, r);
     report_tls(out, r, seconds);
+    report_idle(out, r);
     fprintf(out,
             "\n  CPU of the load: %.2f us a request (%.0f %% in user space), busiest process "
             "%.0f %%; %s (%s)\n",

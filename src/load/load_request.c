@@ -75,6 +75,41 @@ static int request_text(const char *text, char **data, size_t *len, char *error)
     return -ENOMEM;
 }
 
+#define REQUEST_RANDOM "random:"
+
+/* The same bytes whenever the seed is the same. 0 or -errno. */
+static int request_random_body(const char *size, uint64_t seed, char **data, size_t *len,
+                               char *error)
+{
+    struct prng prng = {.state = seed};
+    uint64_t bytes, word = 0;
+
+    if (!load_size_parse(size, LOAD_FILE_MAX, &bytes)) {
+        snprintf(error, LOAD_ERROR_MAX,
+                 "--body random:SIZE takes bytes, such as 1500, 64k or 1m (of 1024), at most 1g");
+        return -EINVAL;
+    }
+    *len = (size_t)bytes;
+    *data = malloc(*len);
+    if (!*data) {
+        snprintf(error, LOAD_ERROR_MAX, "out of memory");
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < *len; i++, word >>= 8) {
+        if (i % sizeof(word) == 0)
+            word = prng_next(&prng);
+        (*data)[i] = (char)word;
+    }
+    return 0;
+}
+
+static int request_body(const struct load_options *o, char **data, size_t *len, char *error)
+{
+    if (!strncmp(o->body, REQUEST_RANDOM, sizeof(REQUEST_RANDOM) - 1))
+        return request_random_body(o->body + sizeof(REQUEST_RANDOM) - 1, o->seed, data, len, error);
+    return request_text(o->body, data, len, error);
+}
+
 /* ---- random numbers in the target ---- */
 
 static int request_random_error(char *error, const char *at, size_t len)
@@ -231,7 +266,7 @@ static int requests_make_one(struct load_requests *r, const struct load_options 
     size_t body_len = 0, len = 0;
 
     if (o->body) {
-        int rc = request_text(o->body, &body, &body_len, error);
+        int rc = request_body(o, &body, &body_len, error);
         if (rc < 0)
             return rc;
     }
@@ -256,7 +291,12 @@ static int requests_make_one(struct load_requests *r, const struct load_options 
             bytes = NULL;
         }
     }
-    free(body);
+    if (o->expect_echo) {
+        r->body = body;
+        r->body_len = body_len;
+    } else {
+        free(body);
+    }
     return requests_add(r, bytes, len, !strcmp(method, "HEAD"), o->random_query, error);
 }
 

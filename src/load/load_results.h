@@ -57,7 +57,9 @@ struct load_results {
     X(matched) /* ... and that were like one that had been found right */          \
     X(connects)                                                                    \
     X(resent) /* requests, after the announced end of a connection */              \
-    X(ports_used_up)
+    X(ports_used_up)                                                               \
+    X(idle)      /* connections that were kept open beside the load, ... */        \
+    X(idle_lost) /* ... and those of them that the server has closed */
 #define LOAD_SUM_FIELD_(name) uint64_t name;
     LOAD_SUMS(LOAD_SUM_FIELD_)
 #undef LOAD_SUM_FIELD_

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@
 #define RUN_START_US 20000   /* from the moment that all are ready to the load's beginning */
 #define RUN_WATCH_US 1000000 /* from line to line */
 #define RUN_FDS      128     /* of a process, that are not connections */
+#define RUN_LOOK_MS  200     /* how often a start looks whether it is to end */
 #define RUN_PROBE_MS 2000    /* for each address of a name that has several */
 
 static uint64_t run_now_us(void)
@@ -51,7 +53,7 @@ static uint32_t setup_processes(const struct load_options *o)
 /* The soft limit of fds is raised as far as it takes. */
 static int setup_fds(const struct load_setup *s, char *error)
 {
-    rlim_t wanted = s->options.connections / s->processes + 1 + RUN_FDS;
+    rlim_t wanted = (s->options.connections + s->options.idle) / s->processes + 2 + RUN_FDS;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
@@ -64,8 +66,8 @@ static int setup_fds(const struct load_setup *s, char *error)
     snprintf(error, LOAD_ERROR_MAX,
              "%u connections need %llu fds in a process, the limit is %llu: ulimit -n %llu, more "
              "--processes or fewer --connections",
-             s->options.connections, (unsigned long long)wanted, (unsigned long long)limit.rlim_max,
-             (unsigned long long)wanted);
+             s->options.connections + s->options.idle, (unsigned long long)wanted,
+             (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
     return -EMFILE;
 }
 
@@ -187,6 +189,7 @@ static struct load_plan run_plan(const struct load_setup *s, const struct load_r
         .source_count = s->source_count,
         .in_turn = s->options.source != NULL,
         .connections = (uint32_t)run_share(s->options.connections, index, n),
+        .idle = (uint32_t)run_share(s->options.idle, index, n),
         .by_count = run->requests > 0,
         .quota = run_share(run->requests, index, n),
         .rate_from = run->rate_from / n,
@@ -260,14 +263,27 @@ static bool run_reap(struct run_children *c, int options)
     return c->alive > 0;
 }
 
-/* Wait until each process has everything in place. 0, or -EIO: one has not. */
+/*
+ * Wait until each process has everything in place, its idle connections too. 0, -EIO: one has not, or
+ * -EINTR: it is not wanted any more.
+ */
 static int run_gather(struct run_children *c)
 {
+    struct pollfd p = {.fd = c->ready[0], .events = POLLIN};
+    const struct timespec now = {0};
     unsigned ready = 0;
+    sigset_t ends;
     char byte[16];
 
     close(c->ready[1]);
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
     while (ready < c->setup->processes) {
+        if (sigtimedwait(&ends, NULL, &now) > 0)
+            return -EINTR;
+        if (poll(&p, 1, RUN_LOOK_MS) == 0)
+            continue;
         ssize_t n = read(c->ready[0], byte, sizeof(byte));
         if (n > 0)
             ready += (unsigned)n;
@@ -415,6 +431,8 @@ int load_run(const struct load_setup *s, const struct load_run *run, load_watch 
         load_results_add(sum, &c.shared->results[i]);
     if (run->rate_from == 0) /* a request is due when it is sent */
         sum->service = sum->response;
+    if (rc == -EINTR)
+        snprintf(error, LOAD_ERROR_MAX, "interrupted before the load began");
     if (rc < 0 && !*error)
         snprintf(error, LOAD_ERROR_MAX, "%s", *sum->error ? sum->error : "a process has ended");
     munmap(c.shared, size);
