@@ -11,7 +11,7 @@ PACKAGES_BUILD="$PACKAGES_BUILD libssl-dev zlib1g-dev libbrotli-dev libzstd-dev"
 PACKAGES_TEST="libcmocka-dev python3 python3-pytest strace curl procps"
 PACKAGES_PLOTS="python3-numpy python3-matplotlib"
 PACKAGES_MEASURE="wrk nghttp2-client $PACKAGES_PLOTS"
-PACKAGES_CI="clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
+PACKAGES_CI="ccache clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
 PACKAGES_CI="$PACKAGES_CI valgrind dpkg-dev debhelper lintian blhc rpm prometheus systemtap-sdt-dev"
 
 say()
