@@ -46,7 +46,7 @@
 #include "util.h"
 
 /* Of this contract: it grows with every change that a backend's author has to know of. */
-#define BACKEND_VERSION 3
+#define BACKEND_VERSION 4
 
 #define IO_PENDING 0x40000000 /* send(), detach(), listen_ctl(): an upcall will report the end */
 
@@ -82,7 +82,8 @@ struct backend_events {
      */
     void (*connected)(void *arg, int fd, int err);
 
-    /* `len` (1..recv_buffer_bytes) bytes have arrived; borrowed until the return. */
+    /* `len` (1..recv_buffer_bytes, or what recv_expect() said) bytes have arrived; borrowed until the
+     * return. */
     void (*input)(void *arg, int fd, const char *data, size_t len);
 
     /*
@@ -120,7 +121,7 @@ struct backend_config {
     struct stats *stats; /* where the backend counts */
     /* what stood behind the colon in --backend NAME:VARIANT, or NULL */
     const char *variant;
-    uint32_t recv_buffer_bytes; /* the most one input() may carry */
+    uint32_t recv_buffer_bytes; /* the most one input() may carry, but for recv_expect() */
     uint32_t connections_max;   /* to size queues by */
 };
 
@@ -146,6 +147,10 @@ struct backend {
      * when it has become 0, and on again later.
      */
     uint32_t accept_room;
+
+    /* The most that one input() may carry whatever recv_expect() has said, unless it is less than
+     * recv_buffer_bytes: the core lowers it as its memory gets short. */
+    size_t recv_room;
 
     /* Bytes of input that it keeps for connections whose receiving is off: they count as buffers
      * of those (--max-buffer-bytes). */
@@ -239,6 +244,12 @@ struct backend_ops {
     void (*recv_ctl)(struct backend *be, int fd, bool on);
 
     /*
+     * The next input() of fd may carry up to `bytes`, where that is more than recv_buffer_bytes: much
+     * of one body is to come. A hint that holds for that one input(). NULL: there is no room for more.
+     */
+    void (*recv_expect)(struct backend *be, int fd, size_t bytes);
+
+    /*
      * Send 1 to BACKEND_SEGMENTS_MAX segments, in order; one send at a time a connection. Returns
      * the bytes taken now (1 to all of them), or IO_PENDING: what the segments point to is frozen
      * until exactly one sent(); or -errno. The array itself is the caller's again at once. Short
@@ -246,6 +257,14 @@ struct backend_ops {
      * to be ignored by the program: sendfile(2) raises it.)
      */
     int (*send)(struct backend *be, int fd, const struct backend_segment *segments, unsigned count);
+
+    /*
+     * Send what the socket has room for, of segments of memory, while no send() is under way: the bytes
+     * taken, and nothing is reported and nothing of the segments kept, so that they may be borrowed
+     * input. 0: none were, for whatever reason; an error is the next send()'s to tell. NULL: cannot.
+     */
+    size_t (*send_now)(struct backend *be, int fd, const struct backend_segment *segments,
+                       unsigned count);
 
     /*
      * Stop everything for fd: receiving, a send or a connect in flight. Nothing is reported for it
@@ -326,6 +345,27 @@ static inline int backend_send(struct backend *be, int fd, const struct backend_
     int rc = be->ops->send(be, fd, segments, count);
     be->in_call = false;
     return rc;
+}
+
+static inline void backend_recv_expect(struct backend *be, int fd, size_t bytes)
+{
+    if (!be->ops->recv_expect)
+        return;
+    backend_call_begin(be);
+    be->ops->recv_expect(be, fd, bytes);
+    be->in_call = false;
+}
+
+/* 0 also where the backend has no such member. */
+static inline size_t backend_send_now(struct backend *be, int fd,
+                                      const struct backend_segment *segments, unsigned count)
+{
+    if (!be->ops->send_now)
+        return 0;
+    backend_call_begin(be);
+    size_t n = be->ops->send_now(be, fd, segments, count);
+    be->in_call = false;
+    return n;
 }
 
 static inline int backend_detach(struct backend *be, int fd)

@@ -73,13 +73,15 @@ enum {
     EPOLL_QUEUED = 1 << 8,     /* in the ready list */
     EPOLL_DOUBT = 1 << 9,      /* it was said to be readable, and a receive found nothing */
     EPOLL_ROUND = 1 << 10,     /* queued in an iteration of this parity: epoll_backend.round */
+    EPOLL_LARGE = 1 << 11,     /* the next receive may carry epoll_conn.expect bytes */
 };
 
 /* A connection's private part of the slot. */
 struct epoll_conn {
     int32_t prev, next; /* ready list, by fd; -1 ends */
     uint16_t flags;
-    uint16_t spare[3];
+    uint16_t spare;
+    uint32_t expect; /* see EPOLL_LARGE */
 };
 
 static_assert(sizeof(struct epoll_conn) == 16, "every connection has one");
@@ -99,6 +101,7 @@ struct epoll_backend {
     bool no_pwait2;                 /* this kernel has only milliseconds */
     struct epoll_listener listener[BACKEND_LISTENERS_MAX];
     struct epoll_event events[EPOLL_EVENTS];
+    char *large;    /* one receive of READINESS_LARGE_BYTES; NULL: none was needed lately */
     char scratch[]; /* one receive */
 };
 
@@ -170,11 +173,26 @@ static void epoll_dequeue(struct epoll_backend *b, struct epoll_conn *c)
 
 /* ---- events of a connection ---- */
 
+/* Where the next receive goes, and how much it may carry. */
+static inline char *epoll_buffer(struct epoll_backend *b, struct epoll_conn *c, size_t *size)
+{
+    *size = b->base.cfg.recv_buffer_bytes;
+    if (likely(!(c->flags & EPOLL_LARGE)))
+        return b->scratch;
+    c->flags &= (uint16_t)~EPOLL_LARGE;
+    size_t large = readiness_large(&b->base, c->expect, &b->large);
+    if (!large)
+        return b->scratch;
+    *size = large;
+    return b->large;
+}
+
 /* One receive for a connection that is readable and not paused. */
 static void epoll_receive(struct epoll_backend *b, int fd, struct epoll_conn *c)
 {
-    size_t size = b->base.cfg.recv_buffer_bytes;
-    ssize_t n = recv(fd, b->scratch, size, 0);
+    size_t size;
+    char *buffer = epoll_buffer(b, c, &size);
+    ssize_t n = recv(fd, buffer, size, 0);
 
     b->base.cfg.stats->recv_calls++;
     if (likely(n > 0)) {
@@ -183,7 +201,7 @@ static void epoll_receive(struct epoll_backend *b, int fd, struct epoll_conn *c)
             c->flags &= (uint16_t)~EPOLL_READABLE;
         else
             epoll_enqueue(b, fd, c);
-        backend_on_input(&b->base, fd, b->scratch, (size_t)n);
+        backend_on_input(&b->base, fd, buffer, (size_t)n);
         return;
     }
     /* Nothing, against the event's word: the edge is not told again, so look once more. */
@@ -403,6 +421,14 @@ static void epoll_recv_ctl(struct backend *be, int fd, bool on)
         epoll_enqueue(b, fd, c);
 }
 
+static void epoll_recv_expect(struct backend *be, int fd, size_t bytes)
+{
+    struct epoll_conn *c = epoll_conn(epoll_of(be), fd);
+
+    c->expect = (uint32_t)MIN(bytes, (size_t)UINT32_MAX);
+    c->flags |= EPOLL_LARGE;
+}
+
 static int epoll_send(struct backend *be, int fd, const struct backend_segment *segments,
                       unsigned count)
 {
@@ -533,7 +559,19 @@ static int epoll_open(const struct backend_config *cfg, struct backend **be, cha
 static void epoll_close(struct backend *be)
 {
     epoll_close_fds(epoll_of(be));
+    free(epoll_of(be)->large);
     free(be);
+}
+
+/* The buffer is made again where it is needed. */
+static size_t epoll_trim(struct backend *be)
+{
+    struct epoll_backend *b = epoll_of(be);
+    size_t bytes = b->large ? READINESS_LARGE_BYTES : 0;
+
+    free(b->large);
+    b->large = NULL;
+    return bytes;
 }
 
 static void epoll_describe(struct backend *be, char *out, size_t out_size)
@@ -570,8 +608,11 @@ const struct backend_ops epoll_backend_ops = {
     .connect = epoll_connect,
     .attach = epoll_attach,
     .recv_ctl = epoll_recv_ctl,
+    .recv_expect = epoll_recv_expect,
     .send = epoll_send,
+    .send_now = readiness_send_now,
     .detach = epoll_detach,
     .wait = epoll_backend_wait,
+    .trim = epoll_trim,
     .wake = epoll_wake,
 };

@@ -58,6 +58,7 @@ struct libev_backend {
     bool changed;     /* interest has changed since the last wait(): see LIBEV_CHANGED_US */
     uint32_t conns, conns_peak; /* connections attached or connecting; most of them, in this loop */
     struct libev_listener listener[BACKEND_LISTENERS_MAX];
+    char *large;    /* one receive of READINESS_LARGE_BYTES; NULL: none was needed lately */
     char scratch[]; /* one receive */
 };
 
@@ -111,13 +112,30 @@ static inline int libev_events(const ev_io *io)
 
 /* ---- events of a connection ---- */
 
+/* Where the next receive goes, and how much it may carry: the watcher's `data` is what recv_expect()
+ * said. */
+static inline char *libev_buffer(struct libev_backend *b, ev_io *io, size_t *size)
+{
+    *size = b->base.cfg.recv_buffer_bytes;
+    if (likely(!io->data))
+        return b->scratch;
+    size_t large = readiness_large(&b->base, (uintptr_t)io->data, &b->large);
+    io->data = NULL;
+    if (!large)
+        return b->scratch;
+    *size = large;
+    return b->large;
+}
+
 static void libev_readable(struct libev_backend *b, int fd)
 {
-    ssize_t n = recv(fd, b->scratch, b->base.cfg.recv_buffer_bytes, 0);
+    size_t size;
+    char *buffer = libev_buffer(b, libev_io(b, fd), &size);
+    ssize_t n = recv(fd, buffer, size, 0);
 
     b->base.cfg.stats->recv_calls++;
     if (likely(n > 0)) {
-        backend_on_input(&b->base, fd, b->scratch, (size_t)n);
+        backend_on_input(&b->base, fd, buffer, (size_t)n);
         return;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -397,6 +415,11 @@ static void libev_recv_ctl(struct backend *be, int fd, bool on)
     libev_interest(b, io, on ? events | EV_READ : events & ~EV_READ);
 }
 
+static void libev_recv_expect(struct backend *be, int fd, size_t bytes)
+{
+    libev_io(libev_of(be), fd)->data = (void *)(uintptr_t)bytes;
+}
+
 static int libev_send(struct backend *be, int fd, const struct backend_segment *segments,
                       unsigned count)
 {
@@ -455,16 +478,12 @@ static void libev_move(struct libev_backend *b, struct ev_loop *to, ev_io *io)
  * A loop's arrays grow with the highest fd and never shrink, so after a burst the loop is replaced,
  * once there are no connections that would have to move.
  */
-static size_t libev_trim(struct backend *be)
+static void libev_renew(struct libev_backend *b)
 {
-    struct libev_backend *b = libev_of(be);
     char error[BACKEND_TEXT_MAX];
-
-    if (b->conns || b->conns_peak < LIBEV_TRIM_CONNS)
-        return 0;
-    struct ev_loop *loop = libev_loop_new(be->cfg.variant, error);
+    struct ev_loop *loop = libev_loop_new(b->base.cfg.variant, error);
     if (!loop)
-        return 0; /* no fd or memory for it now: when connections have ended the next time */
+        return; /* no fd or memory for it now: when connections have ended the next time */
     for (unsigned i = 0; i < BACKEND_LISTENERS_MAX; i++)
         libev_move(b, loop, &b->listener[i].io);
     libev_move(b, loop, &b->wake);
@@ -474,7 +493,18 @@ static size_t libev_trim(struct backend *be)
     b->loop = loop;
     b->changed = true;
     b->conns_peak = 0;
-    return 0; /* to the heap, not to the kernel */
+}
+
+static size_t libev_trim(struct backend *be)
+{
+    struct libev_backend *b = libev_of(be);
+    size_t bytes = b->large ? READINESS_LARGE_BYTES : 0;
+
+    free(b->large); /* made again where it is needed */
+    b->large = NULL;
+    if (!b->conns && b->conns_peak >= LIBEV_TRIM_CONNS)
+        libev_renew(b);
+    return bytes;
 }
 
 static void libev_wake(struct backend *be)
@@ -525,7 +555,9 @@ const struct backend_ops libev_backend_ops = {
     .connect = libev_connect,
     .attach = libev_attach,
     .recv_ctl = libev_recv_ctl,
+    .recv_expect = libev_recv_expect,
     .send = libev_send,
+    .send_now = readiness_send_now,
     .detach = libev_detach,
     .wait = libev_wait,
     .trim = libev_trim,

@@ -6,6 +6,7 @@
 
 #include "readiness.h"
 
+#include <stdlib.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
@@ -105,4 +106,24 @@ int readiness_send_slow(struct backend *be, int fd, const struct backend_segment
         return IO_PENDING;
     }
     return n < 0 ? -errno : -EPIPE;
+}
+
+size_t readiness_send_now(struct backend *be, int fd, const struct backend_segment *segments,
+                          unsigned count)
+{
+    ssize_t n = readiness_send_memory(fd, segments, count, false);
+
+    be->cfg.stats->send_calls++;
+    return n > 0 ? (size_t)n : 0;
+}
+
+size_t readiness_large(const struct backend *be, size_t expect, char **buffer)
+{
+    size_t size = MIN(MIN(expect, be->recv_room), (size_t)READINESS_LARGE_BYTES);
+
+    if (size <= be->cfg.recv_buffer_bytes)
+        return 0;
+    if (!*buffer)
+        *buffer = aligned_alloc(READINESS_ALIGN, READINESS_LARGE_BYTES);
+    return *buffer ? size : 0;
 }

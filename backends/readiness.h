@@ -40,4 +40,20 @@ static inline int readiness_send(struct backend *be, int fd, const struct backen
     return readiness_send_slow(be, fd, segments, count);
 }
 
+/* backend_ops.send_now */
+size_t readiness_send_now(struct backend *be, int fd, const struct backend_segment *segments,
+                          unsigned count);
+
+/*
+ * How much the receive may carry of which `expect` was said, at most READINESS_LARGE_BYTES: then it
+ * goes to the backend's buffer for those, which is made when it is first needed, and which free(3)
+ * takes. 0: no more than usual.
+ *
+ * It begins with a page: where the place that bytes are copied to does not lie on a multiple of 64 the
+ * kernel took three times as long, which made an echo of 1 MiB half as dear again.
+ */
+#define READINESS_LARGE_BYTES 262144
+#define READINESS_ALIGN       4096
+size_t readiness_large(const struct backend *be, size_t expect, char **buffer);
+
 #endif

@@ -54,7 +54,7 @@ static const char *registry_flaw(const struct backend_ops *ops)
     if (!ops->check_variant || !ops->version || !ops->probe || !ops->open || !ops->close ||
         !ops->describe || !ops->listen_ctl || !ops->connect || !ops->attach || !ops->recv_ctl ||
         !ops->send || !ops->detach || !ops->wait || !ops->wake)
-        return "lacks a member"; /* trim is optional */
+        return "lacks a member"; /* recv_expect, send_now and trim are optional */
     while (ops->counters[counters])
         if (strlen(ops->counters[counters++]) > STATS_NAME_MAX)
             return "has a counter with too long a name";

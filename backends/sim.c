@@ -35,6 +35,7 @@ struct sim_conn {
     int peer;
     bool announced, done, attached, receiving, detaching, eof, eof_told;
     bool connecting, real;
+    size_t expect; /* as recv_expect() said of the next input */
     unsigned listener;
     int err;
     int detach_in; /* iterations */
@@ -346,6 +347,11 @@ static void sim_recv_ctl(struct backend *be, int fd, bool on)
         p->eof_told = false;
 }
 
+static void sim_recv_expect(struct backend *be, int fd, size_t bytes)
+{
+    sim_of(be)->conn[fd].expect = bytes;
+}
+
 static void sim_deliver(struct sim_conn *p, const char *data, size_t len)
 {
     if (p->out_len + len > p->out_cap) {
@@ -442,6 +448,21 @@ static int sim_send(struct backend *be, int fd, const struct backend_segment *se
     return IO_PENDING;
 }
 
+static size_t sim_send_now(struct backend *be, int fd, const struct backend_segment *segments,
+                           unsigned count)
+{
+    struct sim_backend *b = sim_of(be);
+    struct sim_conn *p = &b->conn[fd];
+
+    assert(p->attached && !p->detaching && !p->sending_count);
+    for (unsigned i = 0; i < count; i++)
+        assert(segments[i].len > 0 && segments[i].data);
+    int n = sim_choose(b, fd, SIM_SEND, backend_segments_len(segments, count));
+    if (n <= 0 || (n = sim_take(be, fd, segments, (size_t)n)) == IO_PENDING)
+        return 0;
+    return (size_t)MAX(n, 0);
+}
+
 /* The send in flight is over: what it was of has been frozen until now. */
 static void sim_give_back(struct sim_conn *p)
 {
@@ -534,9 +555,15 @@ static bool sim_step_send(struct sim_backend *b, int fd, struct sim_conn *p)
     return true;
 }
 
+/* How much the next input may carry. */
+static size_t sim_input_max(const struct sim_backend *b, const struct sim_conn *p)
+{
+    return MAX(MIN(p->expect, b->base.recv_room), b->base.cfg.recv_buffer_bytes);
+}
+
 static void sim_step_input(struct sim_backend *b, int fd, struct sim_conn *p)
 {
-    size_t limit = MIN(p->in_len - p->in_off, b->base.cfg.recv_buffer_bytes);
+    size_t limit = MIN(p->in_len - p->in_off, sim_input_max(b, p));
     int n = sim_choose(b, fd, SIM_INPUT, limit);
 
     if (n <= 0)
@@ -547,6 +574,7 @@ static void sim_step_input(struct sim_backend *b, int fd, struct sim_conn *p)
     assert(piece);
     memcpy(piece, p->in + p->in_off, (size_t)n);
     p->in_off += (size_t)n;
+    p->expect = 0;
     backend_on_input(&b->base, fd, piece, (size_t)n);
     free(piece);
 }
@@ -554,7 +582,7 @@ static void sim_step_input(struct sim_backend *b, int fd, struct sim_conn *p)
 /* As sim_step_input(), from the kernel; the end and errors, too. */
 static void sim_step_real(struct sim_backend *b, int fd, struct sim_conn *p)
 {
-    int limit = sim_choose(b, fd, SIM_INPUT, b->base.cfg.recv_buffer_bytes);
+    int limit = sim_choose(b, fd, SIM_INPUT, (int)sim_input_max(b, p));
 
     if (limit <= 0 || p->eof_told)
         return;
@@ -562,6 +590,7 @@ static void sim_step_real(struct sim_backend *b, int fd, struct sim_conn *p)
     assert(piece);
     ssize_t n = recv(fd, piece, (size_t)limit, MSG_DONTWAIT);
     if (n > 0) {
+        p->expect = 0;
         backend_on_input(&b->base, fd, piece, (size_t)n);
     } else if (n == 0) {
         p->eof_told = true;
@@ -667,7 +696,9 @@ const struct backend_ops sim_backend_ops = {
     .connect = sim_connect_out,
     .attach = sim_attach,
     .recv_ctl = sim_recv_ctl,
+    .recv_expect = sim_recv_expect,
     .send = sim_send,
+    .send_now = sim_send_now,
     .detach = sim_detach,
     .wait = sim_wait,
     .wake = sim_wake,

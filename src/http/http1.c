@@ -435,7 +435,9 @@ static enum http1_stop http1_step(struct http *h, struct slot *s, struct exchang
     *used = 0;
     switch ((enum exchange_state)x->state) {
     case EXCHANGE_BODY:
-        if (r->handler->streams && http1_holds_much(h) && http1_is_full(h, s))
+        /* what is more than can be kept is a large receive, and goes all at once */
+        if (r->handler->streams && http1_holds_much(h) && http1_is_full(h, s) &&
+            len <= bufpool_capacity(&h->in_pool))
             return HTTP1_OUTPUT_FULL;
         /* fall through */
     case EXCHANGE_DISCARD: return http1_body(h, x, data, len, used, more);
@@ -553,6 +555,23 @@ static bool http1_close_after_eof(struct http *h, struct slot *s)
     return stream_close(&h->loop, s);
 }
 
+/*
+ * Much of a body is to come: it may come in large pieces, since none of it is kept. What comes behind
+ * the body in the same piece has to be no more than can be. Any of them may become output, of which
+ * all together stay below what http1_holds_much() says.
+ */
+static void http1_expect(struct http *h, struct slot *s, const struct exchange *x)
+{
+    struct loop *l = &h->loop;
+    uint32_t usual = l->set->recv_buffer_bytes;
+
+    if (x->state != EXCHANGE_BODY && x->state != EXCHANGE_DISCARD)
+        return;
+    l->be->recv_room = l->budget.max / 2 - MIN(l->budget.used, l->budget.max / 2);
+    if (!x->in && !(x->parser.flags & HTTP_F_CHUNKED) && x->parser.left > usual)
+        stream_expect(l, s, (size_t)MIN(x->parser.left, (uint64_t)INT32_MAX) + usual);
+}
+
 /* Why it stopped decides what the connection waits for. */
 static bool http1_pause(struct http *h, struct slot *s, struct exchange *x, enum http1_stop stop)
 {
@@ -580,6 +599,8 @@ static bool http1_pause(struct http *h, struct slot *s, struct exchange *x, enum
     default:
         if (likely(exchange_is_idle(x)))
             exchange_release_idle(h, x);
+        else
+            http1_expect(h, s, x);
         stream_resume(l, s);
         if (unlikely(s->flags & STREAM_EOF) && out_empty(&s->out))
             return http1_close_after_eof(h, s);

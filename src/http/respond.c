@@ -256,6 +256,12 @@ bool request_has_body(const struct request *r)
     return !(r->flags & REQUEST_NO_BODY);
 }
 
+/*
+ * From so many bytes on it is tried whether they can be sent where they are: a copy of them costs more
+ * than a system call of their own. Smaller ones go together.
+ */
+#define REQUEST_SEND_NOW 32768
+
 int request_write(struct request *r, const char *data, size_t len)
 {
     struct out *o = request_out(r);
@@ -268,6 +274,10 @@ int request_write(struct request *r, const char *data, size_t len)
     if (r->flags & REQUEST_CHUNKED) {
         exchange_of(r)->body_bytes += len;
         rc = response_chunk_begin(o, p, len);
+    } else if (len >= REQUEST_SEND_NOW) { /* of a chunk the end would be sent alone */
+        size_t sent = stream_send_now(&r->http->loop, exchange_of(r)->slot, data, len);
+        data += sent;
+        len -= sent;
     }
     if (rc == 0)
         rc = out_append(o, p, data, len);

@@ -250,6 +250,12 @@ void stream_look_again(struct loop *l, struct slot *s)
     backend_recv_ctl(l->be, stream_fd(l, s), true);
 }
 
+void stream_expect(struct loop *l, struct slot *s, size_t bytes)
+{
+    if (!(s->flags & STREAM_LAYERED))
+        backend_recv_expect(l->be, stream_fd(l, s), bytes);
+}
+
 /*
  * Nothing that comes after the last answer is looked at, but reading it keeps the answer from a
  * reset.
@@ -512,6 +518,30 @@ bool stream_flush(struct loop *l, struct slot *s)
     s->out.tail = NULL;
     bufpool_put(&l->out_pool, b);
     return true;
+}
+
+size_t stream_send_now(struct loop *l, struct slot *s, const char *data, size_t len)
+{
+    struct backend_segment segments[BACKEND_SEGMENTS_MAX];
+    unsigned count = 0;
+
+    if (s->flags & (STREAM_SENDING | STREAM_LAYERED))
+        return 0;
+    if (!out_empty(&s->out))
+        count = out_segments(&s->out, segments, ARRAY_LEN(segments) - 1);
+    for (unsigned i = 0; i < count; i++)
+        if (!segments[i].data)
+            return 0;
+    size_t pending = backend_segments_len(segments, count);
+    if (pending < out_pending(&s->out))
+        return 0;
+    segments[count++] = (struct backend_segment){.data = data, .len = len};
+    size_t n = backend_send_now(l->be, stream_fd(l, s), segments, count);
+    TRACE2(send, s, (int)n);
+    l->stats->bytes_out += n;
+    if (pending && n)
+        out_consume(&s->out, &l->out_pool, MIN(n, pending));
+    return n > pending ? n - pending : 0;
 }
 
 /* stream_on_sent() of a layered stream: there may be more to send than slot->out tells. */

@@ -165,6 +165,16 @@ void stream_move(struct loop *l, struct slot *s, unsigned index);
 /* Hand output to the backend until it pends or is gone. */
 bool stream_flush(struct loop *l, struct slot *s);
 
+/*
+ * Send what there is of output and, behind all of it, of `data`, which may be borrowed input, as far
+ * as that can be done at once. The bytes of `data` that are sent: the others are still to be written.
+ */
+size_t stream_send_now(struct loop *l, struct slot *s, const char *data, size_t len);
+
+/* The next input may carry `bytes`, and more than --recv-buffer: a hint. Not with a layer, which
+ * keeps input. */
+void stream_expect(struct loop *l, struct slot *s, size_t bytes);
+
 /* Turn receiving off, as back-pressure, and on again; does nothing where it is so already. */
 void stream_pause(struct loop *l, struct slot *s);
 void stream_resume(struct loop *l, struct slot *s);

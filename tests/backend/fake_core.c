@@ -302,7 +302,10 @@ static void fake_on_input(void *arg, int fd, const char *data, size_t len)
 {
     struct fake_conn *c = fake_upcall(arg, fd);
 
-    CHECK(!c->detaching && c->receiving && !c->eof && len > 0 && len <= FAKE_RECV_BYTES);
+    CHECK(!c->detaching && c->receiving && !c->eof && len > 0);
+    CHECK(len <= MAX(c->expect, FAKE_RECV_BYTES));
+    c->expect = 0;
+    c->input_max = MAX(c->input_max, len);
     if (c->in_len + len > c->in_cap) {
         c->in_cap = (c->in_len + len) * 2;
         c->in = realloc(c->in, c->in_cap);

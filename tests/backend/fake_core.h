@@ -40,6 +40,7 @@ struct fake_conn {
     int err;  /* failed()'s, or a send's */
     char *in; /* all that was received */
     size_t in_len, in_cap;
+    size_t expect, input_max; /* what was said of the next input; the longest */
     unsigned inputs, eofs, sents;
     const char *out; /* the rest of what is being sent */
     size_t out_len, in_flight;

@@ -1161,6 +1161,89 @@ static void test_file_too_short(void **state)
     close(file);
 }
 
+/* ---- much at a time ---- */
+
+/*
+ * recv_expect(): all comes, in order; more at a time than usual where the backend can, and only once.
+ * A backend that cannot gives the usual pieces.
+ */
+static void test_expect(void **state)
+{
+    enum { BYTES = 100000, EXPECT = 60000 };
+    int pair[2];
+
+    BEGIN(state);
+    for (int i = 0; i < 6; i++) {
+        fake_pair(i % 2, pair);
+        struct fake_conn *c = fake_attach(f, pair[0]);
+        peer_write(pair[1], c->id, 0, BYTES);
+        f->be->recv_room = i < 4 ? SIZE_MAX : FAKE_RECV_BYTES / 2; /* no less than usual */
+        c->expect = i < 2 ? EXPECT : i < 4 ? FAKE_RECV_BYTES / 2 : FAKE_RECV_BYTES;
+        backend_recv_expect(f->be, pair[0], i < 4 ? c->expect : EXPECT);
+        for (int k = 0; c->in_len < BYTES; k++) {
+            assert_true(k < 100000);
+            fake_turn(f, 1);
+        }
+        char *right = malloc(BYTES);
+        assert_non_null(right);
+        fill_stream(right, c->id, BYTES);
+        assert_memory_equal(c->in, right, BYTES);
+        free(right);
+        if (f->be->ops->recv_expect && i < 2)
+            assert_true(c->input_max > FAKE_RECV_BYTES);
+        else
+            assert_true(c->input_max <= FAKE_RECV_BYTES);
+        backend_trim(f->be); /* what was needed for that may go */
+        fake_detach(f, pair[0]);
+        close(pair[1]);
+    }
+}
+
+/*
+ * send_now(): what it says is taken, in order, of memory that changes at once; 0 when there is no room;
+ * nothing is reported, and a send() goes on behind it.
+ */
+static void test_send_now(void **state)
+{
+    enum { BYTES = 400000, PIECE = 50000 };
+    char *data = malloc(BYTES), *piece = malloc(PIECE);
+    int pair[2];
+
+    BEGIN(state);
+    assert_true(data && piece);
+    for (int i = 0; i < 2; i++) {
+        fake_pair(i, pair);
+        struct fake_conn *c = fake_attach(f, pair[0]);
+        size_t at = 0, n;
+        c->peer = pair[1];
+        fill_stream(data, c->id, BYTES);
+        do {
+            memcpy(piece, data + at, PIECE);
+            struct backend_segment s[] = {{.data = piece, .len = 10},
+                                          {.data = piece + 10, .len = PIECE - 10}};
+            n = backend_send_now(f->be, pair[0], s, ARRAY_LEN(s));
+            assert_true(n <= PIECE);
+            memset(piece, '!', PIECE);
+            at += n;
+        } while (n && at + PIECE <= BYTES);
+        /* a simulated socket has room at times */
+        assert_true(at > 0 || !f->be->ops->send_now || !strcmp(f->ops->name, "sim"));
+        assert_int_equal(c->sents, 0);
+        if (at < BYTES) {
+            struct backend_segment rest = {.data = data + at, .len = BYTES - at};
+            assert_int_equal(send_all(f, pair[0], &rest, 1), 0);
+        }
+        for (int k = 0; c->drained < BYTES; k++) {
+            assert_true(k < 100000);
+            peer_drain(f, pair[0]);
+        }
+        fake_detach(f, pair[0]);
+        close(pair[1]);
+    }
+    free(data);
+    free(piece);
+}
+
 /* ---- waiting ---- */
 
 static struct fake *wake_target;
@@ -1512,6 +1595,8 @@ int main(void)
         TEST(test_segments),
         TEST(test_files),
         TEST(test_file_too_short),
+        TEST(test_expect),
+        TEST(test_send_now),
         TEST(test_timeout_is_not_early),
         TEST(test_random),
         TEST(test_accept_without_fds),
