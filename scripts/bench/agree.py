@@ -15,14 +15,35 @@ NEAR = 0.03  # costs that differ by no more are near enough
 
 def found(options):
     """The generators, ours first; at least two, or there is nothing to compare."""
-    all_found = generators.find_all(options.bivalve)
+    all_found = generators.find_all(options.bivalve, options.rate)
     if len(all_found) < 2:
         names = ", ".join(g.name for g in all_found) or "none"
+        other = generators.gen_h2load if options.rate else generators.gen_wrk
         raise BenchError(
-            f"two load generators are needed, and there is {names}; wrk: "
-            + generators.gen_wrk.PACKAGE
+            f"two load generators are needed, and there is {names}; {other.NAME}: {other.PACKAGE}"
         )
     return all_found
+
+
+def left_out(options):
+    """Who could not be asked, as a sentence; "" where everybody was."""
+    names = [m.NAME for m in generators.ALL if generators.locate(m, options.bivalve)]
+    asked = [m.NAME for m in generators.candidates(options.rate)]
+    missing = [n for n in names if n not in asked]
+    if not missing:
+        return ""
+    how = "cannot keep a rate" if options.rate else "is for a fixed rate alone: see --rate"
+    return f"Left out: {' and '.join(missing)}, which {how}."
+
+
+def same_for_all(profile, who, rate):
+    """The profile as every one of them can send it."""
+    check_profile(profile)
+    for generator in who if rate else ():
+        profile, why = profile.for_rate(generator.module)
+        if profile is None:
+            raise BenchError(why)
+    return profile
 
 
 def check_profile(profile):
@@ -41,13 +62,15 @@ def measure(lab, plan, who):
     for number in range(plan.pairs):
         running = {}
         order = rng.sample(who, len(who))
-        compare.start_all(lab, plan, profile, conns, running)
+        compare.start_all(lab, plan, profile, conns, running, plan.rate)
         server, predicted = running[plan.names[0]]
         try:
             for generator in order:
                 lab.progress.step(f"round {number + 1} of {plan.pairs}: {generator.name}")
                 lab.generator = generator
-                got = compare.counted_slice(lab, plan, server, profile, conns, predicted)
+                got = compare.counted_slice(
+                    lab, plan, server, profile, conns, predicted, plan.rate
+                )
                 out[generator.name].append(got)
         finally:
             lab.generator = who[0]
@@ -89,10 +112,10 @@ def verdict(row):
     return "cannot be told"
 
 
-def text(rows, profile, conns, server):
+def text(rows, profile, conns, server, rate=None):
     """The table, and a sentence."""
     out = [
-        f"{profile}, {conns} connections: what a request costs {server}, by who sends it",
+        f"{profile}, {conns} connections{f', {rate:,.0f} requests/s' if rate else ''}: what a request costs {server}, by who sends it",
         f"{'generator':<14}{'server µs':>10}{'ratio [95 %]':>24}  {'verdict':<15}"
         f"{'its own µs':>10}{'requests/s':>13}{'p50':>10}",
     ]

@@ -66,4 +66,4 @@ dist_benchprofiles_DATA = \
 	scripts/bench/profiles/upload.ini
 
 dist_man_MANS += man/bivalve-bench.1
-dist_doc_DATA += doc/bench-results.md
+dist_doc_DATA += doc/bench-results.md doc/bench-selftest.md

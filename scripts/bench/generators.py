@@ -60,9 +60,9 @@ def candidates(rate):
     return [m for m in ALL if (m.RATED if rate else m is not gen_h2load)]
 
 
-def find_all(beside=None):
-    """Every generator for the closed loop that is on this machine."""
-    found = [(m, locate(m, beside)) for m in candidates(None)]
+def find_all(beside=None, rate=None):
+    """Every generator for the closed loop, or for a fixed rate, that is on this machine."""
+    found = [(m, locate(m, beside)) for m in candidates(rate)]
     return [Generator(m, path) for m, path in found if path]
 
 

@@ -285,6 +285,12 @@ def build_parser():
     g.add_argument(
         "--seconds", type=positive(high=3600), default=1, metavar="S", help="of a slice; default 1"
     )
+    g.add_argument(
+        "--rate",
+        type=positive(float, low=1),
+        metavar="R",
+        help="a fixed rate, requests/s, under those that keep one",
+    )
     g.add_argument("--seed", type=positive(low=0), metavar="N", help="of order and bootstrap")
     t = sub.add_parser(
         "report",

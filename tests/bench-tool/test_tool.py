@@ -4,6 +4,7 @@ its speed."""
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -645,7 +646,15 @@ def test_check_generators(wrk, bivalve, tmp_path):
     assert [r["name"] for r in rows][0] == "bivalve-load" and "wrk" in [r["name"] for r in rows]
     assert all(r["cpu_us"] > 0 and r["own_cpu_us"] > 0 and r["rps"] > 0 for r in rows)
     assert "what a request costs tiny" in done.stdout
+    assert ("Left out: h2load" in done.stdout) == bool(shutil.which("h2load"))
     done = bench(*argv, "--profile", "limited-conn", cwd=tmp_path)
     assert done.returncode == 1 and "not every generator closes" in done.stderr
+    if shutil.which("h2load"):
+        done = bench(*argv, "--rate", "50", "--profile", "pipelined", cwd=tmp_path)
+        assert done.returncode == 1 and "cannot be sent at a fixed rate" in done.stderr
+        done = bench(*argv, "--rate", "50", "--pairs", "1", cwd=tmp_path)
+        assert done.returncode == 0 and "50 requests/s" in done.stdout, done.stderr
+        rows = json.loads((tmp_path / "out" / "generators.json").read_text())["generators"]
+        assert [r["name"] for r in rows] == ["bivalve-load", "h2load"]
     done = bench(*argv, cwd=tmp_path, env=dict(os.environ, PATH="/no/such"))
     assert done.returncode == 1 and "two load generators are needed" in done.stderr
