@@ -303,11 +303,16 @@ static void epoll_reread(struct epoll_backend *b)
 
 /* ---- waiting ---- */
 
-/* epoll_wait(2) for so long: precise to the microsecond where the kernel can (5.11). */
-static int epoll_fetch(struct epoll_backend *b, int64_t timeout_us)
+static int epoll_fetch_ms(struct epoll_backend *b, int64_t timeout_ms)
+{
+    return epoll_wait(b->epoll_fd, b->events, EPOLL_EVENTS, (int)MIN(timeout_ms, INT32_MAX));
+}
+
+/* For a time that is not of whole milliseconds: precise where the kernel can (5.11). */
+static __attribute__((noinline)) int epoll_fetch_us(struct epoll_backend *b, int64_t timeout_us)
 {
 #ifdef SYS_epoll_pwait2
-    if (timeout_us > 0 && timeout_us % 1000 && !b->no_pwait2) {
+    if (!b->no_pwait2) {
         const struct {
             int64_t sec, nsec;
         } ts = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
@@ -317,8 +322,15 @@ static int epoll_fetch(struct epoll_backend *b, int64_t timeout_us)
         b->no_pwait2 = true;
     }
 #endif
-    int64_t timeout_ms = timeout_us < 0 ? -1 : (timeout_us + 999) / 1000;
-    return epoll_wait(b->epoll_fd, b->events, EPOLL_EVENTS, (int)MIN(timeout_ms, INT32_MAX));
+    return epoll_fetch_ms(b, timeout_us / 1000 + 1);
+}
+
+/* epoll_wait(2) for so long; -1: for ever. */
+static int epoll_fetch(struct epoll_backend *b, int64_t timeout_us)
+{
+    if (timeout_us < 0)
+        return epoll_fetch_ms(b, -1);
+    return timeout_us % 1000 ? epoll_fetch_us(b, timeout_us) : epoll_fetch_ms(b, timeout_us / 1000);
 }
 
 static int epoll_backend_wait(struct backend *be, int64_t timeout_us)

@@ -105,7 +105,10 @@ void clock_update(struct clock_cache *c)
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    c->now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    uint64_t now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    if (now_ms == c->now_ms)
+        return; /* both clocks tick together */
+    c->now_ms = now_ms;
     clock_gettime(CLOCK_REALTIME_COARSE, &t);
     if (t.tv_sec != c->date_s || !c->date[0]) {
         c->date_s = t.tv_sec;

@@ -22,8 +22,9 @@ struct clock_cache {
 };
 
 /*
- * Read both clocks; rewrites `date` when the wall-clock second has changed. Call first, on zeroed
- * memory, and after every wait.
+ * Read the clocks; rewrites `date` when the wall-clock second has changed. Call first, on zeroed
+ * memory, and after every wait. Both are as old as the kernel's last tick, so where the monotonic one
+ * stands the other is not read: a clock that is set shows with the next tick.
  */
 void clock_update(struct clock_cache *c);
 

@@ -112,10 +112,32 @@ static inline const char *integer_skip_space(const char *p, const char *end)
     return p;
 }
 
+#define INTEGER_PLAIN_DIGITS 18 /* which fit 64 bits, and are below INTEGER_E18 */
+
+/* What most bodies are: a few digits and nothing else, in one piece. False: nothing has happened. */
+static inline bool integer_body_plain(struct integer_sum *s, const char *data, size_t len)
+{
+    uint64_t term = 0;
+
+    if (s->phase != INTEGER_LEAD || len - 1 >= INTEGER_PLAIN_DIGITS)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned digit = (unsigned char)(data[i] - '0');
+        if (digit > 9)
+            return false;
+        term = term * 10 + digit;
+    }
+    s->term[0] = term;
+    s->phase = INTEGER_DIGITS;
+    return true;
+}
+
 void integer_body_feed(struct integer_sum *s, const char *data, size_t len)
 {
     const char *p = data, *end = data + len;
 
+    if (likely(integer_body_plain(s, data, len)))
+        return;
     if (s->phase == INTEGER_LEAD) {
         p = integer_skip_space(p, end);
         if (p == end)
@@ -142,7 +164,7 @@ void integer_body_feed(struct integer_sum *s, const char *data, size_t len)
 
 enum integer_status integer_sum_finish(const struct integer_sum *s, int64_t *value)
 {
-    struct integer_sum total = *s;
+    struct integer_sum total = {.sum = {s->sum[0], s->sum[1], s->sum[2]}};
 
     if (s->phase == INTEGER_SIGN)
         return INTEGER_EMPTY;
@@ -210,4 +232,18 @@ size_t integer_format(char out[INTEGER_TEXT_MAX], int64_t v)
     else
         p[-1] = (char)('0' + u);
     return (size_t)(end - out);
+}
+
+char *integer_put_long(char *p, int64_t v)
+{
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    *p = '-';
+    p += v < 0;
+    if (u < INTEGER_E8)
+        return integer_put(p, (int64_t)u);
+    p = integer_put(p,
+                    (int64_t)(u / INTEGER_E8)); /* not negative any more, and at most 12 digits */
+    p = integer_put_four(p, (unsigned)(u % INTEGER_E8 / 10000));
+    return integer_put_four(p, (unsigned)(u % 10000));
 }

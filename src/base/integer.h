@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "util.h"
+
 #define INTEGER_DIGITS_MAX 36 /* significant digits of a term: 10^36 < 2^120 */
 
 enum integer_status {
@@ -70,7 +72,7 @@ extern const uint64_t integer_powers[20];
 /* Digits of u: bits x log10(2), rounded down, is that or one less. */
 static inline unsigned integer_digits(uint64_t u)
 {
-    unsigned bits = 64 - (unsigned)__builtin_clzll(u | 1);
+    unsigned bits = ((unsigned)__builtin_clzll(u | 1) ^ 63) + 1;
     unsigned guess = bits * 1233 >> 12;
 
     return guess + (u >= integer_powers[guess]);
@@ -89,29 +91,20 @@ extern const char integer_pairs[200];
 
 #define INTEGER_E8 100000000
 
-/*
- * The eight decimal digits of u < INTEGER_E8 as bytes 0..9, the first in the lowest byte: divided
- * in halves three times, both halves of every number at once; the divisions are multiplications
- * that are exact for numbers of that size.
- */
-static inline uint64_t integer_eight_digits(uint32_t u)
-{
-    uint64_t v = u / 10000 | (uint64_t)(u % 10000) << 32;
-    uint64_t hundreds = v * 10486 >> 20 & UINT64_C(0x0000007f0000007f);
+/* integer_put() of more than eight digits, or of a negative number. */
+char *integer_put_long(char *p, int64_t v);
 
-    v = hundreds | (v - hundreds * 100) << 16;
-    uint64_t tens = v * 103 >> 10 & UINT64_C(0x000f000f000f000f);
-    return tens | (v - tens * 10) << 8;
+/* The four digits of u < 10000, also those that are 0 and lead. */
+static inline char *integer_put_four(char *p, unsigned u)
+{
+    memcpy(p, integer_pairs + 2 * (u / 100), 2);
+    memcpy(p + 2, integer_pairs + 2 * (u % 100), 2);
+    return p + 4;
 }
 
-/*
- * For writers: integer_format() at p, which has room for INTEGER_TEXT_MAX bytes, whatever is behind
- * the text being overwritten; returns its end. Up to eight digits inline.
- */
-static inline char *integer_put(char *p, int64_t v)
+/* integer_put() of u < 10000. */
+static inline __attribute__((always_inline)) char *integer_put_small(char *p, unsigned u)
 {
-    uint64_t u = (uint64_t)v;
-
     if (u < 10) {
         *p = (char)('0' + u);
         return p + 1;
@@ -125,16 +118,23 @@ static inline char *integer_put(char *p, int64_t v)
         memcpy(p + 1, integer_pairs + 2 * (u % 100), 2);
         return p + 3;
     }
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    if (u < INTEGER_E8) {
-        uint64_t digits = integer_eight_digits((uint32_t)u);
-        unsigned zeros = (unsigned)__builtin_ctzll(digits) & ~7u; /* bits of those that lead */
-        digits = (digits | UINT64_C(0x3030303030303030)) >> zeros;
-        memcpy(p, &digits, 8);
-        return p + 8 - zeros / 8;
-    }
-#endif
-    return p + integer_format(p, v);
+    return integer_put_four(p, u);
+}
+
+/*
+ * For writers: integer_format() at p, which has room for INTEGER_TEXT_MAX bytes; returns its end. Up
+ * to eight digits inline.
+ */
+static inline __attribute__((always_inline)) char *integer_put(char *p, int64_t v)
+{
+    uint64_t u = (uint64_t)v;
+
+    if (u < 10000)
+        return integer_put_small(p, (unsigned)u);
+    if (unlikely(u >= INTEGER_E8))
+        return integer_put_long(p, v);
+    p = integer_put_small(p, (unsigned)u / 10000);
+    return integer_put_four(p, (unsigned)u % 10000);
 }
 
 #endif

@@ -40,7 +40,9 @@ static int baseline_finish(struct request *r)
     int64_t value;
 
     switch (integer_sum_finish(REQUEST_STATE(r, struct integer_sum), &value)) {
-    case INTEGER_OK: return request_reply(r, 200, RESPONSE_TEXT, text, integer_format(text, value));
+    case INTEGER_OK:
+        return request_reply(r, 200, RESPONSE_TEXT, text,
+                             (size_t)(integer_put(text, value) - text));
     case INTEGER_RANGE: return request_reply_bad(r, "the sum is out of the range of 64 bits");
     default: return request_reply_bad(r, "the body is not an integer");
     }

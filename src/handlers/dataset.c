@@ -43,7 +43,6 @@ struct dataset_loader {
     int64_t id;
     /* free places in the dataset's memory */
     char *text_next, *text_end;
-    struct dataset_text *tag_next;
 };
 
 /* ---- messages ---- */
@@ -221,17 +220,20 @@ static int dataset_take_tags(struct dataset_loader *l, struct dataset_record *r,
     if (!json_is_array(v))
         return dataset_fail(l, f->label, "must be an array of strings, is %s",
                             dataset_type_name(v));
-    r->tag_count = (uint32_t)json_array_size(v);
-    r->tags = l->tag_next;
-    for (size_t i = 0; i < r->tag_count; i++) {
+    struct dataset_text text;
+    r->tags.text = l->text_next;
+    for (size_t i = 0; i < json_array_size(v); i++) {
         const json_t *tag = json_array_get(v, i);
         char label[32];
         if (!json_is_string(tag)) {
             snprintf(label, sizeof(label), "%s[%zu]", f->label, i);
             return dataset_fail(l, label, "must be a string, is %s", dataset_type_name(tag));
         }
-        dataset_take_text(l, l->tag_next++, tag);
+        if (i > 0)
+            *l->text_next++ = ',';
+        dataset_take_text(l, &text, tag);
     }
+    r->tags.len = (uint32_t)(l->text_next - r->tags.text);
     return 0;
 }
 
@@ -272,28 +274,23 @@ static int dataset_take_record(struct dataset_loader *l, struct dataset_record *
 /* ---- the whole ---- */
 
 /*
- * One piece of memory: records, lengths, tags, texts. For the texts it is the size of the file,
- * `len`: no way of writing a string is shorter than ours, with as few escapes as there can be. What
+ * One piece of memory: records, lengths, texts. For the texts it is the size of the file, `len`: no
+ * way of writing a string or a list of them is shorter than ours, with as few escapes as there can be. What
  * is not used of it is not touched.
  */
 static int dataset_allocate(struct dataset_loader *l, const json_t *root, size_t len)
 {
     struct dataset *d = l->d;
-    size_t count = json_array_size(root), tag_count = 0;
-
-    for (size_t i = 0; i < count; i++)
-        tag_count += json_array_size(json_object_get(json_array_get(root, i), "tags"));
+    size_t count = json_array_size(root);
     size_t records = count * sizeof(*d->records), lengths = (count + 1) * sizeof(*d->text_len);
-    size_t tags = tag_count * sizeof(struct dataset_text);
-    char *memory = calloc(1, records + lengths + tags + len + DATASET_TEXT_PAD);
+    char *memory = calloc(1, records + lengths + len + DATASET_TEXT_PAD);
     if (!memory)
         return dataset_fail_file(l, ENOMEM, "no memory for %zu records", count);
     d->memory = memory;
     d->count = (uint32_t)count;
     d->records = (struct dataset_record *)memory;
     d->text_len = (uint64_t *)(memory + records);
-    l->tag_next = (struct dataset_text *)(memory + records + lengths);
-    l->text_next = memory + records + lengths + tags;
+    l->text_next = memory + records + lengths;
     l->text_end = l->text_next + len;
     return 0;
 }

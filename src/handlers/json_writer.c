@@ -81,11 +81,7 @@ static inline char *json_put_record(char *p, const struct dataset_record *r, int
     JSON_PUT(p, JSON_ACTIVE);
     p = json_put_bool(p, r->active);
     JSON_PUT(p, JSON_TAGS);
-    for (uint32_t i = 0; i < r->tag_count; i++) {
-        p = json_put_text(p, &r->tags[i]);
-        *p++ = ',';
-    }
-    p -= r->tag_count > 0; /* the last comma */
+    p = json_put_text(p, &r->tags);
     JSON_PUT(p, JSON_RATING);
     p = integer_put(p, r->rating_score);
     JSON_PUT(p, JSON_RATING_COUNT);
@@ -108,10 +104,7 @@ size_t json_record_length(const struct dataset_record *r)
 
     len += integer_text_len(r->id) + integer_text_len(r->price) + integer_text_len(r->quantity) +
            integer_text_len(r->rating_score) + integer_text_len(r->rating_count);
-    len += (size_t)r->name.len + r->category.len + (r->active ? 4 : 5);
-    for (uint32_t i = 0; i < r->tag_count; i++)
-        len += r->tags[i].len + (i > 0);
-    return len;
+    return len + r->name.len + r->category.len + r->tags.len + (r->active ? 4 : 5);
 }
 
 int64_t json_body_length(const struct dataset *d, uint32_t count, int64_t m, uint32_t *bad)

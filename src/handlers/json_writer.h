@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * json_writer.h - the writer of /json bodies: every field of every record is serialised for every
- * request, nothing is rendered beforehand but the escaping of immutable strings. Compact:
+ * request, nothing is rendered beforehand but texts: strings are escaped, and those of a list of tags joined. Compact:
  * {"items":[...],"count":C}
  */
 #ifndef BIVALVE_JSON_WRITER_H

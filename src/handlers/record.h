@@ -26,8 +26,7 @@ struct dataset_record {
     int64_t value; /* price x quantity, exact: checked at load */
     int64_t rating_score, rating_count;
     struct dataset_text name, category;
-    const struct dataset_text *tags;
-    uint32_t tag_count;
+    struct dataset_text tags; /* all of them, with the commas between */
     bool active;
 };
 

@@ -261,13 +261,20 @@ static enum http_error trailer_byte(struct http_parser *p, const struct settings
     }
 }
 
-/* Chunk data or a body of known length: the rest of it that is here. */
-static size_t body_take(struct http_parser *p, size_t have)
+/* Chunk data or a body of known length: as much of it as is here, from buf + i on. */
+static inline enum http_result body_piece(struct http_parser *p, const char *buf, size_t i,
+                                          size_t len, size_t *consumed, const char **body,
+                                          size_t *body_len)
 {
-    size_t n = p->left < have ? (size_t)p->left : have;
+    size_t have = len - i, n = p->left < have ? (size_t)p->left : have;
 
     p->left -= n;
-    return n;
+    if (!p->left && p->state == C_DATA)
+        p->state = C_DATA_CR;
+    *body = buf + i;
+    *body_len = n;
+    *consumed = i + n;
+    return HTTP_READY;
 }
 
 #define CHUNK_PLAIN_DIGITS 8
@@ -287,8 +294,8 @@ static size_t chunk_plain(struct http_parser *p, const char *s, size_t len)
             return 0;
         at += 2;
     }
-    const char *digits = at;
-    for (; at < end && at - digits < CHUNK_PLAIN_DIGITS && http_is(*at, HTTP_C_HEX); at++)
+    const char *digits = at, *stop = end - at > CHUNK_PLAIN_DIGITS ? at + CHUNK_PLAIN_DIGITS : end;
+    for (; at < stop && http_is(*at, HTTP_C_HEX); at++)
         size = size << 4 | hex_value(*at);
     if (at == digits || end - at < 2 || memcmp(at, "\r\n", 2) || size > p->body_room)
         return 0;
@@ -312,6 +319,8 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
         chunked_begin(p, set->max_body_bytes);
     if (p->state == C_SIZE_FIRST || p->state == C_DATA_CR)
         i = chunk_plain(p, buf, len);
+    if (p->state == C_DATA && i < len)
+        return body_piece(p, buf, i, len, consumed, body, body_len);
     if (p->state == T_FIELD && len - i >= 2 && !memcmp(buf + i, "\r\n", 2) &&
         p->pos + 2 <= set->max_header_bytes) { /* the trailer section ends, mostly at once */
         *consumed = i + 2;
@@ -323,13 +332,7 @@ enum http_result http_parse_body(struct http_parser *p, const struct settings *s
 
         switch (p->state) {
         case B_LENGTH:
-        case C_DATA:
-            *body = buf + i;
-            *body_len = body_take(p, len - i);
-            *consumed = i + *body_len;
-            if (!p->left && p->state == C_DATA)
-                p->state = C_DATA_CR;
-            return HTTP_READY;
+        case C_DATA: return body_piece(p, buf, i, len, consumed, body, body_len);
         case C_SIZE_FIRST:
         case C_SIZE: e = chunk_size_byte(p, set, c); break;
         case C_SIZE_LF: e = chunk_begin(p, c); break;

@@ -184,10 +184,14 @@ enum integer_status query_sum(const char *query, size_t len, struct integer_sum 
         bool negative = p < end && *p == '-';
         p += negative;
 
-        const char *digits = p;
+        const char *digits = p, *stop = end - p > QUERY_FAST_DIGITS ? p + QUERY_FAST_DIGITS : end;
         int64_t value = 0;
-        for (; p < end && (unsigned char)(*p - '0') < 10 && p - digits < QUERY_FAST_DIGITS; p++)
-            value = value * 10 + (*p - '0');
+        for (; p < stop; p++) {
+            unsigned digit = (unsigned char)(*p - '0');
+            if (digit > 9)
+                break;
+            value = value * 10 + digit;
+        }
         if (likely(p > digits && (p == end || *p == '&'))) {
             value = negative ? -value : value;
             if (unlikely(__builtin_add_overflow(partial, value, &partial))) {

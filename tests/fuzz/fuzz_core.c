@@ -95,8 +95,7 @@ static void fuzz_dataset_init(struct dataset *d)
                                                   .value = 12,
                                                   .name = fuzz_tag,
                                                   .category = fuzz_tag,
-                                                  .tags = &fuzz_tag,
-                                                  .tag_count = 1};
+                                                  .tags = fuzz_tag};
         /* without the two digits of its total, with the comma before all but the first */
         fuzz_lengths[i + 1] =
             fuzz_lengths[i] + json_write_record(text, &fuzz_records[i], 1) - 2 + (i > 0);
