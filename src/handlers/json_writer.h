@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * json_writer.h - the writer of /json bodies: every field of every record is serialised for every
- * request, nothing is rendered beforehand but texts: strings are escaped, and those of a list of tags joined. Compact:
- * {"items":[...],"count":C}
+ * request, nothing is rendered beforehand but texts: strings are escaped, the tags of a record are
+ * joined. Compact: {"items":[...],"count":C}
  */
 #ifndef BIVALVE_JSON_WRITER_H
 #define BIVALVE_JSON_WRITER_H

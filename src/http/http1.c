@@ -125,7 +125,7 @@ static enum http1_stop http1_done(struct http *h, struct exchange *x)
     return HTTP1_NEED_INPUT;
 }
 
-/* http1_answered() where there is more to do than to count. */
+/* http1_answered(), apart: where there is more to do than to count, or is no hurry. */
 static __attribute__((noinline)) enum http1_stop http1_answered_any(struct http *h,
                                                                     struct exchange *x)
 {
@@ -144,7 +144,8 @@ static __attribute__((noinline)) enum http1_stop http1_answered_any(struct http 
 }
 
 /* The response is written. */
-static inline enum http1_stop http1_answered(struct http *h, struct exchange *x)
+static inline __attribute__((always_inline)) enum http1_stop http1_answered(struct http *h,
+                                                                            struct exchange *x)
 {
     if (unlikely((x->request.flags & (REQUEST_KEEP | REQUEST_BODY)) != REQUEST_KEEP || h->watch))
         return http1_answered_any(h, x);
@@ -246,7 +247,7 @@ static inline enum http1_stop http1_next(struct http *h, struct exchange *x, int
         }
         next = x->request.handler->finish(&x->request);
     }
-    return likely(next == HANDLER_DONE) ? http1_answered(h, x) : http1_not_done(h, x, next);
+    return likely(next == HANDLER_DONE) ? http1_answered_any(h, x) : http1_not_done(h, x, next);
 }
 
 /*

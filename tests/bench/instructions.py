@@ -45,12 +45,13 @@ class Failed(Exception):
 
 
 class Profile:
-    """`rounds` times: on each of `connections`, `pipeline` times `request` is sent in one piece, all of it
-    before the server runs, and all answers are read."""
+    """`rounds` times: on each of `connections`, `pipeline` times `requests` in turn are sent in one piece, all
+    of it before the server runs, and all answers are read."""
 
-    def __init__(self, name, request, rounds, connections=1, pipeline=1):
-        self.name, self.request, self.rounds = name, request, rounds
+    def __init__(self, name, *requests, rounds, connections=1, pipeline=1):
+        self.name, self.rounds = name, rounds
         self.connections, self.pipeline = connections, pipeline
+        self.data = b"".join(requests[i % len(requests)] for i in range(pipeline))
 
     def requests(self):
         return self.rounds * self.connections * self.pipeline
@@ -78,13 +79,20 @@ Sec-Fetch-Site: none
 """.replace(b"\n", b"\r\n")
 
 PROFILES = [
-    Profile("get", get(b"/pipeline"), 1000),
-    Profile("get-64", get(b"/pipeline"), 40, connections=64),
-    Profile("pipelined-16", get(b"/pipeline"), 200, pipeline=16),
-    Profile("get-sum", get(SUM, b"localhost:8080"), 1000),
-    Profile("get-browser", get(SUM, b"localhost:8080", BROWSER), 1000),
-    Profile("chunked-post", CHUNKED, 1000),
-    Profile("json-50", get(b"/json/50?m=1"), 300),
+    Profile("get", get(b"/pipeline"), rounds=1000),
+    Profile("get-64", get(b"/pipeline"), rounds=40, connections=64),
+    Profile("pipelined-16", get(b"/pipeline"), rounds=200, pipeline=16),
+    # No header section is like the one before: none is known from it.
+    Profile(
+        "pipelined-new",
+        *(get(b"/pipeline", b"host-%d.example" % i) for i in range(16)),
+        rounds=200,
+        pipeline=16,
+    ),
+    Profile("get-sum", get(SUM, b"localhost:8080"), rounds=1000),
+    Profile("get-browser", get(SUM, b"localhost:8080", BROWSER), rounds=1000),
+    Profile("chunked-post", CHUNKED, rounds=1000),
+    Profile("json-50", get(b"/json/50?m=1"), rounds=300),
 ]
 
 
@@ -190,11 +198,10 @@ class Server:
         return socks
 
     def serve(self, profile, socks, rounds):
-        data = profile.request * profile.pipeline
         for _ in range(rounds):
             with contextlib.nullcontext() if len(socks) == 1 else self.stopped():
                 for s in socks:
-                    s.sendall(data)
+                    s.sendall(profile.data)
             for s in socks:
                 read_answers(s, profile.pipeline)
 
