@@ -13,8 +13,10 @@ GENERATORS = ("bivalve-load", "wrk", "gcannon")  # h2load's figures are in a fil
 
 def check_options(options):
     """What two machines cannot do."""
-    if options.counts:
-        raise BenchError("--counts is for one machine: count where the servers run")
+    if options.counts or options.counters:
+        raise BenchError(
+            "--counts and --counters are for one machine: count where the servers run"
+        )
     if options.generator and options.generator not in GENERATORS:
         raise BenchError(f"--generator {options.generator}: not on two machines")
 

@@ -11,6 +11,7 @@ from . import (
     apart,
     compare,
     contenders,
+    counters,
     counts,
     lab,
     machine,
@@ -39,7 +40,9 @@ def choose_profiles(options, the_lab, compared):
     out = []
     for p in chosen:
         why = ""
-        if options.rate:
+        if options.rate or p.rate:
+            if not the_lab.generator.module.RATED:
+                raise BenchError(f"{p.name}: {the_lab.generator.name} keeps no fixed rate")
             rated, why = p.for_rate(the_lab.generator.module)
             if rated and why:
                 the_lab.notes.append(f"fixed rate: {why}")
@@ -92,6 +95,7 @@ FIXED = {
     "idle": 0,
     "max_foreign": 1000.0,
     "counts": False,
+    "counters": False,
     "half_rate": False,
 }
 
@@ -144,7 +148,7 @@ def measure(options, argv):
         apart.check_options(options)
     compared, notes = contenders.chosen(options)
     conns = choose_conns(options)
-    machine.need_fds(max(conns + [options.idle]))
+    machine.need_fds(max(conns + [options.idle]))  # those of a profile are seen to when known
     out_dir = default_out(options)
     say = progress.Progress(quiet=options.quiet)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -156,6 +160,7 @@ def measure(options, argv):
     try:
         options.half_rate = options.half_rate and the_lab.generator.module.RATED
         plan = compare.Plan(compared, choose_profiles(options, the_lab, compared), conns, options)
+        machine.need_fds(max(c["conns"] for c in plan.cells))
         note = plan.fit_budget(bool(options.conns))
         if note:
             the_lab.notes.append(note)
@@ -174,6 +179,8 @@ def measure(options, argv):
             compare.measure(the_lab, plan, done)
             if options.counts:
                 done["counts"] = counts.measure(the_lab, plan)
+            if options.counts or options.counters:
+                done["counters"] = counters.measure(the_lab, plan)
     except KeyboardInterrupt:
         say.line("interrupted: ending every server, reporting what was measured")
         status = EXIT_INTERRUPTED

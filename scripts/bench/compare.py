@@ -39,7 +39,9 @@ class Plan:
     def __init__(self, contenders, profiles, conns, options):
         self.contenders, self.profiles, self.conns = contenders, profiles, conns
         self.names = [c.name for c in contenders]
-        self.seconds, self.rate = options.seconds, options.rate
+        self.seconds = options.seconds
+        rates = options.rate or [None]
+        self.rate = rates[0] if len(rates) == 1 else None  # that of all rows
         self.until = options.until
         self.until_metric = options.until_metric
         self.budget = options.time_budget or (UNTIL_BUDGET_S if options.until else None)
@@ -50,17 +52,21 @@ class Plan:
         self.idle, self.idle_rounds = options.idle, idle.ROUNDS
         if self.budget and self.budget < SHORT_BUDGET_S:
             self.idle, self.idle_rounds = min(self.idle, idle.SHORT_CONNECTIONS), idle.SHORT_ROUNDS
-        self.slice_s = self.seconds + SLICE_MORE_S + (1 if self.rate else 0)
+        self.slice_s = self.seconds + SLICE_MORE_S + (1 if options.rate else 0)
+        own_conns = not getattr(options, "conns", None)
         self.cells = [
-            {"profile": p, "conns": n, "rate": self.rate} for p in profiles for n in conns
+            {"profile": p, "conns": n, "rate": rate}
+            for p in profiles
+            for n in ([p.conns] if own_conns and p.conns else conns)
+            for rate in (rates if options.rate else [p.rate])
         ]
-        rated = [c for c in self.cells if c["profile"].pipeline == 1]
-        if getattr(options, "half_rate", False) and not self.rate and rated:
+        rated = [c for c in self.cells if c["profile"].pipeline == 1 and not c["rate"]]
+        if getattr(options, "half_rate", False) and rated:
             self.cells.append(dict(rated[0], rate=HALF))
 
     def pair_s(self):
         """What a pair takes, the start of its servers included."""
-        warm = WARM_S + WARM_CONN_S * max(self.conns)
+        warm = WARM_S + WARM_CONN_S * max(c["conns"] for c in self.cells)
         return len(self.names) * (self.slice_s + START_S + warm)
 
     def estimate_s(self):
@@ -76,7 +82,9 @@ class Plan:
         room = self.budget - idle.estimate_s(self)
         while len(self.conns) > 1 and self.pairs_for(room / len(self.cells)) < ROOMY_PAIRS:
             dropped.append(self.conns.pop())
-            self.cells = [c for c in self.cells if c["conns"] in self.conns]
+            self.cells = [
+                c for c in self.cells if c["conns"] in self.conns + [c["profile"].conns]
+            ]
         if not dropped:
             return ""
         return (
@@ -127,6 +135,7 @@ def measure(lab, plan, results):
             "profile": spec["profile"].name,
             "conns": spec["conns"],
             "rate": None,
+            "derived": spec["rate"] == HALF,
             "slices": [],
             "failed": None,
             "stopped": None,

@@ -128,7 +128,13 @@ def measure(lab, plan):
 
 
 def plain_load(lab, server, profile, conns):
-    """A run of the generator without sampling; returns its Load."""
+    """A run of the generator; returns its Load."""
+    return watched_load(lab, server, profile, conns)[0]
+
+
+def watched_load(lab, server, profile, conns, extra=None):
+    """A run of the generator, at the profile's own rate where it has one; returns its Load and the
+    sampler's Watch, in which `extra` is what extra() returned."""
     lab.slices += 1
     job = Job(
         server.contender.asks(profile),
@@ -138,6 +144,7 @@ def plain_load(lab, server, profile, conns):
         len(lab.load_cpus),
         lab.load_dir,
         f"slice-{lab.slices}",
+        profile.rate,
     )
     argv, env = lab.generator.module.command(lab.generator.path, job)
     base = os.path.join(lab.load_dir, job.tag)
@@ -149,9 +156,9 @@ def plain_load(lab, server, profile, conns):
 
     try:
         load, watch = sampler.watch_run(
-            server, begin, job, set(), SECONDS * 10 + 20, server.check_alive
+            server, begin, job, set(), SECONDS * 10 + 20, server.check_alive, extra
         )
-        return lab.generator.module.parse(load.stdout(), job, watch.seen)
+        return lab.generator.module.parse(load.stdout(), job, watch.seen), watch
     except (Unreadable, TimeoutError) as e:
         raise BenchError(f"the load under counting failed: {e}") from None
     finally:

@@ -101,7 +101,8 @@ def merged(runs):
 
 def is_derived(cell, run):
     """A row whose rate follows from what was measured: that of another run belongs beside it."""
-    return cell["profile"] if cell.get("rate") and not run["rate"] else None
+    derived = cell.get("derived", bool(cell.get("rate")) and not run["rate"])
+    return cell["profile"] if derived else None
 
 
 def same_key(a, b):

@@ -20,10 +20,12 @@ dist_bench_DATA = \
 	scripts/bench/cli.py \
 	scripts/bench/compare.py \
 	scripts/bench/contenders.py \
+	scripts/bench/counters.py \
 	scripts/bench/counts.py \
 	scripts/bench/errors.py \
 	scripts/bench/export.py \
 	scripts/bench/far.py \
+	scripts/bench/figures.py \
 	scripts/bench/gen_bivalve_load.py \
 	scripts/bench/gen_gcannon.py \
 	scripts/bench/gen_h2load.py \
@@ -37,6 +39,7 @@ dist_bench_DATA = \
 	scripts/bench/machine.py \
 	scripts/bench/metrics.py \
 	scripts/bench/options.py \
+	scripts/bench/perfevents.py \
 	scripts/bench/plots.py \
 	scripts/bench/procfs.py \
 	scripts/bench/profiles.py \
@@ -61,6 +64,8 @@ dist_benchprofiles_DATA = \
 	scripts/bench/profiles/delay.ini \
 	scripts/bench/profiles/echo.ini \
 	scripts/bench/profiles/json.ini \
+	scripts/bench/profiles/latency-10k.ini \
+	scripts/bench/profiles/latency-1m.ini \
 	scripts/bench/profiles/limited-conn.ini \
 	scripts/bench/profiles/pipelined.ini \
 	scripts/bench/profiles/upload.ini

@@ -6,6 +6,10 @@ from . import intervals
 SPEED = ("faster", "slower")
 AMOUNT = ("less", "more")
 NONE_SHOWN = "no difference shown"
+FULL_WORDS = {
+    "generator": "the generator was the bottleneck (its CPU full, the server's not)",
+    "both": "server and generator were both full: a faster generator might show more requests/s",
+}
 MIB = 1 << 20
 
 
@@ -150,15 +154,14 @@ def latency_curve(slices):
 def cell_marks(slices_by_name, rate):
     """What a reader must know of the row."""
     marks = []
+    for full, words in FULL_WORDS.items():
+        those = [n for n, slices in slices_by_name.items() if slices and mostly(slices) == full]
+        if those:
+            marks.append(f"{', '.join(those)}: {words}")
     for name, slices in slices_by_name.items():
         if not slices:
             continue
         half = len(slices) / 2
-        bound = sum(s["bottleneck"] == "generator" for s in slices)
-        if bound > half:
-            marks.append(
-                f"{name}: the generator was the bottleneck (its CPU full, the server's not)"
-            )
         if sum(s["bottleneck"] == "neither" for s in slices) > half and not rate:
             marks.append(f"{name}: neither the server's nor the generator's CPU was full")
         missed = [s for s in slices if s["rate_met"] is False]
@@ -171,6 +174,41 @@ def cell_marks(slices_by_name, rate):
         if sum(not s["all_connected"] for s in slices) > half:
             marks.append(f"{name}: not all connections stood when the window began")
     return marks
+
+
+def mostly(slices):
+    """Whose CPU was full in more than half of the slices; "" where that differed."""
+    for who in ("server", "generator", "both", "neither"):
+        if sum(s["bottleneck"] == who for s in slices) > len(slices) / 2:
+            return who
+    return ""
+
+
+def conclusion(slices_by_name, verdicts, rate):
+    """Sentences, one for each other server: what a row says of its CPU time per request although
+    the generator's CPU was full; [] where it was not."""
+    names = list(slices_by_name)
+    if rate or not any(mostly(s) in FULL_WORDS for s in slices_by_name.values() if s):
+        return []
+    said = []
+    for other in names[1:]:
+        row = next((v for v in verdicts.get(other, []) if v["metric"] == "cpu_us"), None)
+        if not row or row["low"] is None:
+            continue
+        if row["verdict"] == NONE_SHOWN:
+            most = max(row["high"] - 1, 1 - row["low"])
+            said.append(
+                f"{other} costs as much CPU time per request as {names[0]}, as far as can be told: they"
+                f" differ by {100 * most:.1f} % at most"
+            )
+            continue
+        less = row["ratio"] < 1
+        least = 1 - row["high"] if less else row["low"] - 1
+        said.append(
+            f"{other} costs {100 * abs(1 - row['ratio']):.1f} % {'less' if less else 'more'} CPU"
+            f" time per request than {names[0]}, and at least {100 * least:.1f} %"
+        )
+    return said
 
 
 def sum_up(cell, names, seed):
@@ -191,4 +229,5 @@ def sum_up(cell, names, seed):
         a, b = [p[names[0]] for p in whole], [p[other] for p in whole]
         rows = [compare_metric(m, a, b, seed) for m in METRICS]
         cell["verdicts"][other] = [r for r in rows if r]
+    cell["concluded"] = conclusion(by_name, cell["verdicts"], cell.get("rate"))
     return cell

@@ -45,6 +45,10 @@ def number_list(value):
     return out
 
 
+def rate_list(value):
+    return sorted({positive(float, low=1)(word.strip()) for word in value.split(",")})
+
+
 def add_common(p):
     p.add_argument(
         "--profile",
@@ -174,7 +178,10 @@ def build_parser():
         help="seconds of a slice; default 1",
     )
     c.add_argument(
-        "--rate", type=positive(float, low=1), metavar="R", help="a fixed rate, requests/s"
+        "--rate",
+        type=rate_list,
+        metavar="R[,R]",
+        help="fixed rates, requests/s: a row for each; several give a curve",
     )
     c.add_argument(
         "--no-half-rate",
@@ -204,7 +211,18 @@ def build_parser():
     c.add_argument(
         "--counts",
         action="store_true",
-        help="also count system calls, backend enters and SQEs, and user instructions per request",
+        help=(
+            "also count system calls, backend enters and SQEs, and user instructions per request;"
+            " with --counters"
+        ),
+    )
+    c.add_argument(
+        "--counters",
+        action="store_true",
+        help=(
+            "also read the CPU's and the kernel's counters per request: instructions, cycles, cache"
+            " and branch misses, page faults, context switches"
+        ),
     )
     c.add_argument(
         "--idle",

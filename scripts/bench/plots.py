@@ -36,12 +36,15 @@ PALETTE = {
     "s1": ("#c26a00", "#f0a030"),
     "s2": ("#8f4a86", "#d992c0"),
     "s3": ("#555b62", "#c3c9cf"),
+    "s4": ("#8a6f00", "#e8d24a"),
+    "s5": ("#a8325a", "#ff8fa8"),
     "good": ("#007358", "#2fc39b"),
     "bad": ("#b8400f", "#ff8f5c"),
     "none": ("#6b7480", "#9aa5b1"),
 }
 VARIABLES = {light: f"var(--{name})" for name, (light, _) in PALETTE.items()}
-MARKERS, DASHES = "osD^", ("-", "--", "-.", ":")
+SERIES = 6  # colours of series; with the markers' seven and four dashes, 84 look different
+MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 VERDICTS = {"faster": "good", "less": "good", "slower": "bad", "more": "bad"}
 
 
@@ -187,13 +190,22 @@ def log_axis(axis, low, high, form):
 
 
 def series_style(i):
-    return {"color": colour(f"s{i % 4}"), "marker": MARKERS[i % 4], "linestyle": DASHES[i % 4]}
+    return {
+        "color": colour(f"s{i % SERIES}"),
+        "marker": MARKERS[i % len(MARKERS)],
+        "linestyle": DASHES[i % len(DASHES)],
+    }
+
+
+def legend_columns(names):
+    """As many names side by side as fit."""
+    widths = sorted((len(shown(n)) + LEGEND_HANDLE for n in names), reverse=True)
+    fit = [k for k in range(1, len(names) + 1) if sum(widths[:k]) <= LEGEND_LINE]
+    return max(fit, default=1)
 
 
 def legend_rows(names):
-    """Side by side in one row where they fit, else one below the other."""
-    long = sum(len(shown(n)) + LEGEND_HANDLE for n in names)
-    return 1 if long <= LEGEND_LINE else len(names)
+    return -(-len(names) // legend_columns(names))
 
 
 def legend(ax, names, **style):
@@ -205,7 +217,7 @@ def legend(ax, names, **style):
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderaxespad=0.1,
-        ncol=len(names) // legend_rows(names),
+        ncol=legend_columns(names),
         handlelength=2.4,
         columnspacing=1.5,
     )
@@ -370,31 +382,66 @@ def apart(values, most=6):
     return out[::-1]
 
 
-def memory(ident, title, series):
-    """series: {name: [(connections, MiB)]}; connections on a log scale, memory from 0."""
+def against(ident, title, series, across, up, log=False):
+    """A quantity against connections or a rate, on a log scale.
+
+    series: {name: [(x, y, low, high)]}, low and high None without an interval. across: (label of
+    the axis, number -> text); up: (label, number -> text), from 0 or, with `log`, on a log scale.
+    """
     names = list(series)
-    series = {n: [(a, b) for a, b in pts if b is not None] for n, pts in series.items()}
+    series = {n: [p for p in pts if p[1] is not None] for n, pts in series.items()}
     points = [p for pts in series.values() for p in pts]
     if not points:
         return nothing(ident, title)
+    heights = [v for p in points for v in p[1:] if v is not None]
 
     def paint(ax):
         from matplotlib import ticker
 
         ax.set_xscale("log")
-        xs = apart(sorted({a for a, _ in points}))
+        xs = apart(sorted({p[0] for p in points}))
         ax.set_xticks(xs, minor=False)
-        ax.set_xticklabels([f"{x:,}" for x in xs])
+        ax.set_xticklabels([across[1](x) for x in xs])
         ax.set_xticks([], minor=True)
-        ax.set_xlabel("connections")
-        ax.set_ylim(0, max(b for _, b in points) * 1.08)
-        ax.yaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        ax.set_ylabel("MiB")
+        ax.set_xlabel(across[0])
+        if log:
+            log_axis(ax.yaxis, min(heights) / 1.12, max(heights) * 1.12, up[1])
+        else:
+            ax.set_ylim(0, max(heights) * 1.08)
+            ax.yaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+            ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:.3g}"))
+        ax.set_ylabel(up[0])
         legend(ax, names)
         for i, pts in enumerate(series.values()):
-            ax.plot(*zip(*pts) if pts else ([], []), **series_style(i))
+            # Side by side: intervals at one place would cover each other.
+            aside = 1.025 ** (i - (len(names) - 1) / 2) if any(p[2] for p in points) else 1
+            ax.plot([p[0] * aside for p in pts], [p[1] for p in pts], **series_style(i))
+            for x, _, low, high in pts:
+                if low is not None:
+                    tone = colour(f"s{i % SERIES}")
+                    ends = {"marker": "_", "markersize": 7, "markeredgewidth": 1.5}
+                    ax.plot([x * aside] * 2, [low, high], color=tone, linewidth=1.3, **ends)
 
     told = "; ".join(
-        f"{n} " + ", ".join(f"{b:.2f} MiB at {a:,}" for a, b in pts) for n, pts in series.items()
+        f"{n} "
+        + ", ".join(
+            f"{up[1](y)}"
+            + (f" [{up[1](low)}, {up[1](high)}]" if low is not None else "")
+            + f" at {across[1](x)}"
+            for x, y, low, high in pts
+        )
+        for n, pts in series.items()
     )
     return draw(ident, f"{title}: {told}", 175 + LEGEND_HEIGHT * legend_rows(names), paint)
+
+
+def memory(ident, title, series):
+    """series: {name: [(connections, MiB)]}; connections on a log scale, memory from 0."""
+    series = {n: [(x, y, None, None) for x, y in pts] for n, pts in series.items()}
+    return against(
+        ident,
+        title,
+        series,
+        ("connections", lambda x: f"{x:,}"),
+        ("MiB", lambda y: f"{y:.2f} MiB"),
+    )

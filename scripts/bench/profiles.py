@@ -4,7 +4,8 @@ profiles/baseline.ini.
 
 [profile]   title, requests (names, in rotation), pipeline (default 1), requests-per-connection
             (default 0: no limit),
-            rate-requests (the ones a fixed-rate run can send, when not all are GET)
+            rate-requests (the ones a fixed-rate run can send, when not all are GET),
+            rate (requests/s that are offered), connections (how many, where --conns is not given)
 [request N] method, target, body, or body-bytes (so many are made up), framing (length or chunked),
             expect (the whole body), expect-body = sent (the same as was sent) or
             expect-json (COUNT MULTIPLIER: so many items, each total price x quantity x multiplier)
@@ -18,7 +19,15 @@ from .errors import BenchError
 PROFILE_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "profiles")
 DEFAULT = ("baseline", "pipelined", "limited-conn", "json")
 SHAPES = ("baseline", "pipelined", "limited-conn")  # that mean something whatever is asked for
-PROFILE_KEYS = {"title", "requests", "pipeline", "requests-per-connection", "rate-requests"}
+PROFILE_KEYS = {
+    "title",
+    "requests",
+    "pipeline",
+    "requests-per-connection",
+    "rate-requests",
+    "rate",
+    "connections",
+}
 REQUEST_KEYS = {"method", "target", "body", "body-bytes", "framing", "expect", "expect-body", "expect-json"}
 BODY_BYTES_MAX = 8 << 20  # generators hold a request whole
 HOST = "localhost:8080"
@@ -81,6 +90,7 @@ class Profile:
         self.name, self.title, self.requests = name, title, requests
         self.pipeline, self.per_connection = pipeline, per_connection
         self.rate_requests = rate_requests
+        self.rate = self.conns = None  # what the profile itself asks for
 
     def asking(self, request, whose):
         """The profile's shape with another request, for the server named `whose`."""
@@ -101,7 +111,9 @@ class Profile:
         if not self.rate_requests:
             return None, f"{self.name}: {generator.NAME} can only send GET"
         note = "" if self.rate_requests == self.requests else f"{self.name}: GET only"
-        return Profile(self.name, self.title, self.rate_requests, 1, 0, self.rate_requests), note
+        made = Profile(self.name, self.title, self.rate_requests, 1, 0, self.rate_requests)
+        made.rate, made.conns = self.rate, self.conns
+        return made, note
 
 
 def parse(text, name, path):
@@ -156,7 +168,7 @@ def parse(text, name, path):
     rate = pick("rate-requests") or (chosen if gets else [])
     if any(r.method != "GET" or r.body is not None for r in rate):
         raise bad("profile", "rate-requests can only be GET")
-    return Profile(
+    made = Profile(
         name,
         top.get("title", name),
         chosen,
@@ -164,6 +176,11 @@ def parse(text, name, path):
         number(top, "requests-per-connection", 0, 0, 1000000),
         rate,
     )
+    made.rate = number(top, "rate", 0, 0, 10**9) or None
+    made.conns = number(top, "connections", 0, 0, 1000000) or None
+    if made.rate and pipeline > 1:
+        raise bad("profile", "batches cannot be sent at a fixed rate: pipeline or rate")
+    return made
 
 
 def parse_body(section, bad):

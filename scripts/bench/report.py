@@ -3,9 +3,8 @@
 import os
 import sys
 from html import escape
-from urllib.parse import quote
 
-from . import metrics, plots, tables, text
+from . import counters, figures, metrics, plots, tables, text
 from .errors import BenchError
 
 STYLE = (
@@ -53,11 +52,8 @@ NAME, TABLE_NAME = "report.html", "table.md"
 
 
 def html_table(header, rows, cls="words"):
-    """`cls` is "words" where the last column has words, "" where it has figures."""
-    of_words = [
-        tables.left(header, i) and (i < len(header) - 1 or cls == "words")
-        for i in range(len(header))
-    ]
+    """`cls` is "env" where all is words, "words" where the last column is, else ""."""
+    of_words = [cls == "env" or tables.left(header, i) for i in range(len(header))]
     head = "".join(
         f'<th class="w">{escape(str(h))}</th>' if w else f"<th>{escape(str(h))}</th>"
         for h, w in zip(header, of_words)
@@ -87,70 +83,10 @@ def cell_html(c, cls=""):
         cls += " good"
     elif word in ("slower", "more", "failed"):
         cls += " bad"
-    return f'<td class="{cls.strip()}">{escape(str(c))}</td>' if cls else f"<td>{escape(str(c))}</td>"
-
-
-def figure(title, svg, under=""):
-    under = f' <span class="dim">{escape(under)}</span>' if under else ""
-    return f"<figure><figcaption>{escape(title)}{under}</figcaption>{svg}</figure>"
-
-
-def ident(*words):
-    """An element's id; different words give different ones."""
-    return "-".join(quote(str(w), safe="") for w in words)
-
-
-def ratio_plots(results):
-    out = []
-    first = results["servers"][0]["name"]
-    for s in results["servers"][1:]:
-        for key in ("rps", "cpu_us", "p99", "cgroup", "pss"):
-            metric = metrics.BY_KEY[key]
-            rows = []
-            for cell in results["cells"]:
-                v = next(
-                    (v for v in cell["verdicts"].get(s["name"], []) if v["metric"] == key), None
-                )
-                rows.append((f"{cell['profile']} {cell['conns']}", v))
-            if any(v for _, v in rows):
-                under = f"{s['name']}/{first}"
-                svg = plots.ratios(
-                    ident("plot-ratio", key, s["name"]), f"{metric.label}, {under}", metric, rows
-                )
-                out.append(figure(metric.label, svg, under))
-    return out
-
-
-def other_plots(results):
-    names = [s["name"] for s in results["servers"]]
-    out = []
-    rows = [
-        (f"{tables.cell_name(c, results)} {c['conns']}", {n: per_cpu_second(c, n) for n in names})
-        for c in results["cells"]
-    ]
-    title = "requests per CPU-second of the server"
-    out.append(figure(title, plots.efficiency("plot-efficiency", title, rows, names)))
-    for profile in dict.fromkeys(tables.cell_name(c, results) for c in results["cells"]):
-        cells = [c for c in results["cells"] if tables.cell_name(c, results) == profile]
-        key = (
-            "cgroup"
-            if any(m.get("cgroup") for c in cells for m in c["medians"].values())
-            else "pss"
-        )
-        series = {n: [(c["conns"], c["medians"].get(n, {}).get(key)) for c in cells] for n in names}
-        title = f"{profile}: {metrics.BY_KEY[key].label}"
-        out.append(figure(title, plots.memory(ident("plot-memory", profile), title, series)))
-    for c in results["cells"]:
-        title = f"latency: {tables.cell_head(c)}"
-        curves = {n: c["latency"].get(n, {}) for n in names}
-        svg = plots.latency(ident("plot-latency", tables.cell_name(c, results), c["conns"]), title, curves)
-        out.append(figure(title, svg))
-    return out
-
-
-def per_cpu_second(cell, name):
-    cpu = cell["medians"].get(name, {}).get("cpu_us")
-    return 1e6 / cpu if cpu else None
+    shown = escape(str(c))
+    if shown.endswith("]"):
+        shown = shown.replace(", ", ",\u00a0")  # an interval stays whole where a ratio's cell is narrow
+    return f'<td class="{cls.strip()}">{shown}</td>' if cls else f"<td>{shown}</td>"
 
 
 def compare_parts(results, plotting):
@@ -164,7 +100,7 @@ def compare_parts(results, plotting):
             "<h2>Ratios with their 95 % intervals</h2>",
             '<p class="dim">Filled: the interval excludes 1. Open: no difference shown.</p>',
             '<div class="grid">',
-            *ratio_plots(results),
+            *figures.ratio_plots(results),
             "</div>",
         ]
     if results["idle"] and results["idle"]["verdicts"]:
@@ -176,6 +112,11 @@ def compare_parts(results, plotting):
             html_table(*tables.counts_table(results["counts"])),
             list_html(text.counts_notes(results["counts"])),
         ]
+    if results.get("counters"):
+        header, rows = counters.table(results["counters"])
+        parts.append("<h2>Counters per request</h2>")
+        parts += [html_table(header, rows, cls="")] if rows else []
+        parts.append(list_html(counters.notes(results["counters"])))
     return parts
 
 
@@ -238,13 +179,24 @@ def page(results, no_plots=""):
                     cls="",
                 )
             )
+    concluded = [
+        f"{tables.cell_head(c)}: " + "; ".join(c["concluded"])
+        for c in results["cells"]
+        if c.get("concluded")
+    ]
+    if concluded:
+        parts += [
+            "<h2>What can be concluded although the load's CPU was full</h2>",
+            f"<p>{escape(text.CONCLUDE)}</p>",
+            list_html(concluded),
+        ]
     if marks:
         parts += ["<h2>To be read with these figures</h2>", list_html(marks)]
     if not no_plots:
         parts += [
-            "<h2>Efficiency, memory, latency</h2>",
+            "<h2>CPU time, latency, memory</h2>",
             '<div class="grid">',
-            *other_plots(results),
+            *figures.other_plots(results),
             "</div>",
         ]
     if results["command"] == "compare":

@@ -64,6 +64,7 @@ def begin(command, lab, plan, argv):
         "idle": None,
         "cells": [],
         "counts": None,
+        "counters": None,
         "rows": [],
         "scores": None,
     }

@@ -63,6 +63,7 @@ class Watch:
         # On two machines (apart.py) the keys of `busy` are (side, cpu), and these are the load's;
         self.load_keys = set()
         self.load_own = Series()  # and what of this tool runs on the load's.
+        self.extra = Series()  # what the caller counts
         self.pss_peak = None
         self.group_peak = None
         self.all_connected = False
@@ -91,12 +92,12 @@ def sample_memory(watch, pids, group):
         watch.group_peak = usage
 
 
-def watch_run(server, start_load, job, cpus, limit_s, check_alive):
+def watch_run(server, start_load, job, cpus, limit_s, check_alive, extra=None):
     """Start the load, sample until it ends; returns (the load's Child, Watch). check_alive() raises
     when the server died.
 
     `cpus`: those whose busy time counts, server's and load's. `limit_s`: when the load is given up
-    as hanging.
+    as hanging. `extra`: () -> figures to sample along with the rest.
     """
     watch = Watch()
     clock = procfs.CpuClock(server.pid)
@@ -128,6 +129,8 @@ def watch_run(server, start_load, job, cpus, limit_s, check_alive):
                 clock.refresh()
                 pids = clock.pids()
                 sample_slow(watch, now, pids, cpus)
+                if extra:
+                    watch.extra.add(time.monotonic(), *extra())
                 check_alive()
                 next_slow = now + SLOW_S
             if now >= next_memory and now - started > 0.1:
@@ -139,6 +142,8 @@ def watch_run(server, start_load, job, cpus, limit_s, check_alive):
         ended = time.monotonic()
         watch.server.add(ended, clock.read_ns())
         sample_slow(watch, ended, pids, cpus)
+        if extra:
+            watch.extra.add(ended, *extra())
     finally:
         clock.close()
         load_clock.close()

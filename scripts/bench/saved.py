@@ -91,6 +91,7 @@ def match_cells(old, new):
     for cell in new["cells"]:
         same = [c for c in left if key_of(c) == key_of(cell)]
         near = [c for c in left if key_of(c)[:2] == key_of(cell)[:2] and c["rate"] and cell["rate"]]
+        near = [c for c in near if c.get("derived", True) and cell.get("derived", True)]
         found = (same or (near if not (old["rate"] or new["rate"]) else []) or [None])[0]
         if found is None:
             alone.append(cell)

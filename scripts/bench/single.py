@@ -23,7 +23,7 @@ def measure(lab, plan, results):
         cell = {
             "profile": profile.name,
             "conns": conns,
-            "rate": None,
+            "rate": spec["rate"],
             "slices": [],
             "failed": None,
         }
@@ -47,12 +47,14 @@ def run_cell(lab, plan, cell, contender, profile):
     server = servers.start(contender, lab, closes(lab, profile))
     try:
         predicted = servers.check(server, profile, bool(closes(lab, profile)))
-        warm(lab, server, profile, cell["conns"], None)
+        warm(lab, server, profile, cell["conns"], cell["rate"])
         for i in range(BEST_OF):
             lab.progress.step(
                 f"{profile.name}, {cell['conns']} connections: run {i + 1} of {BEST_OF}"
             )
-            out = counted_slice(lab, plan, server, profile, cell["conns"], predicted, redo=False)
+            out = counted_slice(
+                lab, plan, server, profile, cell["conns"], predicted, cell["rate"], redo=False
+            )
             cell["slices"].append(dict(out, server=contender.name, pair=i, order=0))
     except BaseException:
         lab.server_nursery.stop(server.child)

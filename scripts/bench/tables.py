@@ -5,7 +5,7 @@ import unicodedata
 from . import intervals, metrics
 
 MANY_PAIRS = 1000  # more are not worth a figure
-WORDS = ("profile", "server", "metric")  # columns without figures
+WORDS = ("profile", "server", "metric", "counter", "verdict", "by name")  # without figures
 
 
 def width(text):
@@ -23,7 +23,7 @@ def enumerated(names):
 
 def left(header, i):
     """Whether a column has words, not figures: it is set to the left."""
-    return i == 0 or i == len(header) - 1 or header[i] in WORDS
+    return i == 0 or header[i] in WORDS
 
 
 def table(header, rows, markdown=False):
@@ -70,12 +70,13 @@ def verdict_text(row):
     return f"{row['verdict']} ({many} more pair{'s' if more != 1 else ''} to resolve 3 %)"
 
 
-def side_rows(names, metric, medians, verdicts):
+def side_rows(names, metric, medians, verdicts, brief=False):
     """A metric, one line a server, the first is the baseline: [[name, value, ratio to the first,
     verdict]]; [] where nobody has a figure.
 
     medians: {server: {metric key: value}}; verdicts: {server: [verdict]} of all but the first. A
-    value is the median of the pairs that were compared, where there are any.
+    value is the median of the pairs that were compared, where there are any. `brief`: the word of a
+    verdict alone, not how many pairs it wants.
     """
     found = {
         n: next((v for v in verdicts.get(n, []) if v["metric"] == metric.key), None)
@@ -91,7 +92,8 @@ def side_rows(names, metric, medians, verdicts):
     out = [[names[0], shown[0], "1", "baseline"]]
     for n, value in zip(names[1:], shown[1:]):
         v = found[n]
-        out.append([n, value] + ([ratio_text(v), verdict_text(v)] if v else ["-", "no whole pair"]))
+        said = v and (v["verdict"] if brief else verdict_text(v))
+        out.append([n, value] + ([ratio_text(v), said] if v else ["-", "no whole pair"]))
     return out
 
 
@@ -110,7 +112,7 @@ def short_table(results, key):
     names = [s["name"] for s in results["servers"]]
     metric, rows = metrics.BY_KEY[key], []
     for cell in results["cells"]:
-        lines = side_rows(names, metric, cell.get("medians", {}), cell.get("verdicts", {}))
+        lines = side_rows(names, metric, cell.get("medians", {}), cell.get("verdicts", {}), True)
         lines = lines or [["", "-", "-", "failed" if cell["failed"] else "not measured"]]
         rows += [[cell_name(cell, results), cell["conns"]] + line for line in lines]
     return ["profile", "connections"] + side_header(names), rows

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What is said of a run: for the terminal, for Markdown, and the sentences of the HTML page."""
-from . import intervals, machine, metrics
+from . import counters, intervals, machine, metrics
 from .tables import cell_head, cell_table, counts_table, idle_table, run_table, short_table, table
 
 CHIEF = ("rps", "cpu_us")
+CONCLUDE = (
+    "Where the load's CPU was full, requests/s is what server and load reach together on this"
+    " machine. What a request costs the server is counted on the server's side alone, and holds all"
+    " the same:"
+)
 CGROUP_PARTS = ("anon", "sock", "slab", "kernel")
 
 
@@ -37,6 +42,9 @@ def transfer_notes(cell):
 def cell_notes(cell):
     """Sentences under a cell's table."""
     out = list(cell.get("marks", []))
+    if cell.get("concluded"):
+        out.append(CONCLUDE)
+        out += cell["concluded"]
     if cell.get("failed"):
         out.append("FAILED: " + cell["failed"])
     if cell.get("pairs") is not None:
@@ -236,11 +244,16 @@ def markdown(results):
             ]
         if results["counts"]:
             lines += [table(*counts_table(results["counts"]), markdown=True), ""]
+        if results.get("counters"):
+            header, rows = counters.table(results["counters"])
+            lines += [table(header, rows, markdown=True), ""] if rows else []
+            lines += [f"- {n}" for n in counters.notes(results["counters"])] + [""]
     marks = [
         f"- {text_head}: {mark}"
         for cell in results["cells"]
         for text_head in [cell_head(cell)]
         for mark in cell.get("marks", [])
+        + cell.get("concluded", [])
         + (["FAILED: " + cell["failed"]] if cell.get("failed") else [])
     ]
     lines += marks + ([""] if marks else [])
@@ -269,6 +282,10 @@ def compare_text(results):
             + ["  " + n for n in counts_notes(results["counts"])]
             + [""]
         )
+    if results.get("counters"):
+        header, rows = counters.table(results["counters"])
+        out += ["counters per request"] + ([table(header, rows)] if rows else [])
+        out += ["  " + n for n in counters.notes(results["counters"])] + [""]
     if len(results["cells"]) > 1:
         for key in CHIEF:
             out += [metrics.BY_KEY[key].label, table(*short_table(results, key)), ""]
@@ -299,11 +316,8 @@ def run_text(results):
     for cell in results["cells"]:
         out += [f"{cell_head(cell)}: FAILED: {cell['failed']}"] if cell["failed"] else []
     for r in rows:
-        if r["bottleneck"] == "generator":
-            out.append(
-                f"{r['profile']} {r['conns']}: the generator was the bottleneck (its CPU full, the"
-                " server's not)"
-            )
+        if r["bottleneck"] in metrics.FULL_WORDS:
+            out.append(f"{r['profile']} {r['conns']}: {metrics.FULL_WORDS[r['bottleneck']]}")
     out += [f"{what}: {t}" for what, t in environment(results)]
     out += [n for n in (generator_use(results), limited_note(results)) if n] + results["notes"]
     return "\n".join(out)

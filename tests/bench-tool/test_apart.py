@@ -173,7 +173,7 @@ def test_nothing_but_its_own_methods_is_answered(tmp_path):
     [
         (["--server-prefix", "env"], "--address ADDRESS is needed"),
         (["--address", "127.0.0.1"], "--address is for"),
-        (["--server-prefix", "env", "--counts"], "--counts is for one machine"),
+        (["--server-prefix", "env", "--counts"], "are for one machine"),
         (["--load-prefix", "false"], "python3 is needed over there"),
         (["--load-prefix", "env", "--address", "198.51.100.1"], "is not an address of the machine"),
     ],

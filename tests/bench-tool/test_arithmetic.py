@@ -4,7 +4,18 @@ import math
 import random
 
 import pytest
-from bench import agree, compare, intervals, metrics, profiles, score, single, tables
+from bench import (
+    agree,
+    compare,
+    intervals,
+    metrics,
+    options,
+    profiles,
+    score,
+    servers,
+    single,
+    tables,
+)
 from bench.errors import BenchError
 
 
@@ -181,6 +192,49 @@ def test_a_cell_is_summed_up():
     assert rows["cpu_us"]["ratio"] == pytest.approx(0.5) and rows["cpu_us"]["verdict"] == "faster"
     assert "cgroup" not in rows and rows["p99"]["verdict"] == "no difference shown"
     assert cell["latency"]["A"] == {"50": 10, "99": 20}
+
+
+def test_what_can_be_concluded_when_both_are_full():
+    """The verdict on CPU time per request stands, and is said in words."""
+    full = [cell_slice("A", i, 50, bottleneck="both") for i in range(4)]
+    verdict = {"metric": "cpu_us", "ratio": 0.9, "low": 0.88, "high": 0.92, "verdict": "faster"}
+    even = dict(verdict, ratio=1.01, low=0.98, high=1.03, verdict="no difference shown")
+    more = dict(verdict, ratio=1.2, low=1.1, high=1.3, verdict="slower")
+    sides = {n: full for n in "ABCD"}
+    said = metrics.conclusion(sides, {"B": [verdict], "C": [even], "D": [more]}, None)
+    assert said == [
+        "B costs 10.0 % less CPU time per request than A, and at least 8.0 %",
+        "C costs as much CPU time per request as A, as far as can be told: they differ by 3.0 % at"
+        " most",
+        "D costs 20.0 % more CPU time per request than A, and at least 10.0 %",
+    ]
+    assert metrics.cell_marks(sides, None) == [
+        "A, B, C, D: server and generator were both full: a faster generator might show more"
+        " requests/s"
+    ]
+    assert metrics.conclusion(sides, {"B": [verdict]}, 50.0) == []
+    free = [cell_slice("A", i, 50, bottleneck="server") for i in range(4)]
+    assert metrics.conclusion({"A": free, "B": free}, {"B": [verdict]}, None) == []
+    assert metrics.conclusion(sides, {"B": [dict(verdict, low=None)]}, None) == []
+
+
+def test_the_cells_of_profiles_with_rates_of_their_own():
+    names = ["baseline", "latency-10k", "latency-1m"]
+    chosen = profiles.load(names)
+    o = options.build_parser().parse_args(["compare"])
+    sides = [servers.Contender(n, ["{port}"]) for n in "ab"]
+    cells = compare.Plan(sides, chosen, [8, 16], o).cells
+    assert [(c["profile"].name, c["conns"], c["rate"]) for c in cells] == [
+        ("baseline", 8, None),
+        ("baseline", 16, None),
+        ("latency-10k", 1024, 10_000),
+        ("latency-1m", 1024, 1_000_000),
+        ("baseline", 8, compare.HALF),
+    ]
+    o = options.build_parser().parse_args(["compare", "--rate", "200,50", "--conns", "4"])
+    plan = compare.Plan(sides, chosen[:2], [4], o)
+    assert [(c["conns"], c["rate"]) for c in plan.cells] == [(4, 50), (4, 200)] * 2
+    assert plan.rate is None
 
 
 def test_marks_name_a_full_generator_and_a_missed_rate():

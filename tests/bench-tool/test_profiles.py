@@ -46,6 +46,17 @@ def test_what_a_fixed_rate_can_express():
         assert by_name["pipelined"].for_rate(generator)[0] is None
 
 
+def test_rates_of_their_own(tmp_path):
+    slow, fast = profiles.load(["latency-10k", "latency-1m"])
+    assert (slow.rate, fast.rate, slow.conns, fast.conns) == (10_000, 1_000_000, 1024, 1024)
+    assert slow.requests[0].raw() == fast.requests[0].raw()
+    rated, _ = slow.for_rate(gen_h2load)
+    assert rated.rate == 10_000 and profiles.load(["baseline"])[0].rate is None
+    (tmp_path / "own.ini").write_text(SMALL.replace("a\n", "a\npipeline = 2\nrate = 5\n", 1))
+    with pytest.raises(BenchError, match="pipeline or rate"):
+        profiles.load(["own"], str(tmp_path))
+
+
 def test_a_body_of_so_many_bytes():
     big = profiles.load(["upload"])[0].requests[0]
     assert len(big.body) == 1 << 20 and big.expect == "1048576"

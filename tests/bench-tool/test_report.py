@@ -179,6 +179,8 @@ def made_up_results():
 
 EXPECTED = {
     "plot-efficiency",
+    "plot-cpu-baseline",
+    "plot-cpu-pipelined",
     "plot-memory-baseline",
     "plot-memory-pipelined",
     "plot-memory-json",
@@ -441,6 +443,26 @@ def test_chromium_opens_it_without_complaint(tmp_path):
         title = re.search(r"<title>(plots=[^<]*)</title>", dom)
         assert title, dom[-2000:]
         assert title.group(1) == f"plots={len(EXPECTED)} small=0 wide=false"
+
+
+@needs_matplotlib
+def test_curves_over_rates():
+    """One profile at three rates: CPU time with intervals, and two latencies; no plot of memory that
+    would have a single point."""
+    results = made_up_results()
+    names = [s["name"] for s in results["servers"]]
+    cell = results["cells"][0]
+    for rate in (1000.0, 5000.0, 20000.0):
+        slices = [dict(s, rate=rate, rate_met=True, bottleneck="neither") for s in cell["slices"]]
+        more = dict(cell, rate=rate, slices=slices)
+        results["cells"].append(metrics.sum_up(more, names, 1))
+    found = svgs(report.page(results))
+    assert {f"plot-rate-{k}-baseline-64" for k in ("cpu_us", "p50", "p99")} <= set(found)
+    cpu = found["plot-rate-cpu_us-baseline-64"]
+    assert {"1k", "5k", "20k", "requests/s offered", "µs/request"} <= set(words(cpu))
+    assert re.search(r"libev 8\.803 \[8\.\d+, 8\.9\d+\] at 1k,", cpu.get("aria-label"))
+    assert not any(i.startswith("plot-memory-baseline%20at") for i in found)
+    assert "baseline at 5,000/s 64" in words(found["plot-ratio-p99-io_%3Curing%3E%26%22x%22"])
 
 
 def test_an_old_or_foreign_file_is_refused(tmp_path):
