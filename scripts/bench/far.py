@@ -14,6 +14,7 @@ import os
 import select
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 import zipfile
@@ -74,6 +75,7 @@ class Far:
     def __init__(self, prefix, what, log):
         self.prefix, self.what, self.log = prefix, what, log
         self.offset = self.uncertainty = 0.0
+        self.number = 0
         self.pending = b""
         words = shlex.split(prefix)
         if not words or not shutil.which(words[0]):
@@ -97,11 +99,17 @@ class Far:
             raise
 
     def _send(self, data):
+        # Whole or not at all, or the next request would be lost, too.
+        held = signal.pthread_sigmask(
+            signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        )
         try:
             self.popen.stdin.write(data)
             self.popen.stdin.flush()
         except OSError:
             raise self._gone() from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def _gone(self):
         try:
@@ -136,12 +144,18 @@ class Far:
         raise BenchError(f"{self.what}: {self.prefix!r} does not run sh: it prints other things")
 
     def call(self, name, *args):
-        self._send(json.dumps({"do": name, "with": args}).encode() + b"\n")
-        line = self._line(ANSWER_LIMIT_S)
-        try:
-            got = json.loads(line)
-        except ValueError:
-            raise BenchError(f"{self.what}: not an answer: {line[:200]}") from None
+        """Have the Side do it. An interruption may come between a request and its answer: the
+        number tells the answers that nobody waits for any more."""
+        self.number += 1
+        request = {"do": name, "with": args, "number": self.number}
+        self._send(json.dumps(request).encode() + b"\n")
+        got = {}
+        while got.get("number") != self.number:
+            line = self._line(ANSWER_LIMIT_S)
+            try:
+                got = json.loads(line)
+            except ValueError:
+                raise BenchError(f"{self.what}: not an answer: {line[:200]}") from None
         if "error" in got:
             raise BenchError(f"{self.what}: {got['error']}")
         return got["ok"]

@@ -222,17 +222,18 @@ class Side:
 
 
 def answer(side, line):
-    """The answer to one request, as a dict."""
+    """The answer to one request, as a dict with the request's number."""
+    number = None
     try:
         request = json.loads(line)
-        name = request["do"]
+        name, number = request["do"], request["number"]
         if name.startswith("_"):
             raise BenchError(f"no such thing to do: {name}")
-        return {"ok": getattr(side, name)(*request["with"])}
+        return {"ok": getattr(side, name)(*request["with"]), "number": number}
     except BenchError as e:
-        return {"error": str(e)}
+        return {"error": str(e), "number": number}
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as e:
-        return {"error": f"{type(e).__name__}: {e}"}
+        return {"error": f"{type(e).__name__}: {e}", "number": number}
 
 
 def on_signal(_number, _frame):

@@ -66,6 +66,11 @@ def test_the_clock_over_there_is_known_to_half_a_round_trip(there):
     assert abs(there.offset) <= there.uncertainty + 1e-6 < 10
 
 
+def test_an_answer_that_nobody_waits_for_is_passed_over(there):
+    there._send(b'{"do": "find_program", "with": ["sh"], "number": 0}\n')  # interrupted here
+    assert isinstance(there.call("monotonic"), float)
+
+
 def test_what_goes_wrong_over_there_is_said(there, tmp_path):
     with pytest.raises(BenchError, match="there: cannot run /no/such"):
         there.call("spawn", ["/no/such"], "x", [], False, None)
@@ -163,8 +168,9 @@ def test_nothing_but_its_own_methods_is_answered(tmp_path):
         def hello(self, name):
             return "hello " + name
 
-    assert side.answer(Nothing(), '{"do": "hello", "with": ["you"]}') == {"ok": "hello you"}
-    for line in ('{"do": "__class__", "with": []}', '{"do": "no", "with": []}', "{", "[]"):
+    line = '{"do": "hello", "with": ["you"], "number": 4}'
+    assert side.answer(Nothing(), line) == {"ok": "hello you", "number": 4}
+    for line in ('{"do": "__class__", "with": [], "number": 5}', '{"do": "no", "with": []}', "{", "[]"):
         assert "error" in side.answer(Nothing(), line)
 
 
