@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -40,6 +41,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "list.h"
 #include "readiness.h"
 #include "util.h"
@@ -99,16 +101,19 @@ struct epoll_backend {
     int32_t ready_head, ready_tail; /* fds, -1: none */
     uint16_t round;                 /* 0 or EPOLL_ROUND, in turn, one an iteration */
     bool no_pwait2;                 /* this kernel has only milliseconds */
+    uint32_t batch_us;              /* the window of batch.h; 0: none */
+    int last_events;                /* of the last iteration */
     struct epoll_listener listener[BACKEND_LISTENERS_MAX];
     struct epoll_event events[EPOLL_EVENTS];
     char *large;    /* one receive of READINESS_LARGE_BYTES; NULL: none was needed lately */
     char scratch[]; /* one receive */
 };
 
-enum { EPOLL_COUNT_READY, EPOLL_COUNT_LATE };
+enum { EPOLL_COUNT_READY, EPOLL_COUNT_LATE, EPOLL_COUNT_BATCHES };
 static const char *const epoll_counters[] = {
     "reread",      /* receives for connections of the ready list */
     "late_events", /* fetched before the detach, met after it */
+    "batch_waits", /* that began with a window */
     NULL,
 };
 
@@ -333,13 +338,29 @@ static int epoll_fetch(struct epoll_backend *b, int64_t timeout_us)
     return timeout_us % 1000 ? epoll_fetch_us(b, timeout_us) : epoll_fetch_ms(b, timeout_us / 1000);
 }
 
+/* The window of batch.h; a signal ends it. What is left of timeout_us. */
+static int64_t epoll_window(struct epoll_backend *b, int64_t timeout_us)
+{
+    const struct timespec ts = {.tv_nsec = b->batch_us * 1000L};
+
+    b->base.cfg.stats->backend[EPOLL_COUNT_BATCHES]++;
+    b->base.cfg.stats->enters++;
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+    return timeout_us < 0 ? timeout_us : timeout_us - b->batch_us;
+}
+
 static int epoll_backend_wait(struct backend *be, int64_t timeout_us)
 {
     struct epoll_backend *b = epoll_of(be);
 
     b->round ^= EPOLL_ROUND;
+    if (unlikely(b->ready_head >= 0))
+        timeout_us = 0;
+    if (unlikely(batch_begins(b->batch_us, (uint64_t)b->last_events, timeout_us)))
+        timeout_us = epoll_window(b, timeout_us);
     be->cfg.stats->enters++;
-    int n = epoll_fetch(b, unlikely(b->ready_head >= 0) ? 0 : timeout_us);
+    int n = epoll_fetch(b, timeout_us);
+    b->last_events = MAX(n, 0);
     if (unlikely(n < 0 && errno != EINTR)) {
         be->cfg.stats->backend_errors++;
         return -errno;
@@ -476,10 +497,18 @@ static int epoll_detach(struct backend *be, int fd)
 
 /* ---- the backend as a whole ---- */
 
+/* The window that `variant` asks for; 0: it is no variant. */
+static uint32_t epoll_batch(const char *variant)
+{
+    return strncmp(variant, "batch=", 6) ? 0 : batch_parse(variant + 6, strlen(variant + 6));
+}
+
 static int epoll_check_variant(const char *variant, char *error)
 {
-    (void)variant;
-    snprintf(error, BACKEND_TEXT_MAX, "epoll has no variants");
+    if (epoll_batch(variant))
+        return 0;
+    snprintf(error, BACKEND_TEXT_MAX,
+             "epoll has no variant \"%.60s\"; there is batch=TIME, " BATCH_WANT, variant);
     return -EINVAL;
 }
 
@@ -559,10 +588,16 @@ static int epoll_open(const struct backend_config *cfg, struct backend **be, cha
     b->base.ops = &epoll_backend_ops;
     b->base.cfg = *cfg;
     b->ready_head = b->ready_tail = -1;
-    int rc = cfg->variant ? epoll_check_variant(cfg->variant, error) : epoll_open_fds(b, error);
+    int rc = cfg->variant ? epoll_check_variant(cfg->variant, error) : 0;
+    if (rc == 0)
+        rc = epoll_open_fds(b, error);
     if (rc < 0) {
         free(b);
         return rc;
+    }
+    if (cfg->variant) {
+        b->batch_us = epoll_batch(cfg->variant);
+        prctl(PR_SET_TIMERSLACK, 1000UL); /* otherwise a window takes 50 us more */
     }
     *be = &b->base;
     return 0;
@@ -588,8 +623,10 @@ static size_t epoll_trim(struct backend *be)
 
 static void epoll_describe(struct backend *be, char *out, size_t out_size)
 {
-    (void)be;
-    snprintf(out, out_size, "edge-triggered, %d events a wait", EPOLL_EVENTS);
+    int n = snprintf(out, out_size, "edge-triggered, %d events a wait", EPOLL_EVENTS);
+
+    if (epoll_of(be)->batch_us && n > 0 && (size_t)n < out_size)
+        snprintf(out + n, out_size - (size_t)n, ", in windows of %u us", epoll_of(be)->batch_us);
 }
 
 static const int epoll_syscalls[] = {
@@ -599,7 +636,14 @@ static const int epoll_syscalls[] = {
 #ifdef SYS_epoll_pwait2
     SYS_epoll_pwait2,
 #endif
-    SYS_epoll_ctl,    SYS_epoll_pwait, SYS_sendfile, -1,
+#ifdef SYS_clock_nanosleep_time64
+    SYS_clock_nanosleep_time64,
+#endif
+    SYS_clock_nanosleep,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
+    SYS_sendfile,
+    -1,
 };
 
 const struct backend_ops epoll_backend_ops = {
@@ -607,7 +651,7 @@ const struct backend_ops epoll_backend_ops = {
     .name = "epoll",
     .slot_priv_size = sizeof(struct epoll_conn),
     .waits_for_files = true,
-    .help = "epoll: epoll_wait(2) alone, edge-triggered",
+    .help = "epoll[:batch=TIME]: epoll_wait(2) alone, edge-triggered",
     .counters = epoll_counters,
     .syscalls = epoll_syscalls,
     .check_variant = epoll_check_variant,

@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "list.h"
+#include "batch.h"
 #include "io_uring_internal.h"
 #include "util.h"
 
@@ -150,8 +151,8 @@ static void uring_reap(struct uring_backend *b)
     }
 }
 
-/* Submit what is queued, wait for a completion, at most timeout_ms. */
-static int uring_enter(struct uring_backend *b, int64_t timeout_us)
+/* Submit what is queued, wait for so many completions, at most timeout_us (-1: without end). */
+static int uring_enter(struct uring_backend *b, int64_t timeout_us, unsigned completions)
 {
     struct io_uring *ring = &b->r.ring;
     struct io_uring_cqe *cqe;
@@ -169,9 +170,9 @@ static int uring_enter(struct uring_backend *b, int64_t timeout_us)
     if (timeout_us == 0 || io_uring_cq_ready(ring) > 0)
         rc = io_uring_submit_and_get_events(ring);
     else if (timeout_us < 0)
-        rc = io_uring_submit_and_wait(ring, 1);
+        rc = io_uring_submit_and_wait(ring, completions);
     else
-        rc = io_uring_submit_and_wait_timeout(ring, &cqe, 1, &ts, NULL);
+        rc = io_uring_submit_and_wait_timeout(ring, &cqe, completions, &ts, NULL);
     if (likely(rc >= 0) || rc == -ETIME || rc == -EINTR)
         return 0;
     uring_stats(b)->backend_errors++;
@@ -185,9 +186,24 @@ static int uring_enter(struct uring_backend *b, int64_t timeout_us)
     return 0;
 }
 
+/* uring_enter() for one completion, behind a window (batch.h) where there is to be one. */
+static int uring_enter_batched(struct uring_backend *b, int64_t timeout_us)
+{
+    if (unlikely(batch_begins(b->batch_us, b->last_events, timeout_us))) {
+        uring_count(b, URING_BATCH_WAITS);
+        int rc = uring_enter(b, b->batch_us, BATCH_EVENTS);
+        if (rc < 0 || io_uring_cq_ready(&b->r.ring) > 0)
+            return rc;
+        if (timeout_us > 0)
+            timeout_us -= b->batch_us;
+    }
+    return uring_enter(b, timeout_us, 1);
+}
+
 static int uring_wait(struct backend *be, int64_t timeout_us)
 {
     struct uring_backend *b = uring_of(be);
+    uint64_t events = be->cfg.stats->events;
 
     if (unlikely(b->broken))
         return b->broken;
@@ -199,8 +215,9 @@ static int uring_wait(struct backend *be, int64_t timeout_us)
         timeout_us = 0; /* something has happened */
     if (unlikely(uring_has_queued(b) || b->listeners_deferred || b->wake_deferred))
         timeout_us = 0; /* something is to be tried again */
-    int rc = uring_enter(b, timeout_us);
+    int rc = uring_enter_batched(b, timeout_us);
     uring_reap(b);
+    b->last_events = be->cfg.stats->events - events;
     return rc;
 }
 
@@ -231,6 +248,7 @@ static int uring_open(const struct backend_config *cfg, struct backend **be, cha
     b->queue = b->starved = (struct uring_queue){-1, -1};
     rc = uring_options_parse(&o, cfg->variant, cfg->connections_max, &why);
     b->submit_bytes = o.submit_bytes;
+    b->batch_us = o.batch_us;
     if (rc == 0)
         rc = uring_ring_open(&b->r, &o, cfg->recv_buffer_bytes, &why);
     if (rc == 0) {
@@ -287,6 +305,8 @@ static void uring_describe(struct backend *be, char *out, size_t out_size)
 
     if (n > 0 && (size_t)n < out_size)
         n += uring_ring_describe(&b->r, out + n, out_size - (size_t)n);
+    if (b->batch_us && n > 0 && (size_t)n < out_size)
+        n += snprintf(out + n, out_size - (size_t)n, ", windows of %u us", b->batch_us);
     uring_version(version, sizeof(version));
     if (n > 0 && (size_t)n < out_size)
         snprintf(out + n, out_size - (size_t)n, ", %s", version);
@@ -328,6 +348,7 @@ static const char *const uring_counters[URING_COUNTERS + 1] = {
     [URING_INPUT_HELD] = "input_held",         /* input kept while receiving is off */
     [URING_SQ_FULL] = "sq_full",               /* submission queue full: flushed early */
     [URING_CQ_OVERFLOW] = "cq_overflow",       /* completions the kernel had to keep */
+    [URING_BATCH_WAITS] = "batch_waits",       /* that began with a window */
     [URING_CANCELS] = "cancels",
 };
 

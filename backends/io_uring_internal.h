@@ -38,6 +38,7 @@ enum uring_counter {
     URING_SQ_FULL,
     URING_CQ_OVERFLOW,
     URING_CANCELS,
+    URING_BATCH_WAITS,
     URING_COUNTERS
 };
 
@@ -120,6 +121,8 @@ struct uring_backend {
     bool wake_deferred;         /* the read that wake() ends waits for a place in the queue */
     unsigned wake_failures;     /* in a row */
     int broken;                 /* -errno: wake() cannot be waited for any more */
+    uint32_t batch_us;          /* the window of batch.h; 0: none */
+    uint64_t last_events;       /* of the last iteration */
     unsigned submit_bytes; /* sends of so many bytes are submitted before the iteration is over */
     unsigned send_bytes;   /* of sends that are queued */
     unsigned asked_head;   /* of completions, when the kernel was last asked for events */

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include "batch.h"
 #include "io_uring_ring.h"
 
 #include <errno.h>
@@ -97,6 +98,8 @@ static const char *uring_option_set(struct uring_options *o, const char *key, si
         return uring_number(value, len, 1, URING_SUBMIT_BYTES_MAX, &o->submit_bytes)
                    ? NULL
                    : "1 to 1048576";
+    if (uring_word(key, key_len, "batch"))
+        return (o->batch_us = batch_parse(value, len)) ? NULL : BATCH_WANT;
     if (uring_word(key, key_len, "cq"))
         return uring_number(value, len, 2, URING_CQ_MAX, &o->cq_entries) ? NULL : "2 to 65536";
     if (uring_word(key, key_len, "buffers"))
@@ -143,9 +146,10 @@ int uring_options_parse(struct uring_options *o, const char *variant, uint32_t c
                          *want ? "io_uring option \"%.*s\": must be %s"
                                : "io_uring has no option like \"%.*s\"",
                          (int)MIN(len, 60), variant, want);
-            snprintf(why->hint, sizeof(why->hint),
-                     "there are entries, cq, submit-bytes, buffers, buffer-bytes, taskrun, inc, "
-                     "ring-fd and restrict, each as KEY=VALUE");
+            snprintf(
+                why->hint, sizeof(why->hint),
+                "there are entries, cq, submit-bytes, batch, buffers, buffer-bytes, taskrun, inc, "
+                "ring-fd and restrict, each as KEY=VALUE");
             return -EINVAL;
         }
         variant += len;

@@ -53,6 +53,7 @@ struct uring_options {
     unsigned entries;
     unsigned cq_entries;
     unsigned submit_bytes;
+    uint32_t batch_us;     /* the window of batch.h; 0: none */
     unsigned buffers;      /* 0: chosen by what the kernel has */
     unsigned buffer_bytes; /* 0: likewise */
     enum uring_taskrun taskrun;

@@ -38,12 +38,14 @@ static const char *const specs[] = {
     "sim",
     "skeleton",
     "epoll",
+    "epoll:batch=200us",
     "libev",
     "libev:poll",
     "libev:select",
     "io_uring",
     "io_uring:inc=0",
     "io_uring:submit-bytes=1",
+    "io_uring:batch=200us",
     "io_uring:taskrun=coop",
     "io_uring:taskrun=none,inc=0,ring-fd=0",
     "io_uring:entries=2,cq=2,buffers=1,buffer-bytes=64",
@@ -61,6 +63,12 @@ struct env {
 static bool spec_tiny(const char *spec)
 {
     return strstr(spec, "entries=2") != NULL;
+}
+
+/* It lets events gather: backends/batch.h. */
+static bool spec_batches(const char *spec)
+{
+    return strstr(spec, "batch=") != NULL;
 }
 
 /* Is the backend compiled in, and does it run here? Says why not. */
@@ -1391,6 +1399,51 @@ static void test_timeout_is_not_early(void **state)
         }
 }
 
+/* A window comes behind an iteration with few events, and where there is time for it: nowhere else. */
+static void test_batch(void **state)
+{
+    enum { CONNS = 40 };
+    int pair[CONNS][2];
+
+    BEGIN(state);
+    for (int i = 0; i < CONNS; i++) {
+        fake_pair(true, pair[i]);
+        fake_attach(f, pair[i][0]);
+    }
+    fake_settle(f);
+    fake_turn(f, 1); /* without any event */
+    uint64_t waits = counter(f, "batch_waits");
+    fake_turn(f, 5);
+    assert_int_equal(counter(f, "batch_waits"), waits);
+
+    peer_write(pair[0][1], f->conn[pair[0][0]].id, 0, 10);
+    until_input(f, &f->conn[pair[0][0]], 10);
+    assert_int_equal(counter(f, "batch_waits"), waits); /* the first is not kept waiting */
+    fake_turn(f, 0);                                    /* and there is no time for one */
+    assert_int_equal(counter(f, "batch_waits"), waits);
+    peer_write(pair[1][1], f->conn[pair[1][0]].id, 0, 10);
+    until_input(f, &f->conn[pair[1][0]], 10);
+    waits = counter(f, "batch_waits");
+    fake_turn(f, 5);
+    assert_int_equal(counter(f, "batch_waits"), waits + 1);
+
+    /* Many are a batch already. */
+    for (int i = 0; i < CONNS; i++)
+        peer_write(pair[i][1], f->conn[pair[i][0]].id, i < 2 ? 10 : 0, 10);
+    uint64_t events = f->stats.events;
+    fake_turn(f, 5);
+    assert_true(f->stats.events - events >= 16);
+    waits = counter(f, "batch_waits");
+    fake_turn(f, 5);
+    assert_int_equal(counter(f, "batch_waits"), waits);
+    for (int i = 0; i < CONNS; i++) {
+        until_input(f, &f->conn[pair[i][0]], i < 2 ? 20 : 10);
+        close(pair[i][1]);
+    }
+    for (int i = 0; i < CONNS; i++)
+        fake_until(f, f->conn[pair[i][0]].eofs, 1);
+}
+
 /*
  * Everything at once, at random, seeded: connections of both kinds with input, pauses, sends of
  * segments, ends and resets, detached at any time, their numbers used again. What may be reported
@@ -1565,12 +1618,12 @@ int main(void)
     static const struct {
         const char *name;
         CMUnitTestFunction function;
-        bool tiny_only;
+        bool (*only)(const char *spec); /* NULL: on all */
     } tests[] = {
-#define TEST(f) {#f, f, false}
-#define TEST_TINY(f) \
-    {                \
-#f, f, true  \
+#define TEST(f) {#f, f, NULL}
+#define TEST_ONLY(f, only) \
+    {                      \
+#f, f, only        \
     }
         TEST(test_receive),
         TEST(test_end_with_data),
@@ -1603,8 +1656,9 @@ int main(void)
         TEST(test_wake),
         TEST(test_wait_returns),
         TEST(test_trim),
-        TEST_TINY(test_counters),
-        TEST_TINY(test_overflow),
+        TEST_ONLY(test_batch, spec_batches),
+        TEST_ONLY(test_counters, spec_tiny),
+        TEST_ONLY(test_overflow, spec_tiny),
     };
     static struct CMUnitTest all[ARRAY_LEN(tests) * ARRAY_LEN(specs)];
     static char names[ARRAY_LEN(all)][128];
@@ -1613,7 +1667,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN); /* sendfile(2) cannot be told not to raise it */
     for (size_t s = 0; s < ARRAY_LEN(specs); s++)
         for (size_t t = 0; t < ARRAY_LEN(tests); t++) {
-            if (tests[t].tiny_only && !spec_tiny(specs[s]))
+            if (tests[t].only && !tests[t].only(specs[s]))
                 continue;
             snprintf(names[n], sizeof(names[n]), "%s: %s", specs[s], tests[t].name);
             all[n] = (struct CMUnitTest){names[n], tests[t].function, setup, teardown,

@@ -4,6 +4,8 @@
 import os
 import re
 
+import pytest
+
 import wire
 from wire_fixtures import backend_list
 
@@ -31,3 +33,22 @@ def test_probe_agrees(backend):
     done = wire.run("--probe")
     assert done.returncode == 0, done.stderr
     assert re.search(r"\b%s\b" % re.escape(backend.split(":")[0]), done.stdout)
+
+
+def test_requests_gather(backend):
+    """batch=TIME: clients are served as ever, under the filter of system calls, too."""
+    if backend not in ("epoll", "io_uring"):
+        pytest.skip("%s lets nothing gather" % backend)
+    filters = not wire.sanitized() and "seccomp" in wire.run("--version").stdout
+    for options in [[], ["--seccomp"]][:1 + filters]:
+        with wire.Server(backend + ":batch=1ms", *options, workers=1) as server:
+            clients = [server.connect() for _ in range(4)]
+            for _ in range(5):
+                for c in clients:
+                    c.send(wire.request("GET /pipeline HTTP/1.1"))
+                for c in clients:
+                    assert c.response().body == b"ok"
+            wire.wait_until("a window", lambda: server.stats()["batch_waits"] > 0)
+    for variant in ("batch=", "batch=0us", "batch=50", "batch=11ms", "batch=99999us", "batch=1s", "batch=1us,"):
+        done = wire.run("--backend", "%s:%s" % (backend, variant), "--test")
+        assert done.returncode != 0 and ("batch" in done.stderr), (variant, done)
