@@ -110,6 +110,27 @@ build_in()
     return 1
 }
 
+# tarball_make SOURCE DIR: bivalve-VERSION.tar.gz and .tar.xz of that tree, which has its configure, in DIR, where it is
+# configured; sets $version. The same tree gives the same bytes: nothing in them tells who made them, when, or where.
+# SOURCE_DATE_EPOCH is the time of all files, by default that of NEWS. Returns 1, with the reason, when something fails.
+tarball_make()
+{
+    tarball_epoch=${SOURCE_DATE_EPOCH:-$(stat -c %Y "$1/NEWS")}
+    mkdir -p "$2" || return 1
+    (
+        cd "$2" && rm -f bivalve-*.tar.* || exit 1
+        "$1/configure" --without-openssl --without-zlib --without-brotli --without-zstd || exit 1
+        # GNU tar's, gzip's and xz's own variables, which automake does not set. Files are 644 or 755.
+        TAR_OPTIONS="--sort=name --owner=0 --group=0 --numeric-owner --mtime=@$tarball_epoch --mode=u=rwX,go=rX" \
+            XZ_DEFAULTS="-T1" make GZIP_ENV=-9n dist-gzip dist-xz
+    ) >"$2/tarball.log" 2>&1 </dev/null || {
+        tail -n 30 "$2/tarball.log"
+        echo "the tarball could not be made; all of the output is in $2/tarball.log"
+        return 1
+    }
+    version=$(sed -n 's/^VERSION = //p' "$2/Makefile")
+}
+
 # server_start LOG BINARY [options]: start a server on a free port of the loopback, wait until it says where, and
 # set $server (its pid) and $url. Returns 1, with its log on stdout, when it does not come up. server_stop ends it
 # and returns its exit status.
