@@ -55,6 +55,7 @@ root_make()
     root_remove "$1"
     mkdir -p "$1" || return 1
     tar -C "$1" --numeric-owner -xf "$root_tar" || return 1
+    rm -f "$1/etc/apt/sources.list"
     # Apart from sources, apt may need keys, a proxy and names to reach its mirror.
     for root_file in sources.list sources.list.d apt.conf.d trusted.gpg.d auth.conf.d; do
         [ ! -e "/etc/apt/$root_file" ] || cp -RL "/etc/apt/$root_file" "$1/etc/apt/" 2>/dev/null

@@ -122,8 +122,11 @@ tarball_make()
         cd "$2" && rm -f bivalve-*.tar.* || exit 1
         "$1/configure" --without-openssl --without-zlib --without-brotli --without-zstd || exit 1
         # GNU tar's, gzip's and xz's own variables, which automake does not set. Files are 644 or 755.
-        TAR_OPTIONS="--sort=name --owner=0 --group=0 --numeric-owner --mtime=@$tarball_epoch --mode=u=rwX,go=rX" \
-            XZ_DEFAULTS="-T1" make GZIP_ENV=-9n dist-gzip dist-xz
+        export TAR_OPTIONS="--sort=name --owner=0 --group=0 --numeric-owner --mtime=@$tarball_epoch --mode=u=rwX,go=rX"
+        # One after the other: each removes the directory that it packs. What is in them is the same.
+        make GZIP_ENV=-9n dist-gzip && XZ_DEFAULTS="-T1" make dist-xz || exit 1
+        gzip -dc bivalve-*.tar.gz >tarball.tar && xz -dc bivalve-*.tar.xz | cmp - tarball.tar && tar -tf tarball.tar >tarball.list &&
+            grep -q '/configure$' tarball.list && rm tarball.tar
     ) >"$2/tarball.log" 2>&1 </dev/null || {
         tail -n 30 "$2/tarball.log"
         echo "the tarball could not be made; all of the output is in $2/tarball.log"
