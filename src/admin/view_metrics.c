@@ -98,6 +98,7 @@ static const struct metric metrics[] = {
     {"backend_errors", "backend_errors_total", NULL,
      "Unexpected errors of the backend's system calls."},
     {"restarts", "worker_restarts_total", NULL, "Times that workers were started again."},
+    {"stuck", "worker_stuck_total", NULL, "Times that workers made no progress and were killed."},
 };
 
 static void view_family(struct text *t, const char *name, const char *type, const char *help)

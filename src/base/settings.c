@@ -17,6 +17,7 @@ void settings_init(struct settings *s)
     s->idle_timeout_ms = 60 * 1000;
     s->write_timeout_ms = 30 * 1000;
     s->drain_timeout_ms = 30 * 1000;
+    s->worker_timeout_ms = 30 * 1000;
     s->linger_timeout_ms = 5 * 1000;
 
     s->max_uri_bytes = 8192;

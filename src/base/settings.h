@@ -20,6 +20,7 @@ struct settings {
     uint32_t write_timeout_ms;  /* since the kernel last accepted a byte of pending output */
     uint32_t drain_timeout_ms;  /* from SIGTERM to the worker's end */
     uint32_t drain_delay_ms;    /* from SIGTERM to the beginning of that; 0: at once */
+    uint32_t worker_timeout_ms; /* a worker that makes no progress for so long is killed */
     uint32_t linger_timeout_ms; /* draining a half-closed connection */
 
     /* size limits, bytes or counts */

@@ -92,13 +92,14 @@
     X(backend_errors) /* unexpected errors from the backend's system calls */
 
 /* X(name): levels, set by the worker; summed over workers where that makes sense. */
-#define STATS_GAUGES(X)                                                \
-    X(slots_used)  /* connections now open */                          \
-    X(blocks_used) /* input and output blocks that connections hold */ \
-    X(block_bytes) /* bytes mapped for blocks */                       \
-    X(waiting)     /* requests that wait for their time */             \
-    X(in_flight)   /* operations the backend has in flight */          \
-    X(restarts)    /* times this worker has been restarted (set by the supervisor) */
+#define STATS_GAUGES(X)                                                               \
+    X(slots_used)  /* connections now open */                                         \
+    X(blocks_used) /* input and output blocks that connections hold */                \
+    X(block_bytes) /* bytes mapped for blocks */                                      \
+    X(waiting)     /* requests that wait for their time */                            \
+    X(in_flight)   /* operations the backend has in flight */                         \
+    X(restarts)    /* times this worker has been restarted (set by the supervisor) */ \
+    X(stuck)       /* ... because it made no progress: --worker-timeout (the same) */
 
 /*
  * How often a value was how large. Bucket i has those below 2^(shift + i * step), the last all

@@ -11,4 +11,14 @@
  */
 int *cpus_find(unsigned *count);
 
+#define CPUS_MILLI 1000
+
+/*
+ * The CPU time that this process's control groups allow, in thousandths of a CPU: the least of its own
+ * quota and those of the groups around it, by cgroup v2's cpu.max or v1's cpu.cfs_quota_us
+ * (https://docs.kernel.org/admin-guide/cgroup-v2.html). 0: no limit, or none that can be seen. `root`
+ * stands before all paths, for tests; "" else.
+ */
+unsigned long cpus_quota(const char *root);
+
 #endif

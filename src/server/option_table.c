@@ -128,7 +128,9 @@ const struct option_spec option_table[] = {
      .help = "worker processes; 0: serve in this process",
      .man = "The number of workers, or\n"
             ".Cm auto\n"
-            "for one for each CPU of the affinity mask.\n"
+            "for one for each CPU of the affinity mask, but no more than the quota of CPU time\n"
+            "of the control group, rounded up; with less than there are CPUs they are not pinned.\n"
+            "The start line says what was found.\n"
             "0 serves in the calling process, without a supervisor, for debuggers and\n"
             "profilers.\n"},
     {.section = OPTION_LISTENING, .name = "pin", .kind = OPTION_TRUE, .at = AT(pin),
@@ -430,6 +432,16 @@ const struct option_spec option_table[] = {
      .help = "for the client to close after our last byte",
      .man = "For the client to close after the last byte was sent\n"
             ".Pq timeout_linger .\n"},
+    {SECONDS(OPTION_TIME, "worker-timeout", worker_timeout_ms),
+     .help = "a worker that makes no progress for so long is started again; 0: never",
+     .man = "A worker whose loop has not come round for so long, though it was woken, is killed\n"
+            "and started again\n"
+            ".Pq stuck ;\n"
+            "the log has its last counters.\n"
+            "An idle worker is woken four times meanwhile.\n"
+            "To look at a worker with a debugger, set it to 0.\n"
+            "It is not there with\n"
+            ".Fl Fl workers Cm 0 .\n"},
     {SECONDS(OPTION_TIME, "drain-delay", drain_delay_ms),
      .help = "from SIGTERM to the drain: go on serving, while /healthz says 503",
      .man = "After\n"

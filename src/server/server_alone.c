@@ -61,6 +61,7 @@ static int server_run_alone(struct server *s, const sigset_t *mask)
             .listeners = listeners,
             .listener_count = u->listener_count,
             .alone = true,
+            .beat_ms = notify_watchdog_ms() / 2,
             .sandbox = server_wants_sandbox(u),
             .sandbox_must = u->o.sandbox == OPTIONS_SANDBOX_ON,
             .meter = s->admin.open,

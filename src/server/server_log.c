@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/utsname.h>
 
+#include "cpus.h"
 #include "log.h"
 #include "notify.h"
 
@@ -26,19 +27,36 @@ void server_name_listeners(struct server *s)
 
 /* ---- the log's lines ---- */
 
+/* What the number of workers comes from. Returns out. */
+static const char *server_cpus(const struct server_setup *u, char *out, size_t out_size)
+{
+    int len = snprintf(out, out_size, "%s",
+                       u->workers == 0  ? "in this process"
+                       : server_pins(u) ? "pinned"
+                                        : "not pinned");
+
+    if (u->workers == 0 || u->o.workers != OPTIONS_AUTO || !u->cpus)
+        return out;
+    if (u->quota)
+        snprintf(out + len, out_size - (size_t)len, "; auto: CPU quota %lu.%02lu, %u CPUs",
+                 u->quota / CPUS_MILLI, u->quota % CPUS_MILLI / 10, u->cpu_count);
+    else
+        snprintf(out + len, out_size - (size_t)len, "; auto: %u CPU%s, no quota", u->cpu_count,
+                 u->cpu_count == 1 ? "" : "s");
+    return out;
+}
+
 void server_start_line(struct server *s, const char *did, const struct backend_ops *ops,
                        const char *features)
 {
     struct utsname kernel;
+    char cpus[96];
 
     server_name_listeners(s);
     if (uname(&kernel) < 0)
         snprintf(kernel.release, sizeof(kernel.release), "unknown");
     log_notice("bivalve %s %s on %s; workers %u (%s), backend %s (%s), kernel %s", PACKAGE_VERSION,
-               did, s->board->listeners, s->now->workers,
-               s->now->workers == 0            ? "in this process"
-               : s->now->o.pin && s->now->cpus ? "pinned"
-                                               : "not pinned",
+               did, s->board->listeners, s->now->workers, server_cpus(s->now, cpus, sizeof(cpus)),
                ops->name, features, kernel.release);
     notify_send("READY=1");
     if (s->logging) /* its process has it, and will open it again by itself */

@@ -21,13 +21,23 @@
 void server_count_workers(struct server_setup *u)
 {
     u->cpus = cpus_find(&u->cpu_count);
-
+    u->quota = cpus_quota("");
     if (!u->cpus)
         log_warn("cannot find out which CPUs there are: workers are not pinned");
-    if (u->o.workers != OPTIONS_AUTO)
+    if (u->o.workers != OPTIONS_AUTO) {
         u->workers = (unsigned)u->o.workers;
-    else
-        u->workers = u->cpus ? MIN(u->cpu_count, OPTIONS_WORKERS_MAX) : 1;
+        return;
+    }
+    u->workers = u->cpus ? MIN(u->cpu_count, OPTIONS_WORKERS_MAX) : 1;
+    /* Others with a quota would be pinned to the same first CPUs: the scheduler knows better. */
+    u->by_quota = u->quota && (u->quota + CPUS_MILLI - 1) / CPUS_MILLI < u->workers;
+    if (u->by_quota)
+        u->workers = (unsigned)((u->quota + CPUS_MILLI - 1) / CPUS_MILLI);
+}
+
+bool server_pins(const struct server_setup *u)
+{
+    return u->o.pin && u->cpus && !u->by_quota;
 }
 
 /* ---- setups ---- */
@@ -276,7 +286,7 @@ void server_plan(const struct server *s, struct server_setup *u)
         .listeners = u->listeners,
         .listener_count = u->listener_count,
         .workers = u->workers,
-        .cpus = u->o.pin ? u->cpus : NULL,
+        .cpus = server_pins(u) ? u->cpus : NULL,
         .cpu_count = u->cpu_count,
         .proxy_from = &u->o.proxy_from,
         .sandbox = server_wants_sandbox(u),

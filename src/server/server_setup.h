@@ -48,6 +48,8 @@ struct server_setup {
     unsigned workers; /* processes; 0: none but this one */
     int *cpus;        /* of the affinity mask */
     unsigned cpu_count;
+    unsigned long quota; /* cpus_quota() */
+    bool by_quota;       /* it has made `workers` less than there are CPUs */
     struct supervisor_plan plan;
     struct server_setup *next; /* in struct server.setups */
 };
@@ -68,6 +70,9 @@ struct server {
     unsigned seats;
     bool ready; /* --workers 0: this process serves */
 };
+
+/* Is each worker pinned to a CPU? */
+bool server_pins(const struct server_setup *u);
 
 /* Find the CPUs, and how many workers --workers means. */
 void server_count_workers(struct server_setup *u);

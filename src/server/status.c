@@ -217,9 +217,9 @@ static void status_print_workers(const struct status_sample *before,
 
 static void status_show(const struct status_sample *before, const struct status_sample *now)
 {
-    static const char *const refused[] = {"rejected", "accept_errors",  "accept_pauses",
-                                          "no_block", "handler_errors", "backend_errors",
-                                          NULL};
+    static const char *const refused[] = {
+        "rejected", "accept_errors",  "accept_pauses",  "no_block",
+        "stuck",    "handler_errors", "backend_errors", NULL};
     static const char *const limits[] = {"timeout_", "limit_", NULL};
     const json_t *root = now->root, *totals = json_object_get(root, "totals");
     char up[32], in[16], out[16], memory[16], buffers[16];

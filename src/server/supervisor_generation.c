@@ -20,6 +20,7 @@
 #include "notify.h"
 #include "registry.h"
 #include "supervisor_process.h"
+#include "supervisor_watch.h"
 
 /* ---- starting workers ---- */
 
@@ -55,6 +56,7 @@ int supervisor_fork(struct supervisor *s, unsigned k)
     close(fds[1]);
     w->report_fd = fds[0];
     w->ready = false;
+    supervisor_watch_anew(s, k);
     w->waiting = false;
     w->started_ms = clock_monotonic_ms();
     s->cfg->board->worker[k] = (struct board_worker){

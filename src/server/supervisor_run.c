@@ -48,6 +48,7 @@
 #include "supervisor_process.h"
 #include "supervisor_restart.h"
 #include "supervisor_upgrade.h"
+#include "supervisor_watch.h"
 
 #define SUPERVISOR_LONG_MS 3600000 /* it looks once an hour in any case */
 #define SUPERVISOR_SIDE_MS 1000    /* what a process beside the workers has for its end */
@@ -227,6 +228,7 @@ static int supervisor_timeout(const struct supervisor *s)
     uint64_t now_ms = clock_monotonic_ms(), next_ms = s->deadline_ms ? s->deadline_ms : UINT64_MAX;
     const struct generation *due = supervisor_due(s);
 
+    next_ms = MIN(next_ms, supervisor_watch_due(s));
     if (s->drain_ms)
         next_ms = MIN(next_ms, s->drain_ms);
     if (s->upgrade.deadline_ms)
@@ -297,6 +299,7 @@ static void supervisor_on_time(struct supervisor *s)
     supervisor_forget_tickets(s);
     if (due && now_ms >= due->deadline_ms)
         supervisor_on_deadline(s, due);
+    supervisor_watch(s, now_ms);
     if (s->upgrade.deadline_ms && now_ms >= s->upgrade.deadline_ms)
         supervisor_upgrade_late(s);
     if (s->drain_ms && now_ms >= s->drain_ms)

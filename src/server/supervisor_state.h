@@ -46,6 +46,8 @@ struct supervisor_worker {
     uint64_t started_ms;
     uint64_t restart_ms;
     uint32_t backoff_ms; /* the next delay */
+    uint64_t seen;       /* its iterations, when they were looked at: supervisor_watch.h */
+    unsigned silent;     /* looks without any more */
 };
 
 /* Another server that is to take this one's place. */
@@ -71,6 +73,7 @@ struct supervisor {
     unsigned used;                    /* so many of them have been taken so far */
     struct pollfd *poll;              /* the signalfd, then one for each seat, and the upgrade's */
     int signal_fd;
+    uint64_t watch_ms;    /* when workers are looked at next */
     uint64_t drain_ms;    /* --drain-delay: when the drain begins; 0: not told to end yet */
     uint64_t deadline_ms; /* of the drain; 0: none */
     bool failed;          /* a worker ended in disorder during the drain, or had to be killed */

@@ -74,6 +74,13 @@ static void worker_on_orphan(int number)
     worker_on_drain(number);
 }
 
+/* From the supervisor: does the loop come round? Under it the signal has no other meaning. */
+static void worker_on_look(int number)
+{
+    (void)number;
+    worker_backend->ops->wake(worker_backend);
+}
+
 static void worker_on_report(int number)
 {
     (void)number;
@@ -99,7 +106,7 @@ static void worker_signals(const struct worker_config *cfg, struct backend *be)
     worker_handle(SIGTERM, cfg->alone ? worker_on_stop : worker_on_drain);
     /* Ctrl-C reaches the whole group: the supervisor decides what it means. */
     worker_handle(SIGINT, cfg->alone ? worker_on_stop : SIG_IGN);
-    worker_handle(SIGUSR1, cfg->alone ? worker_on_report : SIG_IGN);
+    worker_handle(SIGUSR1, cfg->alone ? worker_on_report : worker_on_look);
     if (!cfg->alone) {
         worker_handle(SIGALRM, SIG_DFL);
         worker_handle(WORKER_ORPHAN_SIGNAL, worker_on_orphan);
@@ -223,10 +230,16 @@ static int worker_drain(const struct worker_config *cfg, struct http *h, char *e
 
 static int worker_serve(const struct worker_config *cfg, struct http *h, char *error)
 {
+    int64_t beat_us = cfg->beat_ms ? (int64_t)cfg->beat_ms * 1000 : -1;
+    uint64_t beat_ms = 0;
     int rc = 0;
 
     while (!worker_stop && rc == 0) {
-        rc = loop_iterate(&h->loop, -1);
+        rc = loop_iterate(&h->loop, beat_us);
+        if (cfg->beat_ms && clock_monotonic_ms() >= beat_ms) {
+            beat_ms = clock_monotonic_ms() + cfg->beat_ms;
+            notify_send("WATCHDOG=1");
+        }
         if (worker_report) {
             worker_report = 0;
             cfg->report(cfg->arg);

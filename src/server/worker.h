@@ -48,10 +48,12 @@ struct worker_config {
     struct accept_listener *listeners;
     unsigned listener_count;
     pid_t parent; /* whose death WORKER_ORPHAN_SIGNAL tells of; 0 when alone */
-    bool alone;   /* --workers 0: SIGINT and a second signal are the worker's business as well */
-    bool sandbox; /* enter the seccomp filter once the backend is open */
-    bool sandbox_must;                          /* ... or fail */
-    bool meter;                                 /* keep the histograms of the counters */
+    uint32_t
+        beat_ms; /* alone: tell the service manager so often that all is well; 0: it does not ask */
+    bool alone;  /* --workers 0: SIGINT and a second signal are the worker's business as well */
+    bool sandbox;      /* enter the seccomp filter once the backend is open */
+    bool sandbox_must; /* ... or fail */
+    bool meter;        /* keep the histograms of the counters */
     const struct access_log_config *access_log; /* NULL: none */
     bool reads_files;                           /* the filter lets it open files, to read them */
     const sigset_t

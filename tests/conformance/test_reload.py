@@ -4,8 +4,10 @@ makes the runs under load longer."""
 
 import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import threading
 import time
 
@@ -14,6 +16,7 @@ import pytest
 import admin
 import wire
 from test_endpoints import records_to_try
+from test_one_backend import preloading
 
 RELOADS = int(os.environ.get("RELOADS", "10"))
 
@@ -282,3 +285,95 @@ def test_no_supervisor(start):
     server.signal(signal.SIGHUP)
     with server.connect() as c:
         assert c.get("/pipeline").body == b"ok"
+
+
+# Every backend opens one eventfd, in the worker.
+NO_EVENTFD = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int eventfd(unsigned count, int flags)
+{
+    int (*real)(unsigned, int) = (int (*)(unsigned, int))dlsym(RTLD_NEXT, "eventfd");
+    if (access(getenv("COUNT_FILE"), F_OK) == 0) {
+        errno = EMFILE;
+        return -1;
+    }
+    return real(count, flags);
+}
+"""
+
+
+def test_a_new_worker_that_fails(backend, tmp_path):
+    """What only a worker finds out, when all else has been read."""
+    env = preloading(tmp_path, NO_EVENTFD)(0)
+    with wire.Server(backend, "--admin", "127.0.0.1:0", env=env) as server:
+        pids = admin.workers(server)
+        with Load(server):
+            with open(env["COUNT_FILE"], "w"):
+                reload(server, "everything stays as it was")
+        assert "reload failed: " in server.log()
+        assert admin.workers(server) == pids
+        assert admin.metrics(server)["bivalve_reloads_total", 'result="failed"'] == 1
+        os.unlink(env["COUNT_FILE"])
+        reload(server)
+        only(server, 3)
+
+
+def shown(server, context):
+    """The certificate that a client is shown, PEM's bytes."""
+    with socket.create_connection(server.addr[1], wire.HANG_S) as plain, context.wrap_socket(plain) as s:
+        return s.getpeercert(True)
+
+
+def test_certificates(backend, certificates, tmp_path):
+    """A new pair is taken up; one that does not belong together, or is none, leaves the old one."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    any_one = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    any_one.check_hostname, any_one.verify_mode = False, ssl.CERT_NONE
+
+    def put(a, b):
+        shutil.copyfile(a, cert)
+        shutil.copyfile(b, key)
+        key.chmod(0o600)
+
+    put(certificates.cert, certificates.key)
+    with wire.Server(backend, "--tls-cert", cert, "--tls-key", key, "--tls-listen", "127.0.0.1:0", listen=()) as server:
+        first = shown(server, any_one)
+        other = certificates.make("reload-" + backend)
+        put(*other)
+        reload(server)
+        second = shown(server, any_one)
+        assert second != first
+        put(certificates.cert, other[1])
+        reload(server, "everything stays as it was")
+        assert "key.pem" in server.log() or "cert.pem" in server.log()
+        assert shown(server, any_one) == second
+        cert.write_text("none")
+        reload(server, "everything stays as it was")
+        assert shown(server, any_one) == second
+        put(certificates.cert, certificates.key)
+        reload(server)
+        assert shown(server, any_one) == first
+
+
+def test_the_log_is_opened_again(backend, tmp_path):
+    """By SIGHUP as by SIGUSR1, and no line is lost."""
+    log = tmp_path / "log"
+
+    def lines():
+        return sum(path.read_text().count("\n") for path in tmp_path.glob("log*"))
+
+    with wire.Server(backend, "--access-log", log) as server:
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            with server.connect() as c:
+                assert c.get("/pipeline").body == b"ok"
+            os.rename(log, "%s.%d" % (log, number))
+            server.signal(number)
+            wire.wait_until("a new file", log.exists)
+            with server.connect() as c:
+                assert c.get("/pipeline").body == b"ok"
+        wire.wait_until("all lines", lambda: lines() == 4)
