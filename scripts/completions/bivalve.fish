@@ -19,7 +19,7 @@ complete -c bivalve -f -l static -x -d 'serve its files below /static/' -a '(__f
 complete -c bivalve -f -l file-readers -x -d 'threads of a worker that read files not in memory; 0: the worker waits for the disk'
 complete -c bivalve -f -l log-level -x -d 'error, warn, notice, info or debug' -a 'error warn notice info debug'
 complete -c bivalve -f -l access-log -d 'a line for each request: a path, - for standard output, or syslog' -r -F
-complete -c bivalve -f -l access-log-format -x -d 'combined, or json for JSON lines' -a 'combined json'
+complete -c bivalve -f -l access-log-format -x -d 'combined, combined-tls, or json for JSON lines' -a 'combined combined-tls json'
 complete -c bivalve -f -l admin -x -d 'serve /metrics, /healthz and /status there: a loopback address or unix:PATH'
 complete -c bivalve -f -l admin-remote -d 'let that be an address that others reach: they see all of it'
 complete -c bivalve -f -l header-timeout -x -d 'a request\'s first byte to the end of its head: 408'

@@ -4,7 +4,9 @@
  *
  * Combined, the format of Apache httpd and nginx:
  *   192.0.2.1 - - [28/Nov/2026:17:08:00 +0000] "GET / HTTP/1.1" 200 2 "-" "curl/8"
- * JSON lines: an object with the same and the duration.
+ * Combined-tls: the same, and behind it what Apache calls %{SSL_PROTOCOL}x %{SSL_CIPHER}x:
+ *   TLSv1.3 TLS_AES_128_GCM_SHA256
+ * JSON lines: an object with all of it and the duration.
  */
 #include "config.h"
 
@@ -17,13 +19,16 @@
 #include "integer.h"
 #include "log.h"
 #include "stream.h"
+#include "stream_tls.h"
 
 /* Bytes of a text in a line, escaped, at most; what is longer ends in "...". */
-#define ACCESS_LOG_REQUEST_MAX 1792
+#define ACCESS_LOG_REQUEST_MAX 1664
 #define ACCESS_LOG_FIELD_MAX   960
+#define ACCESS_LOG_TLS_MAX     48 /* of each of the two names, which are OpenSSL's */
 
 /* All else of a line: address, date, numbers, and the names and quotes of the members of JSON. */
-static_assert(ACCESS_LOG_REQUEST_MAX + 2 * ACCESS_LOG_FIELD_MAX + PEER_TEXT_MAX + 320 <=
+static_assert(ACCESS_LOG_REQUEST_MAX + 2 * ACCESS_LOG_FIELD_MAX + PEER_TEXT_MAX +
+                      2 * ACCESS_LOG_TLS_MAX + 352 <=
                   ACCESS_LOG_LINE_MAX,
               "the longest line fits");
 
@@ -207,9 +212,29 @@ static char *access_log_member(char *p, const char *in, size_t len, size_t max)
     return p;
 }
 
+/* The names of the version and the cipher; NULL: the connection has no TLS. */
+struct access_log_tls {
+    const char *protocol, *cipher;
+};
+
+static struct access_log_tls access_log_tls(const struct loop *l, const struct exchange *x)
+{
+    const struct tls *t = tls_stream_of(l, x->slot);
+
+    if (!t || !t->ssl || !t->established)
+        return (struct access_log_tls){NULL, NULL};
+    return (struct access_log_tls){tls_protocol_name(t), tls_cipher_name(t)};
+}
+
+static char *access_log_name(char *p, const char *name)
+{
+    return name ? access_log_put(p, name, strnlen(name, ACCESS_LOG_TLS_MAX)) : PUT(p, "-");
+}
+
 static char *access_log_combined(char *p, const struct access_log *log,
                                  const struct access_log_head *head, const char *peer,
-                                 size_t peer_len, int status, uint64_t bytes)
+                                 size_t peer_len, int status, uint64_t bytes,
+                                 const struct access_log_tls *tls)
 {
     p = access_log_put(p, peer, peer_len);
     p = PUT(p, " - - [");
@@ -224,13 +249,20 @@ static char *access_log_combined(char *p, const struct access_log *log,
     p = access_log_quote(p, head->referer, head->referer_len, ACCESS_LOG_FIELD_MAX);
     *p++ = ' ';
     p = access_log_quote(p, head->agent, head->agent_len, ACCESS_LOG_FIELD_MAX);
+    if (log->cfg.format == ACCESS_LOG_COMBINED_TLS) {
+        *p++ = ' ';
+        p = access_log_name(p, tls->protocol);
+        *p++ = ' ';
+        p = access_log_name(p, tls->cipher);
+    }
     *p++ = '\n';
     return p;
 }
 
 static char *access_log_json(char *p, const struct access_log *log,
                              const struct access_log_head *head, const char *peer, size_t peer_len,
-                             int status, uint64_t bytes, uint64_t duration_ns)
+                             int status, uint64_t bytes, uint64_t duration_ns,
+                             const struct access_log_tls *tls)
 {
     const char *line = head->line, *target = NULL, *version = NULL;
     size_t len = head->line_len, method_len = 0, target_len = 0, version_len = 0;
@@ -265,6 +297,13 @@ static char *access_log_json(char *p, const struct access_log *log,
     p = access_log_member(p, head->referer, head->referer_len, ACCESS_LOG_FIELD_MAX);
     p = PUT(p, ",\"user_agent\":");
     p = access_log_member(p, head->agent, head->agent_len, ACCESS_LOG_FIELD_MAX);
+    if (tls->protocol) {
+        p = PUT(p, ",\"tls_protocol\":\"");
+        p = access_log_name(p, tls->protocol);
+        p = PUT(p, "\",\"tls_cipher\":\"");
+        p = access_log_name(p, tls->cipher);
+        *p++ = '"';
+    }
     return PUT(p, "}\n");
 }
 
@@ -313,12 +352,16 @@ void access_log_end(struct access_log *log, struct loop *l, struct exchange *x, 
         const char *peer = peer_text(&log->peers, stream_fd(l, x->slot), x->slot->gen, &peer_len);
         bool bodiless = x->request.flags & REQUEST_HEAD_ONLY;
         uint64_t bytes = bodiless ? 0 : x->body_bytes;
+        struct access_log_tls tls = {NULL, NULL};
+        if (log->cfg.format != ACCESS_LOG_COMBINED)
+            tls = access_log_tls(l, x);
         access_log_head(log, x, &head);
         if (unlikely(log->date_s != l->clock.date_s))
             access_log_date(log, l->clock.date_s);
         p = log->cfg.format == ACCESS_LOG_JSON
-                ? access_log_json(line, log, &head, peer, peer_len, status, bytes, duration_ns)
-                : access_log_combined(line, log, &head, peer, peer_len, status, bytes);
+                ? access_log_json(line, log, &head, peer, peer_len, status, bytes, duration_ns,
+                                  &tls)
+                : access_log_combined(line, log, &head, peer, peer_len, status, bytes, &tls);
         ring_commit(log->cfg.ring, (size_t)(p - line));
         l->stats->log_lines++;
         if (unlikely(ring_wants_wake(log->cfg.ring)))

@@ -21,7 +21,7 @@
 
 #define ACCESS_LOG_LINE_MAX 4096 /* as much as a pipe takes in one piece (PIPE_BUF) */
 
-enum access_log_format { ACCESS_LOG_COMBINED, ACCESS_LOG_JSON };
+enum access_log_format { ACCESS_LOG_COMBINED, ACCESS_LOG_COMBINED_TLS, ACCESS_LOG_JSON };
 
 /* What a line shows of a request's head; spans are NULL where there is nothing. */
 struct access_log_head {

@@ -365,17 +365,23 @@ const struct option_spec option_table[] = {
     {.section = OPTION_ACCESS_LOG, .name = "access-log-format", .kind = OPTION_LOG_FORMAT,
      .at = AT(access_log_format), .arg = "FORMAT",
      .preset = "combined",
-     .values = "combined json",
-     .help = "combined, or json for JSON lines",
+     .values = "combined combined-tls json",
+     .help = "combined, combined-tls, or json for JSON lines",
      .man = ".Cm combined ,\n"
-            "the format of Apache httpd and nginx, or\n"
+            "the format of Apache httpd and nginx;\n"
+            ".Cm combined-tls ,\n"
+            "the same with the version of TLS and the cipher behind it, or two dashes;\n"
             ".Cm json :\n"
             "an object a line, with\n"
             ".Li time , client , method , target , protocol , status , bytes\n"
             ".Pq of the body ,\n"
             ".Li duration_us , referer\n"
             "and\n"
-            ".Li user_agent .\n"},
+            ".Li user_agent ,\n"
+            "and where the connection has TLS\n"
+            ".Li tls_protocol\n"
+            "and\n"
+            ".Li tls_cipher .\n"},
 
     /* ---- The view inside ---- */
     {.section = OPTION_VIEW, .name = "admin", .kind = OPTION_ADDRESS, .at = AT(admin),

@@ -185,6 +185,22 @@ static int options_listen(struct options *o, const struct option_spec *spec, con
     return 0;
 }
 
+static bool options_log_format(int *format, const char *value)
+{
+    static const char *const names[] = {
+        [ACCESS_LOG_COMBINED] = "combined",
+        [ACCESS_LOG_COMBINED_TLS] = "combined-tls",
+        [ACCESS_LOG_JSON] = "json",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (!strcmp(value, names[i])) {
+            *format = (int)i;
+            return true;
+        }
+    return false;
+}
+
 static int options_tls_file(struct options *o, const struct option_spec *spec, const char *value,
                             char *error)
 {
@@ -251,10 +267,9 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
                    ? 0
                    : options_error(error, spec, value, "is not error, warn, notice, info or debug");
     case OPTION_LOG_FORMAT:
-        *(int *)at = strcmp(value, "json") ? ACCESS_LOG_COMBINED : ACCESS_LOG_JSON;
-        return !strcmp(value, "json") || !strcmp(value, "combined")
+        return options_log_format(at, value)
                    ? 0
-                   : options_error(error, spec, value, "is not combined or json");
+                   : options_error(error, spec, value, "is not combined, combined-tls or json");
     case OPTION_LISTEN: return options_listen(o, spec, value, error);
     case OPTION_NET:
         return proxy_trust_add(&o->proxy_from, value, why) < 0

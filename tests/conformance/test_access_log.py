@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import re
+import ssl
 import signal
 import socket
 import tempfile
@@ -81,6 +82,32 @@ def test_json(start, folder):
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", got[0]["time"])
     assert got[1]["duration_us"] >= 150000 > got[0]["duration_us"] >= 0
     assert got[2]["status"] == 400 and got[2]["method"] is None and got[2]["target"] is None
+
+
+@pytest.mark.parametrize("form", ["combined-tls", "json"])
+def test_tls(start, folder, certificates, form):
+    """Version and cipher, also of a resumed connection; a plain one has none."""
+    path = os.path.join(folder, "access")
+    server = start("--access-log", path, "--access-log-format", form, *certificates.options,
+                   listen=("127.0.0.1:0", "127.0.0.1:0,tls"), workers=1)
+    want = []
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context, session = certificates.context(maximum_version=version), None
+        for _ in range(2):
+            wrap = lambda s: context.wrap_socket(s, server_hostname="localhost", session=session)
+            with server.connect(addr=server.addresses[1], wrap=wrap) as c:
+                assert c.get("/pipeline").body == b"ok"
+                session = c.sock.session
+                want.append([c.sock.version(), c.sock.cipher()[0]])
+    with server.connect() as c:
+        assert c.get("/pipeline").body == b"ok"
+    got = lines(path, 5)
+    if form == "json":
+        members = [json.loads(l) for l in got]
+        assert [[m["tls_protocol"], m["tls_cipher"]] for m in members[:4]] == want
+        assert "tls_protocol" not in members[4]
+    else:
+        assert [l.split()[-2:] for l in got] == want + [["-", "-"]]
 
 
 @pytest.mark.parametrize("form", ["combined", "json"])

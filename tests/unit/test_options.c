@@ -572,7 +572,7 @@ static void test_access_log(void **state)
     taken("--access-log-format", "json", "--access-log-format", "combined");
     assert_int_equal(o.access_log_format, ACCESS_LOG_COMBINED);
     refused("is empty", "--access-log", "");
-    refused("combined or json", "--access-log-format", "common");
+    refused("combined, combined-tls or json", "--access-log-format", "common");
 }
 
 static void test_admin(void **state)
