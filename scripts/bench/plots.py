@@ -17,7 +17,8 @@ from . import tables
 
 PLOT_WIDTH = 360
 NAME_MAX = 24
-LEGEND_LINE = 42  # letters that fit side by side
+LEGEND_LINE = 42  # letters that fit side by side,
+BESIDE_LABELS = 26  # and where rows have labels beside the axis
 LEGEND_HANDLE = 8  # letters that a line, its marker and the gaps take
 LEGEND_HEIGHT = 15  # of a row of it
 RATIO_MAX = 20.0
@@ -197,19 +198,19 @@ def series_style(i):
     }
 
 
-def legend_columns(names):
+def legend_columns(names, line):
     """As many names side by side as fit."""
     widths = sorted((len(shown(n)) + LEGEND_HANDLE for n in names), reverse=True)
-    fit = [k for k in range(1, len(names) + 1) if sum(widths[:k]) <= LEGEND_LINE]
+    fit = [k for k in range(1, len(names) + 1) if sum(widths[:k]) <= line]
     return max(fit, default=1)
 
 
-def legend_rows(names):
-    return -(-len(names) // legend_columns(names))
+def legend_rows(names, line=LEGEND_LINE):
+    return -(-len(names) // legend_columns(names, line))
 
 
-def legend(ax, names, **style):
-    """The series by name above the plot."""
+def legend(ax, names, line=LEGEND_LINE, **style):
+    """The series by name above the plot; `line`: letters that fit above it side by side."""
     handles = [ax.plot([], [], **{**series_style(i), **style})[0] for i in range(len(names))]
     ax.legend(
         handles,
@@ -217,7 +218,7 @@ def legend(ax, names, **style):
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderaxespad=0.1,
-        ncol=legend_columns(names),
+        ncol=legend_columns(names, line),
         handlelength=2.4,
         columnspacing=1.5,
     )
@@ -357,7 +358,7 @@ def efficiency(ident, title, rows, names):
         rows_axis(ax, len(rows))
         log_axis(ax.xaxis, min(values) / 1.15, max(values) * 1.15, short_number)
         ax.set_xlabel("requests/CPU-second, log scale")
-        legend(ax, names, linestyle="none")
+        legend(ax, names, BESIDE_LABELS, linestyle="none")
         for y, (label, v) in enumerate(rows):
             ax.axhline(y, color=colour("line"), linewidth=1, zorder=1)
             for i, n in enumerate(names):
@@ -369,7 +370,7 @@ def efficiency(ident, title, rows, names):
     told = "; ".join(
         f"{label} " + ", ".join(f"{n} {x}" for n, x in zip(names, figures(v))) for label, v in rows
     )
-    height = 57 + 32 * len(rows) + LEGEND_HEIGHT * legend_rows(names)
+    height = 57 + 32 * len(rows) + LEGEND_HEIGHT * legend_rows(names, BESIDE_LABELS)
     return draw(ident, f"{title}: {told}", height, paint)
 
 

@@ -45,7 +45,10 @@ details { margin: .5rem 0; } summary { cursor: pointer; padding: .3rem 0; } li {
   .35rem; }
   table { font-size: .75rem; } table.words td:last-child, table.words th:last-child { min-width:
   4.5rem; } }
-@media print { details > *:not(summary) { display: block; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; }
+  .grid { grid-template-columns: 1fr 1fr; } .scroll { overflow: visible; }
+  figure, tr, li { break-inside: avoid; } h1, h2, summary, figcaption { break-after: avoid; }
+  details::details-content { content-visibility: visible; block-size: auto; } }
 """
 )
 NAME, TABLE_NAME = "report.html", "table.md"
@@ -132,7 +135,10 @@ def detail_parts(results):
 
 
 def list_html(notes):
-    return "<ul>" + "".join(f"<li>{escape(n)}</li>" for n in notes) + "</ul>" if notes else ""
+    if not notes:
+        return ""
+    items = "".join(f"<li>{escape(n)}</li>" for n in notes).replace(" %", "\u00a0%")
+    return f"<ul>{items}</ul>"
 
 
 def page(results, no_plots=""):
@@ -150,11 +156,11 @@ def page(results, no_plots=""):
             f' {escape(results["begun"])}{"; interrupted" if results["interrupted"] else ""}</p>'
         ),
     ]
-    marks = [
-        f"{tables.cell_head(c)}: {n}"
-        for c in results["cells"]
-        for n in c.get("marks", []) + (["FAILED: " + c["failed"]] if c["failed"] else [])
-    ]
+    by_mark = {}
+    for c in results["cells"]:
+        for n in c.get("marks", []) + (["FAILED: " + c["failed"]] if c["failed"] else []):
+            by_mark.setdefault(n, []).append(tables.cell_head(c))
+    marks = [f"{'; '.join(heads)}: {n}" for n, heads in by_mark.items()]
     if no_plots:
         parts.append(f'<p class="bad" id="no-plots">{escape(no_plots)}</p>')
     if results["command"] == "compare":
