@@ -40,7 +40,13 @@ def choose_profiles(options, the_lab, compared):
     out = []
     for p in chosen:
         why = ""
-        if options.rate or p.rate:
+        if p.idle and getattr(options, "crowd", None) is not None:
+            p.idle = options.crowd
+        if (p.tls or p.idle) and not the_lab.generator.module.EXTRAS:
+            why = f"{p.name}: only bivalve-load can: --generator bivalve-load"
+        if the_lab.apart and (p.tls or p.idle or p.files()):
+            why = f"{p.name}: not with --server-prefix or --load-prefix"
+        if not why and (options.rate or p.rate):
             if not the_lab.generator.module.RATED:
                 raise BenchError(f"{p.name}: {the_lab.generator.name} keeps no fixed rate")
             rated, why = p.for_rate(the_lab.generator.module)
@@ -160,7 +166,7 @@ def measure(options, argv):
     try:
         options.half_rate = options.half_rate and the_lab.generator.module.RATED
         plan = compare.Plan(compared, choose_profiles(options, the_lab, compared), conns, options)
-        machine.need_fds(max(c["conns"] for c in plan.cells))
+        machine.need_fds(max(c["conns"] + c["profile"].idle for c in plan.cells))
         note = plan.fit_budget(bool(options.conns))
         if note:
             the_lab.notes.append(note)

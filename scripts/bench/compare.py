@@ -105,13 +105,13 @@ def closes(lab, profile):
 def preflight(lab, plan):
     """Every server answers every profile, before anything is measured."""
     for contender in plan.contenders:
-        for limit in sorted({closes(lab, p) for p in plan.profiles}):
+        for limit, tls in sorted({(closes(lab, p), p.tls) for p in plan.profiles}):
             lab.progress.step(f"checking {contender.name}")
-            server = servers.start(contender, lab, limit)
+            alike = [p for p in plan.profiles if (closes(lab, p), p.tls) == (limit, tls)]
+            server = servers.start(contender, lab, limit, profiles=alike)
             try:
-                for profile in plan.profiles:
-                    if closes(lab, profile) == limit:
-                        servers.check(server, profile, bool(limit))
+                for profile in alike:
+                    servers.check(server, profile, bool(limit))
             finally:
                 servers.stop(server, lab)
     lab.progress.line(
@@ -227,7 +227,7 @@ def start_all(lab, plan, profile, conns, running, rate=None, order=None):
     for name in order or plan.names:
         which = plan.names.index(name)
         contender = plan.contenders[which]
-        server = servers.start(contender, lab, closes(lab, profile), which)
+        server = servers.start(contender, lab, closes(lab, profile), which, profiles=[profile])
         running[contender.name] = (server, None)
         predicted = servers.check(server, profile, bool(closes(lab, profile)))
         running[contender.name] = (server, predicted)

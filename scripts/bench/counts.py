@@ -168,7 +168,7 @@ def watched_load(lab, server, profile, conns, extra=None):
 
 def count_syscalls(lab, contender, profile, row):
     """System calls and the backend's counters over a whole run of the load, connecting too."""
-    server = servers.start(contender, lab, closes(lab, profile))
+    server = servers.start(contender, lab, closes(lab, profile), profiles=[profile])
     try:
         servers.check(server, profile, bool(closes(lab, profile)))
         if contender.backend:
@@ -229,7 +229,13 @@ def count_instructions(lab, contender, profile, row):
             "--callgrind-out-file=/dev/null",
         ]
         server = servers.start(
-            contender, lab, closes(lab, profile), prefix=prefix, limit_s=60, workers=1
+            contender,
+            lab,
+            closes(lab, profile),
+            prefix=prefix,
+            limit_s=60,
+            workers=1,
+            profiles=[profile],
         )
         try:
             requests.append(waves(server, profile, rounds, closes(lab, profile)))
@@ -246,7 +252,10 @@ def count_instructions(lab, contender, profile, row):
 def waves(server, profile, rounds, per_connection):
     """Exactly `rounds` times the profile's pipeline on each of some connections, all asking before
     any is read."""
-    clients = [httpclient.Client(server.port) for _ in range(CALLGRIND_CONNS)]
+    def connect():
+        return [httpclient.Client(server.port, tls=profile.tls) for _ in range(CALLGRIND_CONNS)]
+
+    clients = connect()
     requests = server.contender.asks(profile).requests
     sent = done = 0
     try:
@@ -254,7 +263,7 @@ def waves(server, profile, rounds, per_connection):
             if per_connection and turn and turn % per_connection == 0:
                 for c in clients:
                     c.sock.close()
-                clients = [httpclient.Client(server.port) for _ in range(CALLGRIND_CONNS)]
+                clients = connect()
             for c in clients:
                 c.send(requests[sent % len(requests)].raw() * profile.pipeline)
                 sent += 1

@@ -15,6 +15,7 @@ dist_bench_DATA = \
 	scripts/bench/__init__.py \
 	scripts/bench/agree.py \
 	scripts/bench/apart.py \
+	scripts/bench/assets.py \
 	scripts/bench/cgroup.py \
 	scripts/bench/children.py \
 	scripts/bench/cli.py \
@@ -63,11 +64,22 @@ dist_benchprofiles_DATA = \
 	scripts/bench/profiles/baseline.ini \
 	scripts/bench/profiles/delay.ini \
 	scripts/bench/profiles/echo.ini \
+	scripts/bench/profiles/echo-10k.ini \
+	scripts/bench/profiles/echo-tls.ini \
+	scripts/bench/profiles/idle-crowd.ini \
 	scripts/bench/profiles/json.ini \
+	scripts/bench/profiles/json-br.ini \
+	scripts/bench/profiles/json-gzip.ini \
+	scripts/bench/profiles/json-tls.ini \
 	scripts/bench/profiles/latency-10k.ini \
 	scripts/bench/profiles/latency-1m.ini \
 	scripts/bench/profiles/limited-conn.ini \
 	scripts/bench/profiles/pipelined.ini \
+	scripts/bench/profiles/static-10m.ini \
+	scripts/bench/profiles/static-1k.ini \
+	scripts/bench/profiles/static-64k.ini \
+	scripts/bench/profiles/storm.ini \
+	scripts/bench/profiles/tls-connect.ini \
 	scripts/bench/profiles/upload.ini
 
 dist_man_MANS += man/bivalve-bench.1

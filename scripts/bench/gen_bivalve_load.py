@@ -8,6 +8,7 @@ from .load import Load, Unreadable, run_for_text
 
 NAME = "bivalve-load"
 PACKAGE = "it is built and installed with bivalve-bench"
+EXTRAS = True
 SERVER_CLOSES = False
 RATED = True
 GET_ONLY = False
@@ -23,6 +24,7 @@ NOTES = [
 ]
 PERCENTS = {"50": "p50", "75": "p75", "90": "p90", "99": "p99", "99.9": "p99.9", "99.99": "p99.99"}
 RATE_TIMEOUT_S = 5  # a rate that is not reached leaves requests that were never sent
+SHORT = 1000  # bytes that a command line may have
 WARM_UP_S = 0.1
 WARM_UP_CONN_S = 0.00005  # for each connection
 
@@ -46,9 +48,15 @@ def command(path, job):
         f"--requests-per-connection={p.per_connection}",
         "--expect-status=2xx",
     ]
+    if p.idle:
+        argv.append(f"--idle={p.idle}")
+    if p.tls:
+        argv.append("--insecure")  # the certificate was made for this measurement
     expected = {r.expect for r in p.requests}
     if len(expected) == 1 and None not in expected:
-        argv.append(f"--expect-body={expected.pop()}")
+        body = expected.pop()
+        short = len(body) <= SHORT and not body.startswith("@")
+        argv.append("--expect-body=" + (body if short else "@" + kept(job, p, body)))
     if job.rate:
         argv += [f"--rate={job.rate:.10g}", f"--timeout={RATE_TIMEOUT_S}s"]
     for r in p.requests:
@@ -58,6 +66,15 @@ def command(path, job):
                 f.write(r.raw())
         argv.append(f"--raw={name}")
     return argv + [job.base() + "/"], None
+
+
+def kept(job, profile, body):
+    """A file with the expected body: it may be longer than a command line."""
+    name = os.path.join(job.folder, f"{profile.name}.expected")
+    if not os.path.exists(name):
+        with open(name, "w", encoding="utf-8") as f:
+            f.write(body)
+    return name
 
 
 def parse(text, job, seen):

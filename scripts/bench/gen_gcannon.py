@@ -8,6 +8,7 @@ from .load import Load, Unreadable
 
 NAME = "gcannon"
 PACKAGE = "build https://github.com/MDA2AV/gcannon and put it on the PATH"
+EXTRAS = False
 SERVER_CLOSES = False
 RATED = False
 NOTES = [

@@ -10,6 +10,7 @@ NAME = "h2load"
 PACKAGE = (
     "apt install nghttp2-client (Debian), dnf install nghttp2 (Fedora), apk add nghttp2 (Alpine)"
 )
+EXTRAS = False
 SERVER_CLOSES = False
 RATED = True
 GET_ONLY = True

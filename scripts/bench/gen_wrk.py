@@ -8,6 +8,7 @@ from .load import Load, Unreadable, run_for_text
 
 NAME = "wrk"
 PACKAGE = "apt install wrk (Debian), dnf install wrk (Fedora, EPEL), apk add wrk (Alpine)"
+EXTRAS = False
 SERVER_CLOSES = True
 RATED = False
 NOTES = [

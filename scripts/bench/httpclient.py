@@ -2,6 +2,7 @@
 """A plain blocking HTTP/1.1 client, and the check that a server answers a profile correctly before
 it is measured."""
 import socket
+import ssl
 
 TIMEOUT_S = 10.0
 RESPONSE_MAX = 64 << 20
@@ -17,19 +18,36 @@ class Response:
     def __init__(self, status, headers, body, raw_len):
         self.status, self.headers, self.body, self.raw_len = status, headers, body, raw_len
 
+    def coding(self):
+        return self.headers.get("content-encoding", "").lower()
+
     def closes(self):
         return "close" in self.headers.get("connection", "").lower()
+
+
+def anyone():
+    """TLS with whoever it is: the certificate was made for this measurement."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Client:
     """One connection."""
 
-    def __init__(self, port, host="127.0.0.1"):
+    def __init__(self, port, host="127.0.0.1", tls=False):
         try:
             self.sock = socket.create_connection((host, port), TIMEOUT_S)
         except OSError as e:
             raise Wrong(f"cannot connect to {host}:{port}: {e.strerror or e}") from None
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            try:
+                self.sock = anyone().wrap_socket(self.sock)
+            except OSError as e:  # ssl's are
+                self.sock.close()
+                raise Wrong(f"no TLS on port {port}: {e}") from None
         self.buf = b""
 
     def __enter__(self):
@@ -130,7 +148,7 @@ def ask(client, request):
     """Send one request, read its answer, insist that it is right."""
     client.send(request.raw())
     response = client.read()
-    fault = request.fault(response.status, response.body)
+    fault = request.fault(response.status, response.body, response.coding())
     if fault:
         raise Wrong(f"{request.method} {request.target} ({request.name}): {fault}")
     return response
@@ -144,7 +162,7 @@ def check_profile(port, profile, server_closes, host="127.0.0.1"):
     profile.per_connection requests.
     """
     sizes = {}
-    with Client(port, host) as c:
+    with Client(port, host, profile.tls) as c:
         for request in profile.requests:
             if server_closes and len(sizes) >= profile.per_connection - 1:
                 break
@@ -159,11 +177,11 @@ def check_profile(port, profile, server_closes, host="127.0.0.1"):
 
 def check_pipeline(port, profile, host):
     request = profile.requests[0]
-    with Client(port, host) as c:
+    with Client(port, host, profile.tls) as c:
         c.send(request.raw() * profile.pipeline)
         for i in range(profile.pipeline):
             response = c.read()
-            fault = request.fault(response.status, response.body)
+            fault = request.fault(response.status, response.body, response.coding())
             if fault:
                 raise Wrong(
                     f"answer {i + 1} of {profile.pipeline} pipelined {request.target}: {fault}"
@@ -173,7 +191,7 @@ def check_pipeline(port, profile, host):
 def check_limit(port, profile, sizes, server_closes, host):
     """A connection's worth of requests; returns what a closing answer adds, per response."""
     extra = 0
-    with Client(port, host) as c:
+    with Client(port, host, profile.tls) as c:
         for i in range(profile.per_connection):
             request = profile.requests[i % len(profile.requests)]
             response = ask(c, request)

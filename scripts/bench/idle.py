@@ -56,13 +56,14 @@ def sum_up(out, names, seed):
 
 def one_round(lab, contender, profile, connections):
     request = contender.asks(profile).requests[0]
-    server = servers.start(contender, lab)
+    server = servers.start(contender, lab, profiles=[profile])
     held = []
     try:
-        hold(server, request, WARM, held)
+        tls = httpclient.anyone() if profile.tls else None
+        hold(server, request, WARM, held, tls)
         close_all(held)
         before = settled(server)
-        hold(server, request, connections, held)
+        hold(server, request, connections, held, tls)
         after = settled(server)
         server.check_alive()
     finally:
@@ -81,12 +82,14 @@ def one_round(lab, contender, profile, connections):
     return out
 
 
-def hold(server, request, count, held):
-    """Open `count` connections into `held`; each asks once and is answered."""
+def hold(server, request, count, held, tls=None):
+    """Open `count` connections into `held`; each asks once and is answered. `tls`: an SSLContext."""
     raw = request.raw()
     try:
         for _ in range(count):
             s = socket.create_connection((server.address, server.port), httpclient.TIMEOUT_S)
+            if tls:
+                s = tls.wrap_socket(s)
             held.append(s)
             s.sendall(raw)
             if not s.recv(4096).startswith(b"HTTP/1.1 2"):

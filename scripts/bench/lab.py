@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from . import apart, cgroup, children, far, generators, machine, servers
+from . import apart, assets, cgroup, children, far, generators, machine, servers
 from .errors import BenchError
 
 
@@ -19,6 +19,7 @@ class Lab:
         self.log_dir = os.path.abspath(make_dir(os.path.join(out_dir, "logs")))
         self.load_dir = os.path.abspath(make_dir(os.path.join(out_dir, "load")))
         self.apart = None
+        self.assets = assets.Assets()
         self.address = "127.0.0.1"
         if any(getattr(options, name, None) for name in ("server_prefix", "load_prefix")):
             self._on_two_machines(options)
@@ -111,6 +112,7 @@ class Lab:
             self.apart.close()
             shutil.rmtree(os.path.join(self.out_dir, "near"), ignore_errors=True)
         self.nursery.close()
+        self.assets.close()
         os.sched_setaffinity(0, self.home)
 
 

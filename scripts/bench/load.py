@@ -32,7 +32,7 @@ class Job:
     def base(self):
         """The URL of the server, without a path."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.profile.tls else 'http'}://{host}:{self.port}"
 
 
 class Seen:

@@ -178,6 +178,12 @@ def build_parser():
         help="seconds of a slice; default 1",
     )
     c.add_argument(
+        "--crowd",
+        type=positive(int, low=0),
+        metavar="N",
+        help="so many idle connections in place of what a profile with idle ones has",
+    )
+    c.add_argument(
         "--rate",
         type=rate_list,
         metavar="R[,R]",

@@ -5,21 +5,29 @@ profiles/baseline.ini.
 [profile]   title, requests (names, in rotation), pipeline (default 1), requests-per-connection
             (default 0: no limit),
             rate-requests (the ones a fixed-rate run can send, when not all are GET),
-            rate (requests/s that are offered), connections (how many, where --conns is not given)
-[request N] method, target, body, or body-bytes (so many are made up), framing (length or chunked),
+            rate (requests/s that are offered), connections (how many, where --conns is not given),
+            tls = yes (https://, a new certificate for each measurement),
+            idle (so many further connections, each after one request, are kept open beside)
+[request N] method, target, headers (lines of the head), body, or body-bytes (so many are made up),
+            framing (length or chunked), file-bytes (GET of a file of so many bytes, which is made, in
+            place of target and expect),
             expect (the whole body), expect-body = sent (the same as was sent) or
             expect-json (COUNT MULTIPLIER: so many items, each total price x quantity x multiplier)
 """
 import configparser
+import gzip
 import json
 import os
+import zlib
 
 from .errors import BenchError
 
 PROFILE_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "profiles")
 DEFAULT = ("baseline", "pipelined", "limited-conn", "json")
 SHAPES = ("baseline", "pipelined", "limited-conn")  # that mean something whatever is asked for
+EXTRAS = ("tls", "idle")  # what not every load generator can do
 PROFILE_KEYS = {
+    *EXTRAS,
     "title",
     "requests",
     "pipeline",
@@ -28,7 +36,19 @@ PROFILE_KEYS = {
     "rate",
     "connections",
 }
-REQUEST_KEYS = {"method", "target", "body", "body-bytes", "framing", "expect", "expect-body", "expect-json"}
+REQUEST_KEYS = {
+    "method",
+    "target",
+    "headers",
+    "body",
+    "body-bytes",
+    "file-bytes",
+    "framing",
+    "expect",
+    "expect-body",
+    "expect-json",
+}
+FILE_BYTES_MAX = 64 << 20
 BODY_BYTES_MAX = 8 << 20  # generators hold a request whole
 HOST = "localhost:8080"
 
@@ -40,12 +60,15 @@ class Request:
         self, name, method, target, body=None, chunked=False, expect=None, expect_json=None, host=HOST
     ):
         self.host = host
+        self.headers = []
+        self.file_bytes = 0  # it asks for a file of so many, file_content()
         self.name, self.method, self.target = name, method, target
         self.body, self.chunked = body, chunked
         self.expect, self.expect_json = expect, expect_json
 
     def raw(self):
         head = f"{self.method} {self.target} HTTP/1.1\r\nHost: {self.host}\r\n"
+        head += "".join(f"{line}\r\n" for line in self.headers)
         if self.body is None:
             return (head + "\r\n").encode()
         body = self.body.encode()
@@ -55,10 +78,17 @@ class Request:
             ).encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         return (head + f"Content-Length: {len(body)}\r\n\r\n").encode() + body
 
-    def fault(self, status, body):
+    def fault(self, status, body, coding=""):
         """Why this answer is wrong, or ""."""
         if not 200 <= status <= 299:
             return f"status {status}"
+        if coding == "br":  # which Python cannot read
+            return "" if body else "an empty body"
+        if coding == "gzip":
+            try:
+                body = gzip.decompress(body)
+            except (OSError, EOFError, zlib.error) as e:
+                return f"not gzip: {e}"
         if self.expect is not None:
             want = self.expect.encode()
             return "" if body == want else f"body {body[:60]!r} where {want!r} was due"
@@ -91,11 +121,23 @@ class Profile:
         self.pipeline, self.per_connection = pipeline, per_connection
         self.rate_requests = rate_requests
         self.rate = self.conns = None  # what the profile itself asks for
+        self.tls, self.idle = False, 0
 
     def asking(self, request, whose):
         """The profile's shape with another request, for the server named `whose`."""
         name = f"{self.name}-{whose}"
-        return Profile(name, self.title, [request], self.pipeline, self.per_connection, [request])
+        return self.with_extras(
+            Profile(name, self.title, [request], self.pipeline, self.per_connection, [request])
+        )
+
+    def with_extras(self, made):
+        """`made` of this one, on the same kind of connections."""
+        made.tls, made.idle = self.tls, self.idle
+        return made
+
+    def files(self):
+        """Sizes of the files that are asked for."""
+        return {r.file_bytes for r in self.requests if r.file_bytes}
 
     def for_rate(self, generator):
         """(the profile as a fixed rate can express it with this generator or None, what that leaves
@@ -113,7 +155,7 @@ class Profile:
         note = "" if self.rate_requests == self.requests else f"{self.name}: GET only"
         made = Profile(self.name, self.title, self.rate_requests, 1, 0, self.rate_requests)
         made.rate, made.conns = self.rate, self.conns
-        return made, note
+        return self.with_extras(made), note
 
 
 def parse(text, name, path):
@@ -180,7 +222,24 @@ def parse(text, name, path):
     made.conns = number(top, "connections", 0, 0, 1000000) or None
     if made.rate and pipeline > 1:
         raise bad("profile", "batches cannot be sent at a fixed rate: pipeline or rate")
-    return made
+    return parse_extras(made, top, number, bad)
+
+
+def parse_extras(profile, top, number, bad):
+    """What not every load generator can do."""
+    profile.idle = number(top, "idle", 0, 0, 1000000)
+    profile.tls = top.get("tls", "no") == "yes"
+    if top.get("tls", "no") not in ("yes", "no"):
+        raise bad("profile", "tls = yes or no")
+    return profile
+
+
+PATTERN = "0123456789abcdefghijklmnopqrstuvwxyz\n"
+
+
+def file_content(size):
+    """Of a file of so many bytes, and of a body."""
+    return (PATTERN * (size // len(PATTERN) + 1))[:size]
 
 
 def parse_body(section, bad):
@@ -190,12 +249,25 @@ def parse_body(section, bad):
         return section.get("body")
     if "body" in section or not size.isdigit() or not 0 < int(size) <= BODY_BYTES_MAX:
         raise bad(section.name, f"body-bytes = 1 to {BODY_BYTES_MAX}, and no body =")
-    pattern = "0123456789abcdefghijklmnopqrstuvwxyz\n"
-    return (pattern * (int(size) // len(pattern) + 1))[: int(size)]
+    return file_content(int(size))
+
+
+def parse_file(section, bad):
+    """The bytes of the file that a request asks for, or 0; what follows from it is filled in."""
+    size = section.get("file-bytes", "0")
+    if not size.isdigit() or int(size) > FILE_BYTES_MAX:
+        raise bad(section.name, f"file-bytes = 1 to {FILE_BYTES_MAX}")
+    if int(size):
+        if "target" in section or "expect" in section:
+            raise bad(section.name, "file-bytes = says what target = and expect = are")
+        section["target"] = f"/static/{size}.txt"
+        section["expect"] = file_content(int(size))
+    return int(size)
 
 
 def parse_request(section, bad):
     name = section.name[len("request ") :].strip()
+    file_bytes = parse_file(section, bad)
     method, target = section.get("method", "GET"), section.get("target", "")
     if not target.startswith("/"):
         raise bad(section.name, "target = must begin with /")
@@ -219,7 +291,7 @@ def parse_request(section, bad):
             section.name,
             "one of expect = and expect-json = is needed: an unchecked answer measures nothing",
         )
-    return Request(
+    made = Request(
         name,
         method,
         target,
@@ -228,6 +300,9 @@ def parse_request(section, bad):
         expect,
         expect_json,
     )
+    made.headers = [h.strip() for h in section.get("headers", "").splitlines() if h.strip()]
+    made.file_bytes = file_bytes
+    return made
 
 
 def available(extra_dir=None):

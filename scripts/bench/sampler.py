@@ -103,7 +103,7 @@ def watch_run(server, start_load, job, cpus, limit_s, check_alive, extra=None):
     clock = procfs.CpuClock(server.pid)
     watch.server_exact = clock.exact
     pids = clock.pids()
-    fds_all = procfs.open_fds(pids) + job.conns * (
+    fds_all = procfs.open_fds(pids) + job.profile.idle + job.conns * (
         CONNECTED_LIMITED if job.profile.per_connection else CONNECTED
     )
     load = start_load()

@@ -7,6 +7,7 @@ import socket
 import time
 
 from . import httpclient, procfs
+from .assets import Needs
 from .errors import BenchError
 from .profiles import Request
 
@@ -39,10 +40,16 @@ class Contender:
         """The name as part of a file's."""
         return re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
 
-    def command(self, port, per_connection, workers, folder, address="127.0.0.1"):
+    def command(
+        self, port, per_connection, workers, folder, address="127.0.0.1", needs=Needs()
+    ):
         """argv. Where the server has to end connections, `per_connection` is how many requests it
-        takes. `folder` is made where the server needs files of its own."""
+        takes. `folder` is made where the server needs files of its own. `needs`: what the profile
+        wants of it, an assets.Needs."""
         values = {
+            "www": needs.www,
+            "cert": needs.cert,
+            "key": needs.key,
             "port": str(port),
             "max_requests": str(per_connection),
             "workers": str(workers),
@@ -53,12 +60,22 @@ class Contender:
             os.makedirs(folder, exist_ok=True)
         return [
             fill(CONFIG_WORD.sub(lambda m: write_config(m[1], values), w), values)
-            for w in self.words
+            for w in self.given(needs)
         ]
 
     def has_files(self):
         """Whether it needs a folder of its own on the machine where it runs."""
         return any("{dir}" in t or CONFIG_WORD.search(t) for t in self.texts())
+
+    def given(self, needs):
+        """The words; bivalve, whose options are known, gets those that the profile asks for."""
+        words = list(self.words)
+        if not self.backend:
+            return words
+        if needs.cert:
+            words[words.index("--listen")] = "--tls-listen"
+            words += ["--tls-cert", "{cert}", "--tls-key", "{key}"]
+        return words + (["--static", "{www}"] if needs.www else [])
 
     def texts(self):
         """The words, and the files they name by {config:FILE}."""
@@ -261,10 +278,17 @@ def exit_text(status):
 
 
 def start(
-    contender, lab, per_connection=0, which=0, prefix=(), limit_s=START_LIMIT_S, workers=None
+    contender,
+    lab,
+    per_connection=0,
+    which=0,
+    prefix=(),
+    limit_s=START_LIMIT_S,
+    workers=None,
+    profiles=(),
 ):
     """Start the contender and wait until it accepts connections. `prefix` wraps its command
-    (valgrind, strace)."""
+    (valgrind, strace). `profiles`: those that it will be asked for."""
     port = lab.ports.take(which)
     if lab.ports.base and not lab.ports.wait_free(port):
         raise BenchError(f"port {port} is in use: choose another with --port")
@@ -276,6 +300,7 @@ def start(
         lab.workers if workers is None else workers,
         os.path.abspath(os.path.join(lab.out_dir, "servers", tag)),
         lab.address,
+        lab.assets.needs(profiles),
     )
     program = lab.find_program(argv[0])
     if lab.apart:

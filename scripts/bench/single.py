@@ -44,7 +44,7 @@ def measure(lab, plan, results):
 
 
 def run_cell(lab, plan, cell, contender, profile):
-    server = servers.start(contender, lab, closes(lab, profile))
+    server = servers.start(contender, lab, closes(lab, profile), profiles=[profile])
     try:
         predicted = servers.check(server, profile, bool(closes(lab, profile)))
         warm(lab, server, profile, cell["conns"], cell["rate"])

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Profiles and the check that a server answers them."""
+import gzip
+import json
 import socket
 import subprocess
 import sys
@@ -66,6 +68,33 @@ def test_a_body_of_so_many_bytes():
     assert b"Content-Length: 1048576" in head and body == big.body.encode()
 
 
+def test_files_and_what_not_every_generator_can():
+    file = profiles.load(["static-64k"])[0]
+    assert file.files() == {65536} and not file.tls and not file.idle
+    assert file.requests[0].target == "/static/65536.txt"
+    assert file.requests[0].fault(200, profiles.file_content(65536).encode()) == ""
+    assert file.requests[0].fault(200, profiles.file_content(65535).encode())
+    secure, crowd = profiles.load(["tls-connect", "idle-crowd"])
+    assert secure.tls and secure.per_connection == 1 and crowd.idle == 50000
+    assert secure.asking(secure.requests[0], "x").tls and crowd.for_rate(gen_h2load)[0].idle
+    assert [m.EXTRAS for m in (gen_bivalve_load, gen_h2load)] == [True, False]
+
+
+def test_answers_in_a_coding():
+    request = profiles.load(["json-gzip"])[0].requests[0]
+    assert b"\r\nAccept-Encoding: gzip\r\n" in request.raw()
+    item = {"price": 2, "quantity": 3, "total": 18}
+    text = json.dumps({"count": 1, "items": [item]}).encode()
+    assert request.fault(200, gzip.compress(text), "gzip") == ""
+    assert request.fault(200, text) == "" and "not gzip" in request.fault(200, text, "gzip")
+    assert request.fault(200, gzip.compress(b"{}"), "gzip") and request.fault(200, b"", "br")
+
+
+def test_every_shipped_profile_can_be_read():
+    for profile in profiles.load(sorted(profiles.available())):
+        assert profile.title and all(r.raw() for r in profile.requests)
+
+
 def test_a_profile_is_added_by_dropping_a_file(tmp_path):
     (tmp_path / "own.ini").write_text(SMALL)
     (tmp_path / "baseline.ini").write_text(SMALL)
@@ -82,6 +111,10 @@ def test_a_profile_is_added_by_dropping_a_file(tmp_path):
     [
         (SMALL + "body = 1\nexpect-body = sent\n", "without expect"),
         (SMALL + "body-bytes = 0\n", "body-bytes = 1 to"),
+        (SMALL + "file-bytes = 1k\n", "file-bytes = 1 to"),
+        (SMALL + "file-bytes = 10\n", "says what target"),
+        (SMALL.replace("]\n", "]\ntls = on\n", 1), "yes or no"),
+        (SMALL.replace("]\n", "]\nidle = -1\n", 1), "idle = -1"),
         (SMALL + "body-bytes = 9\nbody = 9\n", "no body"),
         ("[profile]\nrequests = b\n" + SMALL[len("[profile]\nrequests = a\n") :], "no .request b."),
         (SMALL.replace("expect = y\n", ""), "unchecked"),

@@ -65,7 +65,7 @@ def test_servers_are_started_in_the_order_they_are_measured_in(monkeypatch):
     """Both sides of an A/A comparison go through the same, only in turn."""
     log = []
 
-    def start(contender, _lab, _limit, which):
+    def start(contender, _lab, _limit, which, **_):
         log.append(f"start {contender.name}")
         return types.SimpleNamespace(name=contender.name, which=which)
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from conftest import bench, tiny
 
-from bench import contenders, options, profiles, servers, tables
+from bench import assets, contenders, options, profiles, servers, tables
 from bench.errors import BenchError
 
 NGINX = """
@@ -96,6 +96,13 @@ def test_a_command_line_and_its_configuration(tmp_path):
     words = side.command(81, 0, 3, folder)
     assert words == ["x", "-c", f"{folder}/c.conf"]
     assert (tmp_path / "own" / "c.conf").read_text() == f"listen 81; 3 {{ {folder} }}\n"
+    served = servers.from_command("x=x {port} {www} {cert}")
+    assert served.command(1, 0, 1, folder, needs=assets.Needs("/w", "/c", "/k")) == ["x", "1", "/w", "/c"]
+    own = servers.Bivalve("/b").contender("epoll", "epoll")
+    words = own.command(83, 0, 1, folder, needs=assets.Needs("/w", "/c", "/k"))
+    assert words[1:3] == ["--tls-listen", "127.0.0.1:83"]
+    assert words[-6:] == ["--tls-cert", "/c", "--tls-key", "/k", "--static", "/w"]
+    assert own.command(83, 0, 1, folder)[1] == "--listen"
     plain = servers.from_command("x=x {port}")
     assert plain.command(82, 0, 1, str(tmp_path / "none")) == ["x", "82"]
     assert not (tmp_path / "none").exists() and not plain.limits_itself()
@@ -146,3 +153,19 @@ def test_a_table_of_three():
     cell.update(medians={}, verdicts={}, failed="x")
     assert tables.short_table(doc, "rps")[1] == [["p", 4, "", "-", "-", "failed"]]
     assert [tables.enumerated(list(n)) for n in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
+
+
+def test_what_servers_are_given(tmp_path):
+    """Files and a pair, made once, gone at the end; nothing where nothing is asked for."""
+    made = assets.Assets()
+    assert vars(made.needs(profiles.load(["baseline"]))) == {"www": "", "cert": "", "key": ""}
+    assert made.folder is None
+    needs = made.needs(profiles.load(["static-1k", "static-64k"]))
+    assert sorted(os.listdir(needs.www)) == ["1024.txt", "65536.txt"] and not needs.cert
+    assert os.path.getsize(os.path.join(needs.www, "65536.txt")) == 65536
+    if shutil.which("openssl"):
+        pair = made.needs(profiles.load(["json-tls"]))
+        assert "PRIVATE KEY" in open(pair.key, encoding="ascii").read() and not pair.www
+        assert made.needs(profiles.load(["echo-tls"])).cert == pair.cert
+    made.close()
+    assert not os.path.exists(needs.www)
