@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""User instructions per request of bivalve, counted by valgrind's callgrind and compared with figures kept in
+"""User instructions per request of bivalve, and of bivalve-load (instructions_load.py), counted by valgrind's callgrind and compared with figures kept in
 the source tree.
 
-    instructions.py --bivalve ./bivalve --dataset FILE [--backends 'NAME...'] [--functions N]
+    instructions.py --bivalve ./bivalve --dataset FILE [--load ./bivalve-load] [--backends 'NAME...'] [--functions N]
     ... --check FILE    and compare with FILE: exit status 1 above the limit, with the functions that grew
     ... --write FILE    and keep the figures there
 
@@ -29,6 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import instructions_load
 
 LIMIT = 1.02  # of the kept figure
 LIMIT_FUNCTION = 0.5  # instructions per request by which a function must have grown to be named
@@ -265,26 +267,35 @@ def measure(options, backend):
         server = None
         try:
             server = Server(options.bivalve, options.dataset, backend, folder)
-            out = {}
-            for p in PROFILES:
-                functions = server.count(p)
-                out[p.name] = {
-                    "total": round(sum(functions.values()), 1),
-                    "functions": {
-                        f: round(n, 1)
-                        for f, n in sorted(functions.items(), key=lambda x: -x[1])
-                        if n >= KEEP_FUNCTION
-                    },
-                }
-            return out
+            return {p.name: figure(server.count(p)) for p in PROFILES}
         finally:
             if server:
                 server.stop()
 
 
+def figure(functions):
+    """Of {function: instructions per request}, what is shown and kept."""
+    return {
+        "total": round(sum(functions.values()), 1),
+        "functions": {
+            f: round(n, 1)
+            for f, n in sorted(functions.items(), key=lambda x: -x[1])
+            if n >= KEEP_FUNCTION
+        },
+    }
+
+
+def measure_load(options, backend):
+    """The same as measure() of bivalve-load."""
+    counts = instructions_load.measure(options.load, backend, parse_dump)
+    if isinstance(counts, str):
+        raise Failed(counts)
+    return {name: figure(functions) for name, functions in counts.items()}
+
+
 def show(backend, figures, functions):
     for name, f in figures.items():
-        print(f"{backend:8} {name:14} {f['total']:9.1f}")
+        print(f"{backend:8} {name:18} {f['total']:9.1f}")
         for function, n in list(f["functions"].items())[:functions]:
             print(f"{'':25} {n:7.1f}  {function}")
     sys.stdout.flush()
@@ -313,6 +324,7 @@ def compare(backend, kept, now):
 def options_of(argv):
     p = argparse.ArgumentParser(description="User instructions per request, by callgrind.")
     p.add_argument("--bivalve", required=True, help="the program")
+    p.add_argument("--load", help="bivalve-load, to be counted as well")
     p.add_argument("--dataset", required=True, help="its dataset.json")
     p.add_argument("--backends", default="epoll libev", help="those that are built (epoll libev)")
     p.add_argument("--functions", type=int, default=0, metavar="N", help="show the N dearest functions")
@@ -352,6 +364,8 @@ def main(argv):
     try:
         for backend in backends_of(options):
             now = all_now[backend] = measure(options, backend)
+            if options.load:
+                now.update(measure_load(options, backend))
             show(backend, now, options.functions)
             if kept:
                 bad += compare(backend, kept.get(backend, {}), now)
