@@ -360,6 +360,7 @@ static void libev_close(struct backend *be)
     ev_io_stop(b->loop, &b->wake);
     ev_loop_destroy(b->loop);
     close(b->wake.fd);
+    free(b->large);
     free(b);
 }
 

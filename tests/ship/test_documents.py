@@ -197,10 +197,12 @@ def bench(place, words):
     quick = ["--pairs", "1", "--seconds", "1", "--profile", "pipelined", "--conns", "1", "--idle", "0", "--max-foreign", "1000",
              "--no-half-rate", "--quiet"]
     backends = ["--backend", "epoll", "--backend", "libev"] if {"epoll", "libev"} <= set(wire.backends()[0]) else []
+    if "ssh host" in words:       # the other machine is this one
+        words = ["env" if word == "ssh host" else word for word in words] + ["--address", "127.0.0.1"]
     if words[1] == "compare":
-        if "--server" not in words and not backends:
+        if "--server" not in words and not backends:       # README names these two as well
             pytest.skip("needs epoll and libev")
-        place.run(words + quick + ([] if "--server" in words else backends))
+        place.run(words + quick + ([] if {"--server", "--backend"} & set(words) else backends))
     elif words[1] in ("diff", "merge", "export", "report"):
         results = os.path.join(place.root, "results")
         if not os.path.exists(results):
