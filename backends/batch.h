@@ -3,9 +3,10 @@
  * batch.h - the variant batch=TIME: fewer wake-ups for a longer wait.
  *
  * Below saturation nearly every request wakes a worker, and waking costs more than answering. With
- * this variant a wait that follows an iteration with few events begins with a window: what arrives
- * within it is met together when it ends. The first request after a pause is never delayed, later
- * ones by at most the window; a worker with as many events as BATCH_EVENTS has no window.
+ * this variant a wait that follows an iteration with few receives begins with a window: what arrives
+ * within it is met together when it ends. The first request after a pause is not delayed, others
+ * are by at most the window. A worker with BATCH_RECEIVES at a time has no window, and where
+ * windows gather nothing they become rare: each is a wake-up of its own.
  */
 #ifndef BIVALVE_BATCH_H
 #define BIVALVE_BATCH_H
@@ -15,9 +16,12 @@
 #include <stdint.h>
 #include <string.h>
 
-#define BATCH_EVENTS 16    /* so many in an iteration are a batch */
-#define BATCH_MAX_US 10000 /* the longest window */
-#define BATCH_WANT   "1us to 10ms"
+#include "util.h"
+
+#define BATCH_RECEIVES 16    /* so many in an iteration are a batch */
+#define BATCH_SKIP_MAX 31    /* windows left out, at most, after one that gathered nothing */
+#define BATCH_MAX_US   10000 /* the longest window */
+#define BATCH_WANT     "1us to 10ms"
 
 /* The microseconds of "50us" or "2ms", all of `text`; 0: not like that, or out of range. */
 static inline uint32_t batch_parse(const char *text, size_t len)
@@ -36,11 +40,35 @@ static inline uint32_t batch_parse(const char *text, size_t len)
     return n <= BATCH_MAX_US ? n : 0;
 }
 
-/* Does a wait of `timeout_us` (-1: without end) after an iteration with `events` begin with a window? */
-static inline bool batch_begins(uint32_t batch_us, uint64_t events, int64_t timeout_us)
+/* All zero: no windows. */
+struct batch {
+    uint32_t us;         /* the window */
+    uint16_t skip, left; /* windows to leave out, and those of them that are still to be */
+    bool open;           /* this wait began with one */
+    uint64_t receives;   /* counted before the wait */
+    uint64_t last;       /* of the last iteration */
+};
+
+/* A wait of `timeout_us` (-1: without end) begins, after so many receives in all: with a window? */
+static inline bool batch_begins(struct batch *b, uint64_t receives, int64_t timeout_us)
 {
-    return batch_us && events > 0 && events < BATCH_EVENTS &&
-           (timeout_us < 0 || timeout_us > batch_us);
+    b->receives = receives;
+    b->open = b->last > 0 && b->last < BATCH_RECEIVES && (timeout_us < 0 || timeout_us > b->us);
+    if (b->open && b->left > 0) {
+        b->left--;
+        b->open = false;
+    }
+    return b->open;
+}
+
+/* What it brought about has been reported. */
+static inline void batch_ended(struct batch *b, uint64_t receives)
+{
+    b->last = receives - b->receives;
+    if (!b->open)
+        return;
+    b->skip = b->last > 1 ? 0 : (uint16_t)MIN(2 * b->skip + 1, BATCH_SKIP_MAX);
+    b->left = b->skip;
 }
 
 #endif

@@ -101,8 +101,7 @@ struct epoll_backend {
     int32_t ready_head, ready_tail; /* fds, -1: none */
     uint16_t round;                 /* 0 or EPOLL_ROUND, in turn, one an iteration */
     bool no_pwait2;                 /* this kernel has only milliseconds */
-    uint32_t batch_us;              /* the window of batch.h; 0: none */
-    int last_events;                /* of the last iteration */
+    struct batch batch;
     struct epoll_listener listener[BACKEND_LISTENERS_MAX];
     struct epoll_event events[EPOLL_EVENTS];
     char *large;    /* one receive of READINESS_LARGE_BYTES; NULL: none was needed lately */
@@ -341,12 +340,12 @@ static int epoll_fetch(struct epoll_backend *b, int64_t timeout_us)
 /* The window of batch.h; a signal ends it. What is left of timeout_us. */
 static int64_t epoll_window(struct epoll_backend *b, int64_t timeout_us)
 {
-    const struct timespec ts = {.tv_nsec = b->batch_us * 1000L};
+    const struct timespec ts = {.tv_nsec = b->batch.us * 1000L};
 
     b->base.cfg.stats->backend[EPOLL_COUNT_BATCHES]++;
     b->base.cfg.stats->enters++;
     clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
-    return timeout_us < 0 ? timeout_us : timeout_us - b->batch_us;
+    return timeout_us < 0 ? timeout_us : timeout_us - b->batch.us;
 }
 
 static int epoll_backend_wait(struct backend *be, int64_t timeout_us)
@@ -356,11 +355,10 @@ static int epoll_backend_wait(struct backend *be, int64_t timeout_us)
     b->round ^= EPOLL_ROUND;
     if (unlikely(b->ready_head >= 0))
         timeout_us = 0;
-    if (unlikely(batch_begins(b->batch_us, (uint64_t)b->last_events, timeout_us)))
+    if (unlikely(b->batch.us) && batch_begins(&b->batch, be->cfg.stats->recv_calls, timeout_us))
         timeout_us = epoll_window(b, timeout_us);
     be->cfg.stats->enters++;
     int n = epoll_fetch(b, timeout_us);
-    b->last_events = MAX(n, 0);
     if (unlikely(n < 0 && errno != EINTR)) {
         be->cfg.stats->backend_errors++;
         return -errno;
@@ -369,6 +367,8 @@ static int epoll_backend_wait(struct backend *be, int64_t timeout_us)
         epoll_dispatch(b, b->events[i].data.u64, b->events[i].events);
     be->cfg.stats->events += (uint64_t)MAX(n, 0);
     epoll_reread(b);
+    if (unlikely(b->batch.us))
+        batch_ended(&b->batch, be->cfg.stats->recv_calls);
     return 0;
 }
 
@@ -596,7 +596,7 @@ static int epoll_open(const struct backend_config *cfg, struct backend **be, cha
         return rc;
     }
     if (cfg->variant) {
-        b->batch_us = epoll_batch(cfg->variant);
+        b->batch.us = epoll_batch(cfg->variant);
         prctl(PR_SET_TIMERSLACK, 1000UL); /* otherwise a window takes 50 us more */
     }
     *be = &b->base;
@@ -625,8 +625,8 @@ static void epoll_describe(struct backend *be, char *out, size_t out_size)
 {
     int n = snprintf(out, out_size, "edge-triggered, %d events a wait", EPOLL_EVENTS);
 
-    if (epoll_of(be)->batch_us && n > 0 && (size_t)n < out_size)
-        snprintf(out + n, out_size - (size_t)n, ", in windows of %u us", epoll_of(be)->batch_us);
+    if (epoll_of(be)->batch.us && n > 0 && (size_t)n < out_size)
+        snprintf(out + n, out_size - (size_t)n, ", in windows of %u us", epoll_of(be)->batch.us);
 }
 
 static const int epoll_syscalls[] = {

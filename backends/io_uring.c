@@ -33,7 +33,6 @@
 #include <unistd.h>
 
 #include "list.h"
-#include "batch.h"
 #include "io_uring_internal.h"
 #include "util.h"
 
@@ -189,13 +188,13 @@ static int uring_enter(struct uring_backend *b, int64_t timeout_us, unsigned com
 /* uring_enter() for one completion, behind a window (batch.h) where there is to be one. */
 static int uring_enter_batched(struct uring_backend *b, int64_t timeout_us)
 {
-    if (unlikely(batch_begins(b->batch_us, b->last_events, timeout_us))) {
+    if (unlikely(b->batch.us) && batch_begins(&b->batch, uring_stats(b)->recv_calls, timeout_us)) {
         uring_count(b, URING_BATCH_WAITS);
-        int rc = uring_enter(b, b->batch_us, BATCH_EVENTS);
+        int rc = uring_enter(b, b->batch.us, BATCH_RECEIVES);
         if (rc < 0 || io_uring_cq_ready(&b->r.ring) > 0)
             return rc;
         if (timeout_us > 0)
-            timeout_us -= b->batch_us;
+            timeout_us -= b->batch.us;
     }
     return uring_enter(b, timeout_us, 1);
 }
@@ -203,7 +202,6 @@ static int uring_enter_batched(struct uring_backend *b, int64_t timeout_us)
 static int uring_wait(struct backend *be, int64_t timeout_us)
 {
     struct uring_backend *b = uring_of(be);
-    uint64_t events = be->cfg.stats->events;
 
     if (unlikely(b->broken))
         return b->broken;
@@ -217,7 +215,8 @@ static int uring_wait(struct backend *be, int64_t timeout_us)
         timeout_us = 0; /* something is to be tried again */
     int rc = uring_enter_batched(b, timeout_us);
     uring_reap(b);
-    b->last_events = be->cfg.stats->events - events;
+    if (unlikely(b->batch.us))
+        batch_ended(&b->batch, be->cfg.stats->recv_calls);
     return rc;
 }
 
@@ -248,7 +247,7 @@ static int uring_open(const struct backend_config *cfg, struct backend **be, cha
     b->queue = b->starved = (struct uring_queue){-1, -1};
     rc = uring_options_parse(&o, cfg->variant, cfg->connections_max, &why);
     b->submit_bytes = o.submit_bytes;
-    b->batch_us = o.batch_us;
+    b->batch.us = o.batch_us;
     if (rc == 0)
         rc = uring_ring_open(&b->r, &o, cfg->recv_buffer_bytes, &why);
     if (rc == 0) {
@@ -305,8 +304,8 @@ static void uring_describe(struct backend *be, char *out, size_t out_size)
 
     if (n > 0 && (size_t)n < out_size)
         n += uring_ring_describe(&b->r, out + n, out_size - (size_t)n);
-    if (b->batch_us && n > 0 && (size_t)n < out_size)
-        n += snprintf(out + n, out_size - (size_t)n, ", windows of %u us", b->batch_us);
+    if (b->batch.us && n > 0 && (size_t)n < out_size)
+        n += snprintf(out + n, out_size - (size_t)n, ", windows of %u us", b->batch.us);
     uring_version(version, sizeof(version));
     if (n > 0 && (size_t)n < out_size)
         snprintf(out + n, out_size - (size_t)n, ", %s", version);

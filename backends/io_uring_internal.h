@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "backend.h"
+#include "batch.h"
 #include "io_uring_ring.h"
 
 enum uring_op {
@@ -121,8 +122,7 @@ struct uring_backend {
     bool wake_deferred;         /* the read that wake() ends waits for a place in the queue */
     unsigned wake_failures;     /* in a row */
     int broken;                 /* -errno: wake() cannot be waited for any more */
-    uint32_t batch_us;          /* the window of batch.h; 0: none */
-    uint64_t last_events;       /* of the last iteration */
+    struct batch batch;
     unsigned submit_bytes; /* sends of so many bytes are submitted before the iteration is over */
     unsigned send_bytes;   /* of sends that are queued */
     unsigned asked_head;   /* of completions, when the kernel was last asked for events */
