@@ -172,8 +172,11 @@ static void talk(struct world *w, size_t split)
         return;
     }
     side_work(&w->client);
-    while (pass(w, &w->client, &w->server, split) | pass(w, &w->server, &w->client, split))
-        ;
+    bool some;
+    do {
+        some = pass(w, &w->client, &w->server, split);
+        some |= pass(w, &w->server, &w->client, split);
+    } while (some);
 }
 
 static void hang_up(struct world *w)
