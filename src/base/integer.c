@@ -164,7 +164,7 @@ void integer_body_feed(struct integer_sum *s, const char *data, size_t len)
 
 enum integer_status integer_sum_finish(const struct integer_sum *s, int64_t *value)
 {
-    struct integer_sum total = {.sum = {s->sum[0], s->sum[1], s->sum[2]}};
+    struct integer_sum total;
 
     if (s->phase == INTEGER_SIGN)
         return INTEGER_EMPTY;
@@ -172,6 +172,13 @@ enum integer_status integer_sum_finish(const struct integer_sum *s, int64_t *val
         return INTEGER_SYNTAX;
     if (s->too_long)
         return INTEGER_RANGE;
+    /* Nearly always: two numbers that are not negative, below 2^62. */
+    if (likely(
+            !(s->sum[1] | s->sum[2] | s->term[1] | s->negative | (s->sum[0] | s->term[0]) >> 62))) {
+        *value = (int64_t)(s->sum[0] + s->term[0]);
+        return INTEGER_OK;
+    }
+    total = *s;
     integer_sum_apply(&total, (uint128)s->term[1] << 64 | s->term[0], s->negative);
     uint64_t extension = (int64_t)total.sum[0] < 0 ? UINT64_MAX : 0;
     if (total.sum[1] != extension || total.sum[2] != extension)

@@ -200,6 +200,7 @@ enum integer_status query_sum(const char *query, size_t len, struct integer_sum 
                 integer_sum_add_value(sum, partial);
                 partial = value;
             }
+            p += p < end; /* the '&' */
             continue;
         }
         enum integer_status st = query_sum_pair(pair, end, sum, bad, &p);
