@@ -12,6 +12,8 @@ import wire
 from table import CASES, CLOSE, KEEP
 
 FOLLOWER = b"GET /baseline11?a=777 HTTP/1.1\r\nHost: follower\r\n\r\n"
+# A thousand clients that send a byte at a time may take longer than one of them has by default.
+PATIENT = ("--header-timeout", "120", "--body-timeout", "120")
 MODES = ("whole", "bytes", "followed")
 
 _results = {}
@@ -26,7 +28,7 @@ def cases_of(mode):
 def results(servers, backend, mode):
     key = (backend, mode)
     if key not in _results:
-        server = servers.get(backend)
+        server = servers.get(backend, *PATIENT)
         workers = server.workers()
         exchanges = []
         for c in cases_of(mode):
