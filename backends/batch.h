@@ -44,31 +44,26 @@ static inline uint32_t batch_parse(const char *text, size_t len)
 struct batch {
     uint32_t us;         /* the window */
     uint16_t skip, left; /* windows to leave out, and those of them that are still to be */
-    bool open;           /* this wait began with one */
-    uint64_t receives;   /* counted before the wait */
-    uint64_t last;       /* of the last iteration */
+    bool open;           /* the last wait began with one */
+    uint64_t receives;   /* in all, when it began */
 };
 
 /* A wait of `timeout_us` (-1: without end) begins, after so many receives in all: with a window? */
 static inline bool batch_begins(struct batch *b, uint64_t receives, int64_t timeout_us)
 {
+    uint64_t last = receives - b->receives; /* of the last iteration */
+
+    if (b->open) {
+        b->skip = last > 1 ? 0 : (uint16_t)MIN(2 * b->skip + 1, BATCH_SKIP_MAX);
+        b->left = b->skip;
+    }
     b->receives = receives;
-    b->open = b->last > 0 && b->last < BATCH_RECEIVES && (timeout_us < 0 || timeout_us > b->us);
+    b->open = last > 0 && last < BATCH_RECEIVES && (timeout_us < 0 || timeout_us > b->us);
     if (b->open && b->left > 0) {
         b->left--;
         b->open = false;
     }
     return b->open;
-}
-
-/* What it brought about has been reported. */
-static inline void batch_ended(struct batch *b, uint64_t receives)
-{
-    b->last = receives - b->receives;
-    if (!b->open)
-        return;
-    b->skip = b->last > 1 ? 0 : (uint16_t)MIN(2 * b->skip + 1, BATCH_SKIP_MAX);
-    b->left = b->skip;
 }
 
 #endif

@@ -367,8 +367,6 @@ static int epoll_backend_wait(struct backend *be, int64_t timeout_us)
         epoll_dispatch(b, b->events[i].data.u64, b->events[i].events);
     be->cfg.stats->events += (uint64_t)MAX(n, 0);
     epoll_reread(b);
-    if (unlikely(b->batch.us))
-        batch_ended(&b->batch, be->cfg.stats->recv_calls);
     return 0;
 }
 

@@ -215,8 +215,6 @@ static int uring_wait(struct backend *be, int64_t timeout_us)
         timeout_us = 0; /* something is to be tried again */
     int rc = uring_enter_batched(b, timeout_us);
     uring_reap(b);
-    if (unlikely(b->batch.us))
-        batch_ended(&b->batch, be->cfg.stats->recv_calls);
     return rc;
 }
 

@@ -227,8 +227,6 @@ int64_t acceptor_due_ms(const struct loop *l)
     const struct acceptor *acc = &l->acceptor;
     uint64_t due_ms = UINT64_MAX;
 
-    if (likely(acc->failing == 0))
-        return -1;
     for (unsigned i = 0; i < acc->count; i++)
         if (acc->listener[i].failing && acc->listener[i].fd >= 0)
             due_ms = MIN(due_ms, acc->listener[i].resume_ms);

@@ -52,7 +52,13 @@ bool acceptor_closed(const struct loop *l);
  */
 void acceptor_update(struct loop *l);
 
-/* Milliseconds until that has something to do, -1: never. */
+/* Is there a listener whose last accept failed? */
+static inline bool acceptor_is_failing(const struct loop *l)
+{
+    return l->acceptor.failing > 0;
+}
+
+/* Milliseconds until acceptor_update() has something to do for those, -1: never. */
 int64_t acceptor_due_ms(const struct loop *l);
 
 /* The backend's events, backend.h. */

@@ -228,7 +228,8 @@ static int64_t loop_due_ms(const struct loop *l)
 {
     int64_t due_ms = timer_next_ms(&l->timers, l->clock.now_ms);
 
-    due_ms = loop_earlier(due_ms, acceptor_due_ms(l));
+    if (unlikely(acceptor_is_failing(l)))
+        due_ms = loop_earlier(due_ms, acceptor_due_ms(l));
     if (l->trim_pending)
         due_ms = loop_earlier(
             due_ms, l->trim_ms > l->clock.now_ms ? (int64_t)(l->trim_ms - l->clock.now_ms) : 0);
