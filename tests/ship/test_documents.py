@@ -31,6 +31,12 @@ NOT_RUN = {
     "gpg": "needs the key of who released; scripts/release-test signs and verifies by one of its own",
     "sha256sum": "needs a release; scripts/release-test runs it",
 }
+# A configuration of h2o's, as README wants one in the working directory.
+H2O = """listen: {host: 127.0.0.1, port: {port}}
+num-threads: 1
+error-log: /dev/stderr
+hosts: {default: {paths: {/: {file.dir: %s}}}}
+"""
 # Built and run by .ci/run (or, as it says there, on demand).
 BY_CI = ("apt-get", "make", "sh", "mkdir", "cd", "tar")
 
@@ -59,6 +65,13 @@ class Place:
                 shutil.copy(source, os.path.join(self.root, "etc/bivalve", name))
             shutil.copytree(made.dir, os.path.join(self.root, "work/trial"))
             made.close()
+        www = os.path.join(self.root, "srv/www")
+        with open(os.path.join(www, "index.html"), "w", encoding="utf-8") as f:
+            f.write("ok")
+        for name in (os.path.dirname(www), www, f.name):    # started by root, it reads them as another
+            os.chmod(name, 0o755)
+        with open(os.path.join(self.root, "work/h2o.conf"), "w", encoding="utf-8") as f:
+            f.write(H2O % www)
         shutil.copy(os.path.join(documents.TOP, "packaging", "bivalve.conf"), os.path.join(self.root, "etc/bivalve"))
         self.environment = dict(os.environ, PATH=os.path.join(self.root, "bin") + ":" + os.environ["PATH"])
 
@@ -199,6 +212,8 @@ def bench(place, words):
     backends = ["--backend", "epoll", "--backend", "libev"] if {"epoll", "libev"} <= set(wire.backends()[0]) else []
     if "ssh host" in words:       # the other machine is this one
         words = ["env" if word == "ssh host" else word for word in words] + ["--address", "127.0.0.1"]
+    if any(word.startswith("h2o=") for word in words) and not shutil.which("h2o"):
+        pytest.skip("h2o is not on the PATH (Debian: apt install h2o)")
     if words[1] == "compare":
         if "--server" not in words and not backends:       # README names these two as well
             pytest.skip("needs epoll and libev")
