@@ -5,6 +5,7 @@ way; the bytes that come back (Date aside) and the way the connection ends must 
 Streams are generated from a seed and a number, so a report names all that is needed to see it again:
     differ.py --seed 7 --only 1234
 Where only one backend runs here it is compared with itself, which still says that no split matters.
+A backend is compared with itself over TLS, too: then the splits are those of the records.
 """
 
 import argparse
@@ -22,6 +23,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
 import table  # noqa: E402
 import wire  # noqa: E402
+import wire_tls  # noqa: E402
 
 DATE = re.compile(rb"\r\n[Dd]ate: [^\r\n]*")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -136,7 +138,7 @@ class Run:
 
     __slots__ = ("number", "side", "pieces", "next", "sock", "got", "end", "deadline")
 
-    def __init__(self, number, side, data, cuts, addr):
+    def __init__(self, number, side, data, cuts, addr, context=None):
         self.number = number
         self.side = side
         edges = [0] + cuts + [len(data)]
@@ -148,6 +150,8 @@ class Run:
         self.sock = socket.socket(addr[0], socket.SOCK_STREAM)
         self.sock.connect(addr[1])
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context:
+            self.sock = wire_tls.TlsSocket(self.sock, context)
         self.sock.setblocking(False)
 
     def push(self):
@@ -179,16 +183,15 @@ class Run:
 
     def pull(self):
         try:
-            data = self.sock.recv(262144)
+            while data := self.sock.recv(262144):    # over TLS a record at a time
+                self.got.append(data)
+            self.end = "fin"
         except BlockingIOError:
-            return
+            pass
         except ConnectionResetError:
             self.end = "reset"
-            return
-        if data:
-            self.got.append(data)
-        else:
-            self.end = "fin"
+        except wire.ProtocolError as e:
+            self.end = str(e)
 
     def result(self):
         # Whether a 100 is needed depends on whether the body has come: on the split, rightly so.
@@ -198,18 +201,19 @@ class Run:
 SAYS_CLOSE = re.compile(rb"\nconnection:[^\n]*close", re.I)
 
 
-def alike(seed, number, first, second):
+def alike(seed, number, first, second, tls=False):
     """Whether two results are the same answer to stream `number`.  A server that has been told
     `Connection: close` and has answered does not wait: a client that sends more all the same (RFC 9112
-    section 9.6 forbids it) sees a reset or not, depending on how much of it had come by then."""
+    section 9.6 forbids it) sees a reset or not, depending on how much of it had come by then.  Over TLS
+    every client sends more when it is told so: its close_notify."""
     if first == second:
         return first[1] != "hang"
     return (first[0] == second[0] and {first[1], second[1]} == {"fin", "reset"}
-            and SAYS_CLOSE.search(stream(seed, number)[0]) is not None)
+            and SAYS_CLOSE.search(first[0] if tls else stream(seed, number)[0]) is not None)
 
 
-def compare(seed, numbers, addrs):
-    """Run the streams against both addresses; yield (number, data, result, result) that differ."""
+def compare(seed, numbers, addrs, context=None):
+    """Run the streams against both addresses, over TLS against the second if there is a context; yield (number, data, result, result) that differ."""
     poller = select.poll()
     active, halves, waiting = {}, {}, []
     numbers = iter(numbers)
@@ -225,7 +229,7 @@ def compare(seed, numbers, addrs):
                 break
             data, cuts = stream(seed, number)
             for side in (0, 1):
-                r = Run(number, side, data, cuts[side], addrs[side])
+                r = Run(number, side, data, cuts[side], addrs[side], context if side else None)
                 active[r.sock.fileno()] = r
                 poller.register(r.sock, select.POLLIN)
                 waiting.append(r)
@@ -250,16 +254,16 @@ def compare(seed, numbers, addrs):
             count += 1
             key = tuple(re.findall(rb"HTTP/1\.1 (\d\d\d)", pair[0][0])[:3])
             answers[key] = answers.get(key, 0) + 1
-            if not alike(seed, r.number, *pair):
+            if not alike(seed, r.number, *pair, tls=bool(context)):
                 different.append((r.number,) + pair)
                 if len(different) >= 20:
                     return different, count, answers
     return different, count, answers
 
 
-def worker(seed, numbers, addrs, pipe):
+def worker(seed, numbers, addrs, context, pipe):
     try:
-        pipe.send(compare(seed, numbers, addrs))
+        pipe.send(compare(seed, numbers, addrs, context))
     except BaseException as e:       # the parent must hear of it
         pipe.send(repr(e))
         raise
@@ -314,14 +318,22 @@ def main():
     return 1 if bad or not pairs() else 0
 
 
-def run_all(streams, seed, names, addrs):
+def run_tls(name, certificates, streams, seed=1):
+    """Compare a backend with itself over TLS. True: they differ."""
+    with wire.Server(name, *certificates.options, listen=("127.0.0.1:0", "127.0.0.1:0,tls")) as server:
+        bad = run_all(streams, seed, (name, name + " over TLS"), server.addresses, certificates.context())
+        assert len(server.workers()) == 2, "a worker died"
+    return bad
+
+
+def run_all(streams, seed, names, addrs, context=None):
     began = time.monotonic()
     jobs = min(4, len(os.sched_getaffinity(0)))
     processes = []
     for j in range(jobs):
         mine, theirs = multiprocessing.Pipe(False)
         p = multiprocessing.Process(target=worker, args=(
-            seed, range(j, streams, jobs), addrs, theirs))
+            seed, range(j, streams, jobs), addrs, context, theirs))
         p.start()
         theirs.close()
         processes.append((p, mine))
