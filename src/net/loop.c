@@ -42,12 +42,24 @@ struct loop_search {
     uint32_t near;    /* ticks to a deadline that is taken to be as near */
     size_t most;      /* bytes that one of those holds */
     size_t freed, wanted;
+    bool fresh; /* those too whose send has hardly begun */
 };
 
-/* Does it hold blocks that a close would give back? */
-static bool loop_is_holder(const struct loop *l, const struct slot *s)
+/*
+ * Was what it holds handed over so lately that the backend cannot have told that it was sent? A
+ * completion queue tells in the next iteration.
+ */
+static bool loop_is_fresh(const struct loop *l, const struct slot *s)
 {
-    return s != l->current && s->state != STREAM_DETACHING && stream_held(l, s) > 0;
+    return (s->flags & STREAM_SENDING) && (uint32_t)l->stats->iterations - s->sent_at < 2;
+}
+
+/* Does it hold blocks that a close would give back, and may it be closed? */
+static bool loop_is_holder(const struct loop *l, const struct slot *s,
+                           const struct loop_search *search)
+{
+    return s != l->current && s->state != STREAM_DETACHING && stream_held(l, s) > 0 &&
+           (search->fresh || !loop_is_fresh(l, s));
 }
 
 static uint32_t loop_deadline(const struct loop *l, const struct slot *s)
@@ -59,7 +71,7 @@ static void loop_find_nearest(struct loop *l, struct slot *s, void *arg)
 {
     struct loop_search *search = arg;
 
-    if (loop_is_holder(l, s))
+    if (loop_is_holder(l, s, search))
         search->nearest = MIN(search->nearest, loop_deadline(l, s));
 }
 
@@ -67,7 +79,7 @@ static void loop_find_most(struct loop *l, struct slot *s, void *arg)
 {
     struct loop_search *search = arg;
 
-    if (loop_is_holder(l, s) && loop_deadline(l, s) <= search->near)
+    if (loop_is_holder(l, s, search) && loop_deadline(l, s) <= search->near)
         search->most = MAX(search->most, stream_held(l, s));
 }
 
@@ -75,7 +87,7 @@ static void loop_close_one(struct loop *l, struct slot *s, void *arg)
 {
     struct loop_search *search = arg;
 
-    if (search->freed >= search->wanted || !loop_is_holder(l, s) ||
+    if (search->freed >= search->wanted || !loop_is_holder(l, s, search) ||
         loop_deadline(l, s) > search->near || stream_held(l, s) <= search->most / 2)
         return;
     search->freed += stream_held(l, s);
@@ -83,28 +95,40 @@ static void loop_close_one(struct loop *l, struct slot *s, void *arg)
     stream_reset(l, s);
 }
 
+/* Close some, those that search->fresh says, until as much as is wanted is free. */
+static void loop_close_some(struct loop *l, struct loop_search *search)
+{
+    const uint32_t apart = l->set->write_timeout_ms / 4 / LOOP_TICK_MS;
+    size_t before;
+
+    do {
+        before = search->freed;
+        search->nearest = UINT32_MAX;
+        search->most = 0;
+        loop_each(l, loop_find_nearest, search);
+        search->near = search->nearest < UINT32_MAX - apart ? search->nearest + apart : UINT32_MAX;
+        loop_each(l, loop_find_most, search);
+        loop_each(l, loop_close_one, search);
+    } while (search->freed < search->wanted && search->freed > before);
+}
+
 /*
  * Blocks are used up: of the connections that hold some, those that are nearest to their deadline,
- * having made no progress for longest, are closed, until a sixteenth is free. Where a backend sends
- * later than it is told to, whoever has just been answered is among them in a burst: so of those
- * whose deadlines are apart by less than a quarter of the time limit, those go first that hold most.
+ * having made no progress for longest, are closed, until a sixteenth is free; of those whose
+ * deadlines are apart by less than a quarter of the time limit, those first that hold most. Where a
+ * backend sends later than it is told to, whoever has just been answered holds something, too: they
+ * are closed only where there is nobody else.
  */
 static bool loop_reclaim(void *arg)
 {
     struct loop *l = arg;
     struct loop_search search = {.wanted = MAX(l->budget.max / 16, l->out_pool.block_size)};
-    const uint32_t apart = l->set->write_timeout_ms / 4 / LOOP_TICK_MS;
-    size_t before;
 
-    do {
-        before = search.freed;
-        search.nearest = UINT32_MAX;
-        search.most = 0;
-        loop_each(l, loop_find_nearest, &search);
-        search.near = search.nearest < UINT32_MAX - apart ? search.nearest + apart : UINT32_MAX;
-        loop_each(l, loop_find_most, &search);
-        loop_each(l, loop_close_one, &search);
-    } while (search.freed < search.wanted && search.freed > before);
+    loop_close_some(l, &search);
+    if (search.freed == 0) {
+        search.fresh = true;
+        loop_close_some(l, &search);
+    }
     if (search.freed == 0)
         return false;
     log_limited(

@@ -35,7 +35,8 @@ struct slot {
     uint8_t listener;   /* index of the listener that accepted it */
     struct timer timer; /* the one deadline that the connection has now */
     uint8_t timer_kind; /* enum stream_timer: which one that is */
-    uint8_t spare[7];
+    uint8_t spare[3];
+    uint32_t sent_at;   /* the iteration in which the send in flight was handed over */
     struct out out;     /* output not yet accepted by the kernel */
     void *exchange;     /* the protocol's; NULL while the connection is idle */
     uint32_t exchanges; /* begun on this connection; counted by the protocol */

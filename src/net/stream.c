@@ -417,6 +417,7 @@ stream_sent_by(struct loop *l, struct slot *s, int rc, size_t len, bool progress
     TRACE2(send, s, rc);
     if (rc == IO_PENDING) {
         s->flags |= STREAM_SENDING;
+        s->sent_at = (uint32_t)l->stats->iterations;
         if (layer && s->timer_kind == STREAM_TIMER_LAYER)
             return STREAM_SENT_WAIT; /* it does not begin anew with every step */
         if (likely(progress) || s->timer_kind != STREAM_TIMER_WRITE)
