@@ -108,14 +108,15 @@ FIXED = {
 
 def check_generators(options):
     """check-generators."""
-    for key, value in FIXED.items():
-        setattr(options, key, options.rate if key == "rate" else value)
+    rate = options.rate
+    for key, value in dict(FIXED, rate=[rate] if rate else None).items():
+        setattr(options, key, value)
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 10**6)
     who = agree.found(options)
     compared, notes = contenders.chosen(options)
     chosen = profiles.load([(options.profile or ["baseline"])[0]], options.profiles_dir)
-    chosen[0] = agree.same_for_all(chosen[0], who, options.rate)
+    chosen[0] = agree.same_for_all(chosen[0], who, rate)
     conns = choose_conns(options)[:1]
     machine.need_fds(conns[0])
     out_dir = default_out(options)
@@ -135,7 +136,7 @@ def check_generators(options):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         the_lab.close()
         the_lab.progress.clear()
-    print(agree.text(rows, chosen[0].name, conns[0], plan.names[0], options.rate))
+    print(agree.text(rows, chosen[0].name, conns[0], plan.names[0], rate))
     if agree.left_out(options):
         print(agree.left_out(options))
     print(f"figures: {agree.write(rows, out_dir)}")

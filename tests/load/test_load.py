@@ -333,8 +333,7 @@ def test_results_that_cannot_be_written(serve):
     "argv, why",
     [
         ([], "a URL is missing"),
-        (["https://x/"], "https is not spoken"),
-        (["ftp://x/"], "begins with http:// or unix:"),
+        (["ftp://x/"], "begins with http://, https:// or unix:"),
         (["http://"], "names no host"),
         (["http://x:0/"], "port"),
         (["http://x:65536/"], "port"),
