@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What the tests of bivalve-bench share."""
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -13,6 +15,8 @@ SCRIPTS = os.path.normpath(os.path.join(HERE, "..", "..", "scripts"))
 TOOL = os.path.join(SCRIPTS, "bivalve-bench")
 TINY = os.path.join(HERE, "tiny_server.py")
 sys.path.insert(0, SCRIPTS)
+
+from bench import procfs  # noqa: E402
 
 
 def recorded(name):
@@ -83,3 +87,25 @@ def backends(bivalve):
 @pytest.fixture
 def dataset():
     return os.path.normpath(os.path.join(HERE, "..", "..", "data", "dataset.json"))
+
+
+def results(folder):
+    with open(os.path.join(folder, "results.json"), encoding="utf-8") as f:
+        return json.load(f)
+
+
+def assert_nothing_left(marker):
+    """No process whose command line or environment mentions the marker is alive."""
+    end = time.monotonic() + 20
+    while True:
+        left = [
+            p
+            for p in procfs.list_pids()
+            if p != os.getpid()
+            and marker in procfs.read_text(f"/proc/{p}/cmdline")
+            and (procfs.process(p) or {"state": "Z"})["state"] not in "ZX"
+        ]
+        if not left:
+            return
+        assert time.monotonic() < end, [procfs.read_text(f"/proc/{p}/cmdline") for p in left]
+        time.sleep(0.1)
