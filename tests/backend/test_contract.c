@@ -1271,6 +1271,8 @@ static void on_signal(int sig)
 static void test_wake(void **state)
 {
     struct sigaction sa = {.sa_handler = on_signal}, old;
+    int asked[2]; /* for so late a signal, of the child */
+    pid_t child;
 
     BEGIN(state);
     wake_target = f;
@@ -1278,20 +1280,27 @@ static void test_wake(void **state)
     sigaction(SIGUSR2, &sa, &old);
     f->ops->wake(f->be);
     fake_turn(f, -1);
-    for (int i = 0; i < 300; i++) {
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0) {
+    assert_int_equal(pipe(asked), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(asked[1]);
+        for (int i; read(asked[0], &i, sizeof(i)) == sizeof(i);) {
             for (int spin = 0; spin < i * 200; spin++)
                 __asm__ volatile("");
             kill(getppid(), SIGUSR2);
-            _exit(0);
         }
-        for (int before = i; wakes <= before;)
-            fake_turn(f, -1);
-        while (waitpid(child, NULL, 0) < 0)
-            assert_int_equal(errno, EINTR);
+        _exit(0);
     }
+    close(asked[0]);
+    for (int i = 0; i < 300; i++) {
+        assert_int_equal(write(asked[1], &i, sizeof(i)), sizeof(i));
+        while (wakes <= i)
+            fake_turn(f, -1);
+    }
+    close(asked[1]);
+    while (waitpid(child, NULL, 0) < 0)
+        assert_int_equal(errno, EINTR);
     assert_int_equal(wakes, 300);
     sigaction(SIGUSR2, &old, NULL);
 }
