@@ -2,7 +2,7 @@
 /*
  * batch.h - the variant batch=TIME: fewer wake-ups for a longer wait.
  *
- * Below saturation nearly every request wakes a worker, and waking costs more than answering. With
+ * Below saturation nearly every request wakes a worker, and waking can cost more than answering. With
  * this variant a wait that follows an iteration with few receives begins with a window: what arrives
  * within it is met together when it ends. The first request after a pause is not delayed, others
  * are by at most the window. A worker with BATCH_RECEIVES at a time has no window, and where
