@@ -346,6 +346,29 @@ static void test_buffers_are_bounded(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
+/* Whose answer the backend has had for no whole iteration is not without progress. */
+static void test_who_was_just_answered_stays(void **state)
+{
+    struct world *w = *state;
+    open_world(w);
+    struct loop *l = &w->f.http.loop;
+    int answered = connect_one(w), stalled = connect_one(w), other = connect_one(w);
+    w->knobs = (struct knobs){.send_max = -1, .sent_max = -1};
+    say(w, stalled, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 3);
+    l->budget.max = l->budget.used + 1; /* one block more */
+    say(w, answered, GET_PIPELINE);
+    say(w, other, GET_PIPELINE);
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(w->f.stats.limit_buffers, 1);
+    assert_false(sim_is_open(l->be, stalled));
+    w->knobs = (struct knobs){0};
+    sim_fixture_iterate(&w->f, 2);
+    assert_int_equal(got(w, answered, "200 OK"), 1);
+    assert_int_equal(got(w, other, "200 OK"), 1);
+    assert_int_equal(sim_fixture_close(&w->f), 0);
+}
+
 /* Of those that have waited for as long as each other, who holds most makes room. */
 static void test_who_holds_most_makes_room(void **state)
 {
@@ -514,6 +537,7 @@ int main(void)
         TEST(test_early_answer_discards_body),
         TEST(test_expect),
         TEST(test_buffers_are_bounded),
+        TEST(test_who_was_just_answered_stays),
         TEST(test_who_holds_most_makes_room),
         TEST(test_buffers_that_come_back),
         TEST(test_no_blocks),
