@@ -69,8 +69,9 @@ def bivalve():
 
 @pytest.fixture(scope="session")
 def backends(bivalve):
-    """Backends compiled in that this machine runs."""
+    """Backends compiled in that this machine runs, or those of them that $BACKENDS has."""
     compiled = (os.environ.get("BIVALVE_BACKENDS") or "epoll libev io_uring").split()
+    compiled = os.environ.get("BACKENDS", "").split() or compiled
     probe = subprocess.run(
         [bivalve, "--probe"],
         stdout=subprocess.PIPE,
