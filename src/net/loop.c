@@ -45,21 +45,12 @@ struct loop_search {
     bool fresh; /* those too whose send has hardly begun */
 };
 
-/*
- * Was what it holds handed over so lately that the backend cannot have told that it was sent? A
- * completion queue tells in the next iteration.
- */
-static bool loop_is_fresh(const struct loop *l, const struct slot *s)
-{
-    return (s->flags & STREAM_SENDING) && (uint32_t)l->stats->iterations - s->sent_at < 2;
-}
-
 /* Does it hold blocks that a close would give back, and may it be closed? */
 static bool loop_is_holder(const struct loop *l, const struct slot *s,
                            const struct loop_search *search)
 {
     return s != l->current && s->state != STREAM_DETACHING && stream_held(l, s) > 0 &&
-           (search->fresh || !loop_is_fresh(l, s));
+           (search->fresh || !stream_send_is_fresh(l, s));
 }
 
 static uint32_t loop_deadline(const struct loop *l, const struct slot *s)

@@ -626,6 +626,10 @@ void stream_on_timer(void *loop, struct timer *t)
     s->timer_kind = STREAM_TIMER_NONE;
     switch (kind) {
     case STREAM_TIMER_WRITE:
+        if (stream_send_is_fresh(l, s)) { /* it is this iteration that took so long */
+            stream_set_timer(l, s, STREAM_TIMER_WRITE, l->set->write_timeout_ms);
+            break;
+        }
         /* what is queued in the kernel for it goes as well */
         l->stats->timeout_write++;
         stream_no_linger(l, s);

@@ -128,6 +128,15 @@ struct stream_layer {
     bool (*resume)(struct loop *l, struct slot *s);
 };
 
+/*
+ * Is a send in flight that was handed over so lately that the backend cannot have told its end? A
+ * completion queue tells in the next iteration, however long this one takes.
+ */
+static inline bool stream_send_is_fresh(const struct loop *l, const struct slot *s)
+{
+    return (s->flags & STREAM_SENDING) && (uint32_t)l->stats->iterations - s->sent_at < 2;
+}
+
 static inline int stream_fd(const struct loop *l, const struct slot *s)
 {
     return slot_fd(&l->slots, s);
