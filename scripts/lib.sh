@@ -145,6 +145,8 @@ server_start()
     shift
     # Root gives its privileges up, as the server wants it.
     [ "$(id -u)" -ne 0 ] || set -- "$@" --user nobody
+    # What an earlier server said there must be gone before it is read.
+    : >"$server_log" || return 1
     "$@" --listen 127.0.0.1:0 >"$server_log" 2>&1 </dev/null &
     server=$!
     url=
