@@ -21,6 +21,8 @@ start()
 {
     # Root gives its privileges up, as the server wants it.
     [ "$(id -u)" -ne 0 ] || set -- "$@" --user nobody
+    # What an earlier server said there must be gone before it is read.
+    : >"$work/log" || return 1
     bivalve --listen 127.0.0.1:0 "$@" >"$work/log" 2>&1 </dev/null &
     server=$!
     tries=0
