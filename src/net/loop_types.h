@@ -94,7 +94,7 @@ struct loop {
     struct acceptor acceptor;
     struct peer_table *peers; /* of who logs clients' addresses; NULL: nobody */
 
-    struct tls_streams *tls; /* of stream_tls.c; NULL: no listener has TLS */
+    struct tls_streams *tls; /* stream_tls_internal.h; NULL: no listener has TLS */
 
     struct slot *current; /* the connection that is being served: not to be closed for room */
 

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream_tls_output.c - the output of streams with TLS.
+ *
+ * slot->out is plain text, as the protocol has written it. When something can be sent, up to TLS_BATCH
+ * bytes of it become ciphertext in tls.out, which is what the backend gets; they leave slot->out when the
+ * kernel has taken all of that. So what is pending, what is full and what is empty mean what they mean
+ * without TLS, and a file is read as far as there is room.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "page_cache.h"
+#include "stream_tls_internal.h"
+
+#define TLS_BATCH       65536      /* plain text that is encrypted for one send */
+#define TLS_FILE_WINDOW (1u << 20) /* of a file, that is read at once where it is not in memory */
+
+/* Encrypt memory. 0 or -errno. */
+static int tls_encrypt(struct tls_stream *t, const char *data, size_t len)
+{
+    while (len > 0) {
+        size_t n = MIN(len, (size_t)TLS_RECORD_MAX);
+        int rc = tls_write(&t->tls, data, n);
+        if (unlikely(rc < 0))
+            return rc;
+        t->covers += n;
+        data += n;
+        len -= n;
+    }
+    return 0;
+}
+
+/* Encrypt of a range of a file what has room. 0 or -errno. */
+static int tls_encrypt_file(struct loop *l, struct tls_stream *t,
+                            const struct backend_segment *file)
+{
+    uint64_t off = 0;
+
+    while (off < file->len && t->covers < TLS_BATCH) {
+        size_t want = (size_t)MIN(file->len - off, sizeof(l->tls->file));
+        ssize_t n = pread(file->file, l->tls->file, want, file->offset + (off_t)off);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO; /* it has become shorter */
+        int rc = tls_encrypt(t, l->tls->file, (size_t)n);
+        if (rc < 0)
+            return rc;
+        off += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* May the next piece of this file be read without waiting for the disk? */
+static bool tls_file_is_read(const struct loop *l, const struct slot *s,
+                             const struct backend_segment *file)
+{
+    return (s->flags & STREAM_READ) || !l->set->file_readers ||
+           page_cache_has(file->file, file->offset, MIN(file->len, TLS_BATCH));
+}
+
+/* Encrypt the beginning of slot->out. 0 or -errno. */
+static int tls_fill(struct loop *l, struct slot *s, struct tls_stream *t)
+{
+    struct backend_segment segments[BACKEND_SEGMENTS_MAX];
+    unsigned count = out_segments(&s->out, segments, ARRAY_LEN(segments));
+    int rc = 0;
+
+    for (unsigned i = 0; i < count && rc == 0 && t->covers < TLS_BATCH; i++) {
+        if (segments[i].data) {
+            rc = tls_encrypt(t, segments[i].data, segments[i].len);
+        } else {
+            if (i == 0 || tls_file_is_read(l, s, &segments[i]))
+                rc = tls_encrypt_file(l, t, &segments[i]);
+            break; /* the range may have been left in the middle */
+        }
+    }
+    s->flags &= (uint16_t)~STREAM_READ;
+    if (unlikely(rc < 0)) {
+        l->stats->no_block += rc == -ENOMEM;
+        log_limited(LOG_LEVEL_WARN, "TLS: a connection's output cannot be encrypted: %s",
+                    rc == -EPROTO ? tls_reason() : strerror(-rc));
+    }
+    return rc;
+}
+
+int tls_stream_segments(struct loop *l, struct slot *s, struct backend_segment *segments,
+                        unsigned max)
+{
+    struct tls_stream *t = tls_stream_get(l, s);
+
+    if (!t)
+        return 0;
+    if (t->covers == 0 && !out_empty(&s->out)) {
+        out_segments(&s->out, segments, 1);
+        if (unlikely(!segments->data) && !tls_file_is_read(l, s, segments)) {
+            segments->len = MIN(segments->len, TLS_FILE_WINDOW);
+            return 1;
+        }
+        int rc = tls_fill(l, s, t);
+        if (rc < 0)
+            return rc;
+    }
+    if (s->state == STREAM_ENDING && out_pending(&s->out) == t->covers)
+        tls_close(&t->tls);
+    return (int)out_segments(&t->tls.out, segments, max);
+}
+
+void tls_stream_consume(struct loop *l, struct slot *s, size_t n)
+{
+    struct tls_stream *t = tls_stream_get(l, s);
+
+    out_consume(&t->tls.out, &l->out_pool, n);
+    if (!out_empty(&t->tls.out) || t->covers == 0)
+        return;
+    out_consume(&s->out, &l->out_pool, t->covers);
+    t->covers = 0;
+}
+
+void tls_stream_say_goodbye(struct loop *l, struct slot *s, struct tls_stream *t)
+{
+    struct backend_segment segments[2];
+
+    if ((s->flags & (STREAM_SENDING | STREAM_RESET)) || !out_empty(&s->out))
+        return;
+    tls_close(&t->tls);
+    unsigned count = out_segments(&t->tls.out, segments, ARRAY_LEN(segments));
+    if (count == 0)
+        return;
+    /* If it pends, the segments are frozen until the stream is detached, which is next. */
+    int rc = backend_send(l->be, stream_fd(l, s), segments, count);
+    if (rc > 0 && rc != IO_PENDING)
+        l->stats->bytes_out += (uint64_t)rc;
+}
