@@ -196,7 +196,7 @@ def test_hosts(start, certificates):
 
 
 def test_ocsp_response(start, certificates, tmp_path):
-    """Stapled for who asks. (That an old one is not, tests/unit/test_tls.c has.)"""
+    """Stapled for who asks. (That an old one is not, tests/unit/test_tls_config.c has.)"""
     if not shutil.which("openssl"):
         pytest.skip("no openssl")
     cert, index, out = certificates.cert, tmp_path / "index", str(tmp_path / "response")

@@ -16,44 +16,13 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <openssl/crypto.h>
 
 #include "log.h"
 #include "tls.h"
+#include "tls_memory.h"
 
 #define BLOCK     16256
 #define SPLIT_ALL ((size_t)-1)
-
-/* ---- OpenSSL's memory ---- */
-
-static long memory_fail_at; /* the allocation that fails, and all after it; 0: none does */
-static long memory_calls;
-
-static bool memory_fails(void)
-{
-    return ++memory_calls >= memory_fail_at && memory_fail_at;
-}
-
-static void *memory_alloc(size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return memory_fails() ? NULL : malloc(size);
-}
-
-static void *memory_realloc(void *old, size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return memory_fails() ? NULL : realloc(old, size);
-}
-
-static void memory_free(void *p, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    free(p);
-}
 
 /* ---- certificates, made once ---- */
 
@@ -375,6 +344,6 @@ int main(void)
         cmocka_unit_test(test_no_memory),
     };
 
-    CRYPTO_set_mem_functions(memory_alloc, memory_realloc, memory_free);
+    memory_init();
     return cmocka_run_group_tests(tests, setup, teardown);
 }
