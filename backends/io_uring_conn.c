@@ -355,13 +355,15 @@ static bool uring_look_at(struct uring_backend *b, int fd)
 }
 
 /*
- * Let as many of those that found no buffer try again as there are buffers; all are back in the
- * pool by now. If all tried at once, most would fail once more, and in a crowd that sends more than
+ * Have more buffers where some connections found none, and let as many of these try again as there
+ * are buffers; all are back in the pool by now. If all tried at once, most would fail once more, and in a crowd that sends more than
  * there are buffers half of the operations would be for nothing.
  */
 static void uring_feed_starved(struct uring_backend *b)
 {
-    for (uint32_t n = b->r.pool.count; n > 0 && b->starved.head >= 0; n--)
+    if (unlikely(b->starved.head >= 0))
+        uring_pool_grow(&b->r.pool);
+    for (uint32_t n = b->r.pool.circulating; n > 0 && b->starved.head >= 0; n--)
         uring_queue_add(b, &b->queue, uring_queue_take(b, &b->starved));
 }
 

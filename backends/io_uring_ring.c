@@ -22,17 +22,20 @@
  * Defaults. Queues: a full submission queue costs one more system call, a full completion queue a
  * little time, so they are as small as measuring shows no difference. Buffers: incremental ones are
  * filled to the last byte, so a few are enough; the others hold one receive each, however small, so
- * there must be as many as receives may complete in an iteration. Sends are submitted early from so
+ * there must be as many as receives may complete in an iteration. They begin with what a worker needs
+ * that has a few dozen connections. Sends are submitted early from so
  * many bytes on as cost nothing measurable where the worker is busy (json, 512 connections), and
  * keep the clients busy where it is not (json, 64).
  */
-#define URING_ENTRIES            256
-#define URING_CQ_FACTOR          4
-#define URING_SUBMIT_BYTES       8192
-#define URING_INC_BUFFERS        16
-#define URING_INC_BUFFER_BYTES   16384
-#define URING_WHOLE_BUFFERS      256
-#define URING_WHOLE_BUFFER_BYTES 4096
+#define URING_ENTRIES             256
+#define URING_CQ_FACTOR           4
+#define URING_SUBMIT_BYTES        8192
+#define URING_INC_BUFFERS         16
+#define URING_INC_BUFFERS_LEAST   2
+#define URING_INC_BUFFER_BYTES    16384
+#define URING_WHOLE_BUFFERS       256
+#define URING_WHOLE_BUFFERS_LEAST 32
+#define URING_WHOLE_BUFFER_BYTES  4096
 
 #define URING_ENTRIES_MAX      4096
 #define URING_CQ_MAX           65536
@@ -339,6 +342,19 @@ static bool uring_pool_can_increment(struct uring_ring *r)
     return true;
 }
 
+/* Have as many spare buffers circulate as are to. */
+static void uring_pool_fill(struct uring_pool *p)
+{
+    while (p->circulating < p->target)
+        uring_pool_give_back(p, p->spare[p->count - ++p->circulating]);
+}
+
+void uring_pool_grow(struct uring_pool *p)
+{
+    p->target = MIN(p->count, MAX(p->target, p->circulating) * 2);
+    uring_pool_fill(p);
+}
+
 static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, uint32_t recv_bytes,
                            struct uring_failure *why)
 {
@@ -369,12 +385,16 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
                : p->incremental ? URING_INC_BUFFER_BYTES
                                 : MIN(URING_WHOLE_BUFFER_BYTES, recv_bytes);
 
+    p->target_least =
+        MIN(p->count, p->incremental ? URING_INC_BUFFERS_LEAST : URING_WHOLE_BUFFERS_LEAST);
+
     p->used = p->incremental ? calloc(p->count, sizeof(*p->used)) : NULL;
+    p->spare = calloc(p->count, sizeof(*p->spare));
     p->base = mmap(NULL, (size_t)p->count * p->bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p->base == MAP_FAILED)
         p->base = NULL;
-    if (!p->base || (p->incremental && !p->used))
+    if (!p->base || !p->spare || (p->incremental && !p->used))
         return uring_fail(why, "memory for the receive buffers", ENOMEM);
     rc = uring_pool_register(r, URING_BUFFER_GROUP, p->count,
                              p->incremental ? URING_PBUF_RING_INC : 0);
@@ -383,15 +403,16 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
 
     io_uring_buf_ring_init(p->ring);
     for (unsigned i = 0; i < p->count; i++)
-        io_uring_buf_ring_add(p->ring, p->base + (size_t)i * p->bytes, p->bytes, (unsigned short)i,
-                              (int)(p->count - 1), (int)i);
-    io_uring_buf_ring_advance(p->ring, (int)p->count);
+        p->spare[i] = (uint16_t)(p->count - 1 - i);
+    p->target = p->target_least;
+    uring_pool_fill(p);
     return 0;
 }
 
 static void uring_pool_close(struct uring_pool *p)
 {
     free(p->used);
+    free(p->spare);
     if (p->base)
         munmap(p->base, (size_t)p->count * p->bytes);
     if (p->ring)
@@ -462,6 +483,7 @@ size_t uring_ring_trim(struct uring_ring *r)
     if (r->taskrun != URING_TASKRUN_DEFER || io_uring_cq_ready(&r->ring) > 0 ||
         (*(volatile unsigned *)r->ring.sq.kflags & IORING_SQ_CQ_OVERFLOW))
         return 0;
+    r->pool.target = r->pool.target_least;
     return madvise(r->pool.base, bytes, MADV_DONTNEED) == 0 ? bytes : 0;
 }
 

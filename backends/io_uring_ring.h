@@ -14,6 +14,7 @@
 #include <liburing.h>
 
 #include "backend.h"
+#include "util.h"
 
 /* Numbers of the kernel's interface that the headers of liburing 2.3 do not have yet. They are
  * probed for at run time. */
@@ -41,7 +42,7 @@ enum uring_taskrun {
  *   submit-bytes=N   submit when sends of so many bytes are queued, 1 to 1048576, not only when
  *                    the iteration is over
  *   cq=N             completion queue, entries to 65536
- *   buffers=N        receive buffers, a power of two, 1 to 32768
+ *   buffers=N        receive buffers, the most, a power of two, 1 to 32768
  *   buffer-bytes=N   size of one, 64 to 1048576
  *   taskrun=defer|coop|none   the best one to try
  *   inc=0|1          buffers consumed piece by piece: never, or fail without (default: if there)
@@ -62,14 +63,22 @@ struct uring_options {
     int restrict_; /* -1: if there */
 };
 
-/* Buffers that receives take from; given back one by one, used in the order given. */
+/*
+ * Buffers that receives take from; given back one by one, used in the order given. So all that
+ * circulate have been written to before long, however few would do: it begins with some, and has more
+ * when a receive found none (uring_pool_grow()).
+ */
 struct uring_pool {
     struct io_uring_buf_ring *ring;
     size_t map_bytes;
     char *base;
-    uint32_t *used; /* bytes of each buffer consumed so far; incremental only */
-    uint32_t count; /* a power of two */
-    uint32_t bytes; /* each */
+    uint32_t *used;        /* bytes of each buffer consumed so far; incremental only */
+    uint32_t count;        /* a power of two */
+    uint32_t bytes;        /* each */
+    uint32_t circulating;  /* of them; the rest are spare */
+    uint32_t target;       /* ... and how many should: those beyond become spare when given back */
+    uint32_t target_least; /* what it begins with */
+    uint16_t *spare;
     bool incremental;
 };
 
@@ -107,7 +116,8 @@ int uring_ring_describe(const struct uring_ring *r, char *out, size_t out_size);
 
 /*
  * Give the pages of the receive buffers back to the kernel, where nothing can be in them that has
- * not been seen; they come again, zeroed, as they are used. The bytes given back.
+ * not been seen; they come again, zeroed, as they are used. No more buffers than at the beginning
+ * are to circulate. The bytes given back.
  */
 size_t uring_ring_trim(struct uring_ring *r);
 
@@ -116,6 +126,21 @@ static inline char *uring_pool_data(const struct uring_pool *p, unsigned bid)
 {
     char *data = p->base + (size_t)bid * p->bytes;
     return p->incremental ? data + p->used[bid] : data;
+}
+
+/* A receive found no buffer: twice as many are to circulate from now on, as far as there are. */
+void uring_pool_grow(struct uring_pool *p);
+
+/* The kernel is through with the buffer. */
+static inline void uring_pool_give_back(struct uring_pool *p, unsigned bid)
+{
+    if (unlikely(p->circulating > p->target)) {
+        p->spare[p->count - p->circulating--] = (uint16_t)bid;
+        return;
+    }
+    io_uring_buf_ring_add(p->ring, p->base + (size_t)bid * p->bytes, p->bytes, (unsigned short)bid,
+                          (int)(p->count - 1), 0);
+    io_uring_buf_ring_advance(p->ring, 1);
 }
 
 /* The data of such a completion has been used: give the buffer back if the kernel is through with
@@ -129,9 +154,7 @@ static inline void uring_pool_done(struct uring_pool *p, unsigned bid, int res, 
         }
         p->used[bid] = 0;
     }
-    io_uring_buf_ring_add(p->ring, p->base + (size_t)bid * p->bytes, p->bytes, (unsigned short)bid,
-                          (int)(p->count - 1), 0);
-    io_uring_buf_ring_advance(p->ring, 1);
+    uring_pool_give_back(p, bid);
 }
 
 /* io_uring_probe.c: backend_ops.probe */

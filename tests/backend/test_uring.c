@@ -269,6 +269,44 @@ static void test_without_incremental_buffers(void **state)
     assert_non_null(strstr(text, "incremental"));
 }
 
+/* Few buffers circulate until a receive finds none, and no more than at first after a trim. */
+static void test_buffers_circulate(void **state)
+{
+    struct uring_options o;
+    struct uring_failure why;
+    struct uring_ring r;
+    struct uring_pool *p = &r.pool;
+
+    BEGIN(state);
+    assert_int_equal(uring_options_parse(&o, "inc=0,buffers=128", 0, &why), 0);
+    assert_int_equal(uring_ring_open(&r, &o, 4096, &why), 0);
+    uint32_t least = p->circulating;
+    assert_in_range(least, 1, 63);
+    uring_pool_grow(p);
+    assert_int_equal(p->circulating, 2 * least);
+    for (int i = 0; i < 8; i++)
+        uring_pool_grow(p);
+    assert_int_equal(p->circulating, 128);
+
+    p->target = least; /* as a trim does */
+    for (unsigned bid = 0; bid < 128; bid++) {
+        if (p->circulating == least)
+            break;
+        uring_pool_done(p, bid, 1, IORING_CQE_F_BUFFER);
+    }
+    assert_int_equal(p->circulating, least);
+    for (uint32_t i = 0; i < 128 - least; i++)
+        assert_int_equal(p->spare[i], i);
+    uring_pool_grow(p);
+    assert_int_equal(p->circulating, 2 * least);
+    uring_ring_close(&r);
+
+    /* However few there are. */
+    open_ok(f, "io_uring:buffers=1,buffer-bytes=64");
+    echo(f, 8, 5000);
+    fake_close(f);
+}
+
 static void test_without_registered_ring(void **state)
 {
     char text[BACKEND_TEXT_MAX];
@@ -542,6 +580,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         TEST(test_steps_down),
         TEST(test_without_incremental_buffers),
+        TEST(test_buffers_circulate),
         TEST(test_without_registered_ring),
         TEST(test_restrictions),
         TEST(test_refused),

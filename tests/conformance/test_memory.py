@@ -105,6 +105,23 @@ def test_memory_per_idle_connection(backend):
         close_all(s, clients)
 
 
+def test_memory_of_a_worker(backend):
+    """With 512 connections, which have asked again and again. The pages of its libraries are shared
+    with the others: there are four."""
+    bound = 0.9 if backend.startswith("io_uring") else 0.6
+    with wire.Server(backend, workers=4) as s:
+        clients = open_idle(s, room_for(4 * 512))
+        for _ in range(5):
+            for c in clients:
+                c.send(GET)
+            for c in clients:
+                assert c.response().status == 200
+        each = sum(wire.pss_bytes(p) for p in s.workers()) / 4 / 2**20
+        print("%s: %.2f MiB" % (backend, each))
+        assert each <= bound, "%.2f MiB, promised %.1f" % (each, bound)
+        close_all(s, clients)
+
+
 def test_connections_that_never_asked_hold_no_buffer(backend):
     with wire.Server(backend, workers=1) as s:
         clients = open_idle(s, 500, ask=False)
