@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * load_client_internal.h - what load_conn.c (requests and answers) and load_pace.c (when what is
- * begun) share.
+ * load_client_internal.h - what load_lifetime.c (put together, taken apart), load_conn.c (requests and
+ * answers) and load_pace.c (when what is begun) share.
  */
 #ifndef BIVALVE_LOAD_CLIENT_INTERNAL_H
 #define BIVALVE_LOAD_CLIENT_INTERNAL_H
@@ -19,7 +19,15 @@ enum {
     CONN_KEPT = 1 << 6,     /* ... which it is */
 };
 
+/* No time of a client. */
+#define CLIENT_NEVER (UINT64_MAX / 2)
+
 extern const struct protocol client_protocol;
+
+static inline bool client_is_open_loop(const struct load_client *c)
+{
+    return c->plan.rate_from > 0;
+}
 
 static inline struct load_conn *client_conn(const struct load_client *c, uint32_t index)
 {
@@ -71,5 +79,11 @@ void client_connect_failed(struct load_client *c, struct load_conn *conn, int er
 
 /* No connection is begun for a while, longer each time. */
 void client_back_off(struct load_client *c, uint64_t now);
+
+/* Behind the others in the list. */
+void client_list_push(struct load_client *c, struct load_list *list, struct load_conn *conn);
+
+/* struct loop_hooks' before_wait. */
+int64_t client_before_wait(struct loop *l);
 
 #endif

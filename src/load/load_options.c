@@ -8,11 +8,10 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "load_values.h"
 #include "log.h"
 #include "util.h"
 
@@ -53,7 +52,6 @@ struct load_option {
  * its times are kept in 32 bits. */
 #define TIMEOUT_MAX_US  (1800 * SECOND_US)
 #define CONNECTIONS_MAX 1000000
-#define RATE_MAX        1e8
 #define READ_RATE_MAX   (UINT64_C(1) << 40)
 
 /* clang-format off */
@@ -138,132 +136,6 @@ static const struct load_option load_option_table[] = {
 
 /* ---- values ---- */
 
-/* Digits, and k, m or g behind them for 10^3, 10^6, 10^9. */
-static bool load_count(const char *text, uint64_t min, uint64_t max, uint64_t *value)
-{
-    char *end;
-
-    if (*text < '0' || *text > '9')
-        return false;
-    errno = 0;
-    unsigned long long v = strtoull(text, &end, 10);
-    uint64_t unit = *end == 'k' || *end == 'K'   ? 1000
-                    : *end == 'm' || *end == 'M' ? 1000000
-                    : *end == 'g' || *end == 'G' ? 1000000000
-                                                 : 1;
-    if (errno || end[unit > 1] || v > max / unit)
-        return false;
-    *value = v * unit;
-    return *value >= min;
-}
-
-bool load_size_parse(const char *text, uint64_t max, uint64_t *bytes)
-{
-    static const char letters[] = "kmg";
-    char *end;
-
-    if (*text < '0' || *text > '9')
-        return false;
-    errno = 0;
-    unsigned long long v = strtoull(text, &end, 10);
-    const char *letter = *end ? strchr(letters, *end | 0x20) : NULL;
-    unsigned shift = letter && *letter ? 10 * (unsigned)(letter - letters + 1) : 0;
-    if (errno || end[shift > 0] || v == 0 || v > max >> shift)
-        return false;
-    *bytes = (uint64_t)v << shift;
-    return true;
-}
-
-/* Digits with perhaps a fraction; no sign, no exponent, no infinity. */
-static bool load_decimal(const char *text, double *value, const char **end)
-{
-    size_t len = strspn(text, "0123456789.");
-    char *stop, copy[40];
-
-    if (len == 0 || len >= sizeof(copy))
-        return false;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    *value = strtod(copy, &stop);
-    *end = text + len;
-    return *stop == '\0';
-}
-
-/* A number and us, ms, s, m or nothing, which is seconds. */
-static bool load_time(const char *text, uint64_t min, uint64_t max, uint64_t *us)
-{
-    static const struct {
-        const char *name;
-        double us;
-    } units[] = {{"", 1e6}, {"us", 1}, {"ms", 1e3}, {"s", 1e6}, {"m", 60e6}};
-    const char *end;
-    double v;
-
-    if (!load_decimal(text, &v, &end))
-        return false;
-    for (unsigned i = 0; i < ARRAY_LEN(units); i++) {
-        if (strcmp(end, units[i].name))
-            continue;
-        v = ceil(v * units[i].us - 1e-6);
-        if (v > (double)max || v < (double)min)
-            return false;
-        *us = (uint64_t)v;
-        return true;
-    }
-    return false;
-}
-
-static bool load_one_rate(const char *text, char stop, double *rate, const char **end)
-{
-    if (!load_decimal(text, rate, end))
-        return false;
-    if (**end == 'k' || **end == 'm') {
-        *rate *= **end == 'k' ? 1e3 : 1e6;
-        ++*end;
-    }
-    return (**end == '\0' || **end == stop) && *rate > 0 && *rate <= RATE_MAX;
-}
-
-static bool load_rate(const char *text, struct load_options *o)
-{
-    const char *end;
-
-    if (!load_one_rate(text, ':', &o->rate_from, &end))
-        return false;
-    o->rate_to = o->rate_from;
-    return *end == '\0' || load_one_rate(end + 1, '\0', &o->rate_to, &end);
-}
-
-/* "200,404,3xx" */
-static bool load_statuses(const char *text, uint8_t wanted[600])
-{
-    memset(wanted, 0, 600);
-    for (;;) {
-        if (text[0] < '1' || text[0] > '5')
-            return false;
-        unsigned first = (unsigned)(text[0] - '0') * 100, count = 1;
-        if (text[1] == 'x' && text[2] == 'x')
-            count = 100;
-        else if (text[1] >= '0' && text[1] <= '9' && text[2] >= '0' && text[2] <= '9')
-            first += (unsigned)(text[1] - '0') * 10 + (unsigned)(text[2] - '0');
-        else
-            return false;
-        memset(wanted + first, 1, count);
-        if (text[3] == '\0')
-            return true;
-        if (text[3] != ',')
-            return false;
-        text += 4;
-    }
-}
-
-/* A token, RFC 9110 section 9.1. What else the server makes of it is for it to say. */
-static bool load_method(const char *text)
-{
-    return *text && text[strspn(text, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == '\0';
-}
-
 /* NAME: VALUE, without what would end the line. Its name's syntax is for the server to judge. */
 static bool load_header(const char *text, struct load_options *o)
 {
@@ -283,25 +155,25 @@ static bool load_store(const struct load_option *spec, const char *value, struct
 
     switch (spec->kind) {
     case LOAD_OPTION_COUNT32:
-        if (!load_count(value, spec->min, spec->max, &number))
+        if (!load_value_count(value, spec->min, spec->max, &number))
             return false;
         *(uint32_t *)at = (uint32_t)number;
         return true;
-    case LOAD_OPTION_COUNT64: return load_count(value, spec->min, spec->max, at);
-    case LOAD_OPTION_SIZE: return load_size_parse(value, spec->max, at);
+    case LOAD_OPTION_COUNT64: return load_value_count(value, spec->min, spec->max, at);
+    case LOAD_OPTION_SIZE: return load_value_size(value, spec->max, at);
     case LOAD_OPTION_PROCESSES:
         number = LOAD_AUTO;
-        if (strcmp(value, "auto") && !load_count(value, spec->min, spec->max, &number))
+        if (strcmp(value, "auto") && !load_value_count(value, spec->min, spec->max, &number))
             return false;
         *(uint32_t *)at = (uint32_t)number;
         return true;
-    case LOAD_OPTION_TIME: return load_time(value, spec->min, spec->max, at);
+    case LOAD_OPTION_TIME: return load_value_time(value, spec->min, spec->max, at);
     case LOAD_OPTION_SLO:
-        *(double *)at = load_time(value, spec->min, spec->max, &number) ? (double)number : 0;
+        *(double *)at = load_value_time(value, spec->min, spec->max, &number) ? (double)number : 0;
         return *(double *)at > 0;
-    case LOAD_OPTION_RATE: return load_rate(value, o);
+    case LOAD_OPTION_RATE: return load_value_rate(value, &o->rate_from, &o->rate_to);
     case LOAD_OPTION_TEXT: *(const char **)at = value; return *value;
-    case LOAD_OPTION_METHOD: *(const char **)at = value; return load_method(value);
+    case LOAD_OPTION_METHOD: *(const char **)at = value; return load_value_method(value);
     case LOAD_OPTION_TRUE: *(bool *)at = true; return true;
     case LOAD_OPTION_HEADER: return load_header(value, o);
     case LOAD_OPTION_RAW:
@@ -309,14 +181,15 @@ static bool load_store(const struct load_option *spec, const char *value, struct
             return false;
         o->raw[o->raw_count++] = value;
         return true;
-    case LOAD_OPTION_STATUS: return load_statuses(value, o->expect_status);
+    case LOAD_OPTION_STATUS: return load_value_statuses(value, o->expect_status);
     case LOAD_OPTION_ARRIVALS:
         *(bool *)at = !strcmp(value, "uniform");
         return *(bool *)at || !strcmp(value, "poisson");
     case LOAD_OPTION_TLS_VERSION:
         *(unsigned *)at = strcmp(value, "1.3") ? 12 : 13;
         return !strcmp(value, "1.2") || !strcmp(value, "1.3");
-    case LOAD_OPTION_FRACTION: return load_decimal(value, at, &end) && !*end && *(double *)at <= 1;
+    case LOAD_OPTION_FRACTION:
+        return load_value_decimal(value, at, &end) && !*end && *(double *)at <= 1;
     default: o->action = (enum load_action)spec->min; return true;
     }
 }
@@ -459,7 +332,7 @@ static void load_defaults(struct load_options *o)
     o->timeout_us = 10 * SECOND_US;
     o->seed = 1;
     o->max_error_rate = -1;
-    load_statuses("2xx,3xx", o->expect_status);
+    load_value_statuses("2xx,3xx", o->expect_status);
 }
 
 int load_options_parse(int argc, char **argv, struct load_options *o, char *error)

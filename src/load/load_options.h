@@ -76,9 +76,6 @@ struct load_options {
  */
 int load_options_parse(int argc, char **argv, struct load_options *o, char *error);
 
-/* Digits, and k, m or g behind them for 2^10, 2^20, 2^30 bytes; from 1 to `max`. */
-bool load_size_parse(const char *text, uint64_t max, uint64_t *bytes);
-
 /* What --help prints. */
 void load_options_print_help(FILE *out);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * load_pace.c - when a client begins connections and requests, and when it has its end; and the
- * client put together and taken apart.
+ * load_pace.c - when a client begins connections and requests, and when it has its end.
  *
  * Requests that are due in the open loop are in no queue: the schedule stands still at the first
  * that has no free connection, and goes on from there when one is.
@@ -10,7 +9,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "accept.h"
@@ -19,31 +17,22 @@
 #include "stream.h"
 #include "stream_tls.h"
 
-#define PACE_CONNECTING_MAX   128 /* at once: a listener's queue is not endless */
-#define PACE_BACKOFF_US       20
-#define PACE_BACKOFF_MAX_US   100000
-#define PACE_NEVER            (UINT64_MAX / 2)
-#define PACE_STOP_US          1000000 /* after load_client_stop() answers are waited for so long */
-#define PACE_OUTPUT_BLOCK_MAX 16256   /* with its header a block is 16 KiB */
-#define PACE_PIECE_MIN        256     /* bytes of one receive with --read-rate */
-#define PACE_NARROW_MIN       UINT64_C(2048) /* ... of the socket's buffer */
-#define PACE_NARROW_MAX       UINT64_C(65536)
-#define PACE_FDS              64                    /* that are not connections */
-#define PACE_TIMERS_LATE_US   (4000 * LOOP_TICK_MS) /* no deadline of a connection is so late */
+#define PACE_CONNECTING_MAX 128 /* at once: a listener's queue is not endless */
+#define PACE_BACKOFF_US     20
+#define PACE_BACKOFF_MAX_US 100000
+#define PACE_STOP_US        1000000 /* after load_client_stop() answers are waited for so long */
+#define PACE_NARROW_MIN     UINT64_C(2048) /* ... of the socket's buffer */
+#define PACE_NARROW_MAX     UINT64_C(65536)
+#define PACE_TIMERS_LATE_US (4000 * LOOP_TICK_MS) /* no deadline of a connection is so late */
 
 static inline struct load_client *pace_client(struct loop *l)
 {
     return CONTAINER_OF(l, struct load_client, loop);
 }
 
-static bool pace_is_open_loop(const struct load_client *c)
-{
-    return c->plan.rate_from > 0;
-}
-
 /* ---- lists of connections ---- */
 
-static void list_push(struct load_client *c, struct load_list *list, struct load_conn *conn)
+void client_list_push(struct load_client *c, struct load_list *list, struct load_conn *conn)
 {
     uint32_t index = client_index(c, conn);
 
@@ -88,7 +77,7 @@ static inline bool pace_has_more(const struct load_client *c, uint64_t now)
 {
     if (c->quota_left == 0 || c->stopped)
         return false;
-    return (pace_is_open_loop(c) ? pace_due(c) : now) < c->end_us;
+    return (client_is_open_loop(c) ? pace_due(c) : now) < c->end_us;
 }
 
 static inline void pace_count_due(struct load_client *c, uint64_t due, uint32_t count, uint64_t now)
@@ -170,14 +159,14 @@ void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now)
 {
     if (unlikely(conn->flags & CONN_IDLE)) {
         pace_feed_idle(c, conn, now);
-    } else if (pace_is_open_loop(c)) {
+    } else if (client_is_open_loop(c)) {
         while (pace_room(c, conn) && pace_has_more(c, now) && pace_due(c) <= now)
             pace_begin_due(c, conn, now);
         if (pace_due(c) > now)
             c->backlogged = false;
         if (pace_room(c, conn) && !(conn->flags & CONN_FREE)) {
             conn->flags |= CONN_FREE;
-            list_push(c, &c->free, conn);
+            client_list_push(c, &c->free, conn);
         }
     } else {
         uint32_t room = pace_has_more(c, now) ? pace_room(c, conn) : 0;
@@ -217,7 +206,7 @@ static void pace_dispatch(struct load_client *c)
         pace_begin_due(c, conn, now);
         if (pace_room(c, conn)) {
             conn->flags |= CONN_FREE;
-            list_push(c, &c->free, conn);
+            client_list_push(c, &c->free, conn);
         }
         client_send(c, conn, now);
         now = load_client_now(c);
@@ -247,7 +236,7 @@ void client_wait(struct load_client *c, struct load_conn *conn)
     c->results->idle_lost += lost && !c->gathering;
     c->results->idle -= lost && c->gathering;
     if (!c->aborted && (c->gathering || !(conn->flags & CONN_IDLE)))
-        list_push(c, &c->waiting, conn);
+        client_list_push(c, &c->waiting, conn);
 }
 
 void client_back_off(struct load_client *c, uint64_t now)
@@ -350,11 +339,11 @@ static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t
                      (uint32_t)(c->plan.options->timeout_us / 1000));
 }
 
-/* When the ramp lets the next connection go; PACE_NEVER: all have been let go. */
+/* When the ramp lets the next connection go; CLIENT_NEVER: all have been let go. */
 static uint64_t pace_ramp(const struct load_client *c)
 {
     if (c->begun >= c->plan.connections)
-        return PACE_NEVER;
+        return CLIENT_NEVER;
     return c->start_us + c->plan.options->ramp_us * c->begun / c->plan.connections;
 }
 
@@ -368,7 +357,7 @@ static bool pace_may_connect(const struct load_client *c, uint64_t now)
 static void pace_connect_waiting(struct load_client *c, uint64_t now)
 {
     while (unlikely(now >= pace_ramp(c)))
-        list_push(c, &c->waiting, client_conn(c, c->begun++));
+        client_list_push(c, &c->waiting, client_conn(c, c->begun++));
     /* Each once, at most: one that fails at once is behind the others. */
     for (unsigned i = 0; i < PACE_CONNECTING_MAX && pace_may_connect(c, now); i++) {
         struct load_conn *conn = list_pop(c, &c->waiting);
@@ -440,7 +429,7 @@ static uint64_t pace_give_up(const struct load_client *c)
     return (c->plan.by_count ? MAX(c->last_us, c->sent_us) : c->end_us) + timeout_us;
 }
 
-/* When there is something to do next without anything having happened; PACE_NEVER: nothing. */
+/* When there is something to do next without anything having happened; CLIENT_NEVER: nothing. */
 static uint64_t pace_next(const struct load_client *c, uint64_t now)
 {
     uint64_t next = pace_ramp(c);
@@ -454,14 +443,14 @@ static uint64_t pace_next(const struct load_client *c, uint64_t now)
         next = pace_earlier(next, c->end_us);
     if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX)
         next = pace_earlier(next, c->connect_at_us);
-    if (pace_is_open_loop(c) && more && !c->gathering)
+    if (client_is_open_loop(c) && more && !c->gathering)
         next = pace_earlier(next, pace_due(c) + (c->backlogged ? c->plan.options->timeout_us : 0));
     if (!more && c->flying)
         next = pace_earlier(next, pace_give_up(c));
     return next;
 }
 
-static int64_t pace_before_wait(struct loop *l)
+int64_t client_before_wait(struct loop *l)
 {
     struct load_client *c = pace_client(l);
     uint64_t now = load_client_now(c);
@@ -470,21 +459,14 @@ static int64_t pace_before_wait(struct loop *l)
         return (int64_t)(c->start_us - now);
     pace_window(c, now);
     pace_connect_waiting(c, now);
-    if (pace_is_open_loop(c) && !c->gathering)
+    if (client_is_open_loop(c) && !c->gathering)
         pace_dispatch(c);
 
     now = load_client_now(c);
     uint64_t next = pace_next(c, now);
-    if (next >= PACE_NEVER)
+    if (next >= CLIENT_NEVER)
         return -1;
     return next > now ? (int64_t)(next - now) : 0;
-}
-
-static size_t pace_trim(struct loop *l, bool *pending)
-{
-    (void)l;
-    *pending = false;
-    return 0;
 }
 
 /* Requests are counted, none is in flight, and for the whole timeout there was nobody to take one. */
@@ -494,7 +476,7 @@ static bool pace_is_given_up(const struct load_client *c, uint64_t now)
     uint64_t late_us = c->connecting ? PACE_TIMERS_LATE_US : 0;
 
     /* In the open loop those that are due wait for no longer than that, and are counted. */
-    return c->plan.by_count && !pace_is_open_loop(c) && c->flying == 0 &&
+    return c->plan.by_count && !client_is_open_loop(c) && c->flying == 0 &&
            now > c->last_us + c->plan.options->timeout_us + late_us;
 }
 
@@ -512,158 +494,4 @@ bool load_client_done(struct load_client *c)
                          : c->results->requests          ? c->last_us
                                                          : now);
     return true;
-}
-
-/* ---- put together, taken apart ---- */
-
-static int pace_make_conns(struct load_client *c)
-{
-    c->conn_size = util_round_up(sizeof(struct load_conn) + c->depth * sizeof(struct load_flight),
-                                 sizeof(void *));
-    c->conns = calloc(client_conns(c), c->conn_size);
-    c->matches = calloc(c->plan.requests->count, sizeof(*c->matches));
-    if (!c->conns || !c->matches)
-        return -ENOMEM;
-    for (uint32_t i = c->plan.connections; i < client_conns(c); i++)
-        client_conn(c, i)->flags = CONN_IDLE;
-    if (c->plan.options->same_body) {
-        c->crcs = calloc(client_conns(c), sizeof(*c->crcs));
-        c->sums = calloc(c->plan.requests->count, sizeof(*c->sums));
-        if (!c->crcs || !c->sums)
-            return -ENOMEM;
-    }
-    c->waiting = (struct load_list){.first = LOAD_NOBODY, .link = 0};
-    c->free = (struct load_list){.first = LOAD_NOBODY, .link = 1};
-    return 0;
-}
-
-int load_client_init(struct load_client *c, const struct load_plan *plan,
-                     const struct backend_ops *ops, const char *variant, struct stats *stats,
-                     struct load_results *results, char *error)
-{
-    static struct settings set;
-    static struct loop_hooks hooks = {.before_wait = pace_before_wait, .trim = pace_trim};
-    size_t block = MIN(plan->requests->longest * plan->options->pipeline, PACE_OUTPUT_BLOCK_MAX);
-
-    memset(c, 0, sizeof(*c));
-    c->plan = *plan;
-    c->results = results;
-    c->stats = stats;
-    c->depth = (uint16_t)plan->options->pipeline;
-    c->prng.state = ~plan->seed; /* the schedule has the other */
-    if (plan->options->random_query && plan->requests->longest > PACE_OUTPUT_BLOCK_MAX) {
-        snprintf(error, BACKEND_TEXT_MAX, "with --random-query a request has at most %d bytes",
-                 PACE_OUTPUT_BLOCK_MAX);
-        return -EINVAL;
-    }
-    if (pace_make_conns(c) < 0) {
-        snprintf(error, BACKEND_TEXT_MAX, "out of memory for %u connections", client_conns(c));
-        load_client_destroy(c);
-        return -ENOMEM;
-    }
-    settings_init(&set);
-    set.max_buffer_bytes = UINT64_MAX;
-    set.write_timeout_ms = (uint32_t)(plan->options->timeout_us / 1000 + 1);
-    if (plan->options->read_rate) /* pieces of what a connection reads in a tick */
-        set.recv_buffer_bytes = (uint32_t)MAX(
-            MIN(plan->options->read_rate * LOOP_TICK_MS / 1000, set.recv_buffer_bytes),
-            PACE_PIECE_MIN);
-    set.header_timeout_ms = set.write_timeout_ms; /* of a handshake of TLS */
-    hooks.output_block_bytes = util_round_up(MAX(block, 256), 64);
-    if (hooks.output_block_bytes > PACE_OUTPUT_BLOCK_MAX)
-        hooks.output_block_bytes = PACE_OUTPUT_BLOCK_MAX;
-    int rc = loop_init(&c->loop, &set, &hooks, stats, ops, variant, client_conns(c) + 2 * PACE_FDS,
-                       error);
-    if (rc < 0) {
-        load_client_destroy(c);
-        return rc;
-    }
-    acceptor_add(&c->loop, &(struct accept_listener){
-                               .text = plan->target->text,
-                               .protocol = &client_protocol,
-                               .fd = -1,
-                               .unix_socket = plan->target->addr.u.sa.sa_family == AF_UNIX,
-                               .tls = plan->tls != NULL});
-    rc = tls_streams_open(&c->loop, plan->tls);
-    if (rc < 0) {
-        snprintf(error, BACKEND_TEXT_MAX, "out of memory for TLS");
-        load_client_destroy(c);
-    }
-    return rc;
-}
-
-void load_client_gather(struct load_client *c)
-{
-    c->gathering = c->plan.idle > 0;
-    c->zero_us = 0;
-    c->zero_us = load_client_now(c) - 1000000;
-    c->gathered_us = load_client_now(c);
-    c->start_us = c->measure_us = c->end_us = PACE_NEVER;
-    c->quota_left = UINT64_MAX;
-    for (uint32_t i = c->plan.connections; i < client_conns(c); i++)
-        list_push(c, &c->waiting, client_conn(c, i));
-}
-
-int load_client_gathered(struct load_client *c)
-{
-    if (c->results->idle >= c->plan.idle)
-        return 1;
-    return load_client_now(c) > c->gathered_us + c->plan.options->timeout_us ? -ETIMEDOUT : 0;
-}
-
-/* What has been counted of the idle connections' beginning is no part of the load. */
-static void pace_forget_gathering(struct load_client *c)
-{
-    struct load_results *r = c->results;
-
-    c->gathering = false;
-    c->backoff_us = c->connect_at_us = 0;
-    c->request = 0;
-    r->status_2xx = r->status_3xx = r->status_4xx = r->status_5xx = 0;
-    r->matched = r->connects = r->resent = r->ports_used_up = 0;
-    memset(r->failures, 0, sizeof(r->failures));
-    memset(r->first, 0, sizeof(r->first));
-}
-
-void load_client_start(struct load_client *c, uint64_t start_us)
-{
-    pace_forget_gathering(c);
-    c->zero_us = start_us - 1000000; /* so that no time of the client is 0 */
-    c->start_us = 1000000;
-    c->measure_us = c->start_us + c->plan.warmup_us;
-    c->end_us = c->plan.by_count ? PACE_NEVER : c->measure_us + c->plan.duration_us;
-    c->quota_left = c->plan.by_count ? c->plan.quota : UINT64_MAX;
-    c->last_us = c->start_us;
-    if (!pace_is_open_loop(c))
-        return;
-    c->warming = c->plan.warmup_us > 0;
-    c->schedule_us = c->start_us;
-    load_schedule_init(&c->schedule, c->plan.rate_from,
-                       c->warming ? c->plan.rate_from : c->plan.rate_to, c->plan.duration_us,
-                       !c->plan.options->uniform, c->plan.seed, c->plan.phase);
-}
-
-void load_client_stop(struct load_client *c)
-{
-    uint64_t now = load_client_now(c);
-
-    if (c->stopped)
-        return;
-    c->stopped = true;
-    c->end_us = MIN(c->end_us, now);
-}
-
-void load_client_destroy(struct load_client *c)
-{
-    if (c->loop.be) {
-        loop_destroy(&c->loop);
-        tls_streams_close(&c->loop);
-    }
-    for (uint32_t i = 0; c->matches && i < c->plan.requests->count; i++)
-        load_match_free(&c->matches[i]);
-    free(c->matches);
-    free(c->crcs);
-    free(c->sums);
-    free(c->conns);
-    memset(c, 0, sizeof(*c));
 }

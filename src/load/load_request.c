@@ -15,6 +15,7 @@
 
 #include "http_parser.h"
 #include "integer.h"
+#include "load_values.h"
 #include "log.h"
 #include "settings.h"
 #include "util.h"
@@ -84,7 +85,7 @@ static int request_random_body(const char *size, uint64_t seed, char **data, siz
     struct prng prng = {.state = seed};
     uint64_t bytes, word = 0;
 
-    if (!load_size_parse(size, LOAD_FILE_MAX, &bytes)) {
+    if (!load_value_size(size, LOAD_FILE_MAX, &bytes)) {
         snprintf(error, LOAD_ERROR_MAX,
                  "--body random:SIZE takes bytes, such as 1500, 64k or 1m (of 1024), at most 1g");
         return -EINVAL;
