@@ -29,7 +29,8 @@ def test_bivalve_answers(https, backend, certificates):
                        certificates.cert, *more, "https://%s:%d/pipeline" % (host, https))
             assert run.status == 0 and run["requests"] > 0, run.err
             assert run["tls"]["first"].startswith("TLSv1.3, TLS_") and run["tls"]["resumed"] == 0
-            assert run["tls"]["handshakes"] >= (20 if "-k3" in more else 4)
+            # Fast ones may have answered all 500 before the last of four has shaken hands.
+            assert run["tls"]["handshakes"] >= (20 if "-k3" in more else 4 if "-R300" in more else 1)
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
