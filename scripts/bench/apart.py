@@ -97,33 +97,45 @@ def check_reach(lab, server):
         )
 
 
-def watch_run(lab, server, argv, env, job, limit_s):
-    """sampler.watch_run() on two machines: (the load's child, Watch), all times in the load's clock,
+def watch_runs(lab, sides, commands, jobs, limit_s):
+    """sampler.watch_runs() on two machines: [(the load's child, Watch)], all times in the load's clock,
     which is the one that the generator's own figures have."""
     pair = lab.apart
     pair.server.sync()
     pair.load.sync()
-    share = sampler.CONNECTED_LIMITED if job.profile.per_connection else sampler.CONNECTED
-    pair.server.call("watch_begin", server.pid, sorted(lab.server_cpus), job.conns * share)
-    load = None
+    servers, loads = [s.server for s in sides], []
     try:
-        load = start_load(lab, argv, env, job)
-        pair.load.call("watch_begin", load.pid, sorted(lab.load_cpus), None)
-        end = time.monotonic() + limit_s
-        while load.running():
-            server.check_alive()
-            if time.monotonic() > end:
-                raise TimeoutError
-            time.sleep(POLL_S)
-        of_load = pair.load.call("watch_end", load.pid)
-        of_server = pair.server.call("watch_end", server.pid)
+        for server, job in zip(servers, jobs):
+            share = sampler.CONNECTED_LIMITED if job.profile.per_connection else sampler.CONNECTED
+            pair.server.call("watch_begin", server.pid, sorted(lab.server_cpus), job.conns * share)
+        for (argv, env), job in zip(commands, jobs):
+            loads.append(start_load(lab, argv, env, job))
+            pair.load.call("watch_begin", loads[-1].pid, sorted(lab.load_cpus), None)
+        wait_for(servers, loads, time.monotonic() + limit_s)
+        of_loads = [pair.load.call("watch_end", load.pid) for load in loads]
+        of_servers = [pair.server.call("watch_end", server.pid) for server in servers]
     except BaseException:
-        pair.server.call("watch_end", server.pid)
-        if load:
+        for server in servers:
+            pair.server.call("watch_end", server.pid)
+        for load in loads:
             pair.load.call("watch_end", load.pid)
             lab.load_nursery.stop(load, 0.2)
         raise
-    return load, put_together(of_server, of_load, pair.load.offset - pair.server.offset, job)
+    shift = pair.load.offset - pair.server.offset
+    return [
+        (load, put_together(of_server, of_load, shift, job))
+        for load, of_server, of_load, job in zip(loads, of_servers, of_loads, jobs)
+    ]
+
+
+def wait_for(servers, loads, end):
+    """Until all loads have ended; TimeoutError at CLOCK_MONOTONIC second `end`."""
+    while any(load.running() for load in loads):
+        for server in servers:
+            server.check_alive()
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(POLL_S)
 
 
 def put_together(of_server, of_load, shift, job):

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""compare: short slices of load that alternate between servers, in pairs of random order.
+"""compare: slices of load against servers side by side, in pairs.
+
+The slices of a pair go on at the same time: turns of some milliseconds, in which one server is under load
+and the others have nothing to do. What else the machine and its host are doing changes within
+tenths of a second, and so falls on all sides alike; slices one after the other would each get
+weather of their own. Where the load generator cannot take turns, or a profile's answers take longer than
+a turn, the slices of a pair follow each other, in random order.
 
 All servers are started afresh, and warmed up, for every pair: what a process happens to get at its
 start (its memory layout, the pages it shares, its port) stays with it and would pass for a property
@@ -23,6 +29,10 @@ BUSY_SLICES = (
 )
 SPOILT_MAX = 2  # a slice with errors likewise, before the cell is given up
 PAIRS_MAX = 400
+TURN_S = 0.025  # at least, and so long that it has room for
+TURN_ROUNDS = 5  # answers on every connection, of which each costs
+REQUEST_S = 15e-6  # and for each byte
+BYTE_S = 1e-9
 UNTIL_MIN_PAIRS = 6
 UNTIL_BUDGET_S = 600
 SHORT_BUDGET_S = 300  # below it the idle connections are fewer and held in fewer rounds
@@ -40,6 +50,8 @@ class Plan:
         self.contenders, self.profiles, self.conns = contenders, profiles, conns
         self.names = [c.name for c in contenders]
         self.seconds = options.seconds
+        self.turn = getattr(options, "turn", None)
+        self.side_by_side = len(self.names) > 1 and self.turn != 0
         rates = options.rate or [None]
         self.rate = rates[0] if len(rates) == 1 else None  # that of all rows
         self.until = options.until
@@ -67,7 +79,17 @@ class Plan:
     def pair_s(self):
         """What a pair takes, the start of its servers included."""
         warm = WARM_S + WARM_CONN_S * max(c["conns"] for c in self.cells)
-        return len(self.names) * (self.slice_s + START_S + warm)
+        more = SLICE_MORE_S * (len(self.names) - 1) if self.side_by_side else 0
+        return len(self.names) * (self.slice_s + START_S + warm) - more
+
+    def turn_s(self, generator, profile, conns):
+        """How long a server is under load before it is the next one's turn, where the slices of a pair
+        go on side by side; None: they follow each other."""
+        if not (self.side_by_side and generator.module.TURNS and profile.turns):
+            return None
+        round_s = conns * (REQUEST_S + profile.bytes() * BYTE_S)
+        turn_s = self.turn / 1000 if self.turn else max(TURN_S, TURN_ROUNDS * round_s)
+        return round(turn_s, 3) if turn_s <= self.seconds / 2 else None
 
     def estimate_s(self):
         """Seconds for everything, as far as it can be known."""
@@ -136,6 +158,7 @@ def measure(lab, plan, results):
             "conns": spec["conns"],
             "rate": None,
             "derived": spec["rate"] == HALF,
+            "turn_s": None,
             "slices": [],
             "failed": None,
             "stopped": None,
@@ -201,17 +224,13 @@ def run_cell(lab, plan, cell, profile, share_s, number):
             lab.progress.step(f"{head}: starting the servers")
             stop_all(lab, running)
             start_all(lab, plan, profile, cell["conns"], running, cell["rate"], order)
-            for name in order:
-                lab.progress.step(
-                    f"{head}: pair {pair + 1}"
-                    + (f" of {plan.pairs}" if plan.pairs else "")
-                    + f", {name}"
-                )
-                server, predicted = running[name]
-                out = counted_slice(
-                    lab, plan, server, profile, cell["conns"], predicted, cell["rate"]
-                )
-                cell["slices"].append(dict(out, server=name, pair=pair, order=order.index(name)))
+            said = f"{head}: pair {pair + 1}" + (f" of {plan.pairs}" if plan.pairs else "")
+            cell["turn_s"] = plan.turn_s(lab.generator, profile, cell["conns"])
+            for names in [order] if cell["turn_s"] else [[name] for name in order]:
+                lab.progress.step(f"{said}, {tables.enumerated(names)}")
+                outs = counted_slices(lab, plan, cell, [side_of(running[n], profile) for n in names])
+                for name, out in zip(names, outs):
+                    cell["slices"].append(dict(out, server=name, pair=pair, order=order.index(name)))
             pair += 1
     except BaseException:
         for server, _ in running.values():
@@ -276,28 +295,46 @@ def narrow_enough(plan, cell):
     return True
 
 
+def side_of(started, profile):
+    """One of start_all()'s, for slicerun."""
+    server, predicted = started
+    return slicerun.Side(server, server.contender.asks(profile), predicted)
+
+
 def counted_slice(lab, plan, server, profile, conns, predicted, rate=None, redo=True):
-    """A slice that stands: disturbed and spoilt ones are redone, then the cell is given up."""
+    """A slice of one server by itself."""
+    cell = {"conns": conns, "rate": rate, "turn_s": None}
+    return counted_slices(lab, plan, cell, [side_of((server, predicted), profile)], redo)[0]
+
+
+def counted_slices(lab, plan, cell, sides, redo=True):
+    """Slices that stand: disturbed and spoilt ones are redone, all of `sides`, then the cell is given
+    up."""
     redone = spoilt = 0
-    asked = server.contender.asks(profile)
     while True:
         try:
-            out = slicerun.run_slice(lab, server, asked, conns, plan.seconds, predicted, rate)
-            if out["problems"]:
-                raise slicerun.Spoilt(f"{server.name}: " + "; ".join(out["problems"]))
+            outs = slicerun.run_slices(
+                lab, sides, cell["conns"], plan.seconds, cell["rate"], cell["turn_s"]
+            )
+            for side, out in zip(sides, outs):
+                if out["problems"]:
+                    raise slicerun.Spoilt(f"{side.server.name}: " + "; ".join(out["problems"]))
         except slicerun.Spoilt:
             spoilt += 1
             if spoilt > SPOILT_MAX:
                 raise
             continue
-        out["disturbed"] = slicerun.disturbed(out, plan.max_foreign)
+        for out in outs:
+            out["disturbed"] = slicerun.disturbed(out, plan.max_foreign)
+        disturbed = redo and any(out["disturbed"] for out in outs)
         limit = REDO_MAX if lab.busy_slices < BUSY_SLICES else 0
-        if redo and out["disturbed"] and redone < limit:
+        if disturbed and redone < limit:
             redone += 1
             continue
-        out["redone"], out["spoilt"] = redone, spoilt
-        note_busy(lab, redo and out["disturbed"])
-        return out
+        for out in outs:
+            out["redone"], out["spoilt"] = redone, spoilt
+        note_busy(lab, disturbed)
+        return outs
 
 
 def note_busy(lab, disturbed):

@@ -156,7 +156,7 @@ def watched_load(lab, server, profile, conns, extra=None):
 
     try:
         load, watch = sampler.watch_run(
-            server, begin, job, set(), SECONDS * 10 + 20, server.check_alive, extra
+            server, begin, job, set(), SECONDS * 10 + 20, extra
         )
         return lab.generator.module.parse(load.stdout(), job, watch.seen), watch
     except (Unreadable, TimeoutError) as e:

@@ -2,6 +2,7 @@
 """bivalve-load, the project's own load generator: closed loop, or open loop at a fixed rate; every
 answer is checked."""
 import json
+import math
 import os
 
 from .load import Load, Unreadable, run_for_text
@@ -12,6 +13,7 @@ EXTRAS = True
 SERVER_CLOSES = False
 RATED = True
 GET_ONLY = False
+TURNS = True
 NOTES = [
     (
         "bivalve-load reads every answer; without --rate it is a closed loop: a connection sends its"
@@ -43,11 +45,14 @@ def command(path, job):
         f"--connections={job.conns}",
         f"--processes={job.threads}",
         f"--duration={job.seconds}s",
-        f"--warmup={WARM_UP_S + WARM_UP_CONN_S * job.conns:.3f}s",
+        f"--warmup={warm_up_s(job):.3f}s",
         f"--pipeline={p.pipeline}",
         f"--requests-per-connection={p.per_connection}",
         "--expect-status=2xx",
     ]
+    if job.turns:
+        length, which, count = job.turns
+        argv.append(f"--turns={length * 1000:.0f}ms:{which + 1}/{count}")
     if p.idle:
         argv.append(f"--idle={p.idle}")
     if p.tls:
@@ -66,6 +71,15 @@ def command(path, job):
                 f.write(r.raw())
         argv.append(f"--raw={name}")
     return argv + [job.base() + "/"], None
+
+
+def warm_up_s(job):
+    """Of whole rounds of turns, so that each load has had as much of it as the others."""
+    wanted = WARM_UP_S + WARM_UP_CONN_S * job.conns
+    if not job.turns:
+        return wanted
+    length, _, count = job.turns
+    return math.ceil(wanted / length) * length * count
 
 
 def kept(job, profile, body):
@@ -102,6 +116,7 @@ def parse(text, job, seen):
         errors.get("status", 0),
         reconnects=max(0, opened - job.conns),
         own_rps=float(j["rps"]),
+        own_s=float(j["own_seconds"]),
         # The mix goes on over all connections of a process; what is in flight at both ends counts.
         rotations=job.threads + 2 * job.conns * job.profile.pipeline // len(job.profile.requests),
     )

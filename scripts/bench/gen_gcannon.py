@@ -11,6 +11,7 @@ PACKAGE = "build https://github.com/MDA2AV/gcannon and put it on the PATH"
 EXTRAS = False
 SERVER_CLOSES = False
 RATED = False
+TURNS = False
 NOTES = [
     (
         "gcannon is a closed loop; each connection keeps to one request of the mix and takes the"

@@ -13,6 +13,7 @@ PACKAGE = (
 EXTRAS = False
 SERVER_CLOSES = False
 RATED = True
+TURNS = False
 GET_ONLY = True
 WARM_UP_S = 1
 NOTES = [

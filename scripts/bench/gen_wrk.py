@@ -11,6 +11,7 @@ PACKAGE = "apt install wrk (Debian), dnf install wrk (Fedora, EPEL), apk add wrk
 EXTRAS = False
 SERVER_CLOSES = True
 RATED = False
+TURNS = False
 NOTES = [
     "wrk is a closed loop: a connection sends its next request when the last was answered.",
     (

@@ -4,7 +4,7 @@
 A generator module offers NAME, PACKAGE, version(path), command(path, job) -> (argv, env),
 parse(text, job, seen) -> Load, NOTES (what a reader must know of its figures), SERVER_CLOSES
 (whether, for limited connections, the server has to), EXTRAS (whether it can do profiles.EXTRAS), RATED (whether it keeps a fixed rate), and, if
-so, GET_ONLY (whether that is for GET alone).
+so, GET_ONLY (whether that is for GET alone), TURNS (whether several of it can take turns).
 """
 import os
 import shutil

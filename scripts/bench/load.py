@@ -23,11 +23,13 @@ class Job:
         tag="load",
         rate=None,
         address="127.0.0.1",
+        turns=None,
     ):
         self.profile, self.port, self.conns, self.seconds = profile, port, conns, seconds
         self.threads = max(1, min(threads, conns))
         self.folder, self.tag, self.rate = folder, tag, rate
         self.address = address
+        self.turns = turns  # (seconds of a turn, which, of how many), or None: all the time
 
     def base(self):
         """The URL of the server, without a path."""
@@ -49,7 +51,8 @@ class Load:
 
     window: (begin, end) in CLOCK_MONOTONIC seconds, over which `requests` were counted; the
     latencies are the generator's and cover its own window. bytes and responses belong together
-    (whole run), for bytes per response.
+    (whole run), for bytes per response. own_s: the time in which there was load; None: the whole
+    window.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Load:
         by_request=None,
         own_rps=None,
         rotations=0,
+        own_s=None,
     ):
         self.window, self.requests = window, requests
         self.responses, self.bytes = responses, size
@@ -76,6 +80,7 @@ class Load:
         self.own_rps = own_rps  # requests/s as printed by the generator
         # How many rotations through the mix went on at once, each broken off at the end.
         self.rotations = rotations
+        self.own_s = window[1] - window[0] if own_s is None else own_s
 
 
 def run_for_text(argv):

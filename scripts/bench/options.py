@@ -178,6 +178,16 @@ def build_parser():
         help="seconds of a slice; default 1",
     )
     c.add_argument(
+        "--turn",
+        type=positive(float, low=0, high=1000),
+        metavar="MS",
+        help=(
+            "servers are measured side by side, each under load for so many milliseconds in its turn"
+            " (bivalve-load alone can do that); 0: one slice after the other; default: 25, and more"
+            " with many connections or long answers"
+        ),
+    )
+    c.add_argument(
         "--crowd",
         type=positive(int, low=0),
         metavar="N",

@@ -35,6 +35,7 @@ PROFILE_KEYS = {
     "rate-requests",
     "rate",
     "connections",
+    "turns",
 }
 REQUEST_KEYS = {
     "method",
@@ -122,6 +123,7 @@ class Profile:
         self.rate_requests = rate_requests
         self.rate = self.conns = None  # what the profile itself asks for
         self.tls, self.idle = False, 0
+        self.turns = True  # servers can be measured in turns of milliseconds
 
     def asking(self, request, whose):
         """The profile's shape with another request, for the server named `whose`."""
@@ -132,8 +134,12 @@ class Profile:
 
     def with_extras(self, made):
         """`made` of this one, on the same kind of connections."""
-        made.tls, made.idle = self.tls, self.idle
+        made.tls, made.idle, made.turns = self.tls, self.idle, self.turns
         return made
+
+    def bytes(self):
+        """Of a request's body and its answer's, the most of all requests."""
+        return max(len(r.body or "") + max(r.file_bytes, len(r.expect or "")) for r in self.requests)
 
     def files(self):
         """Sizes of the files that are asked for."""
@@ -220,6 +226,7 @@ def parse(text, name, path):
     )
     made.rate = number(top, "rate", 0, 0, 10**9) or None
     made.conns = number(top, "connections", 0, 0, 1000000) or None
+    made.turns = yes_no(top, "turns", "yes", bad)
     if made.rate and pipeline > 1:
         raise bad("profile", "batches cannot be sent at a fixed rate: pipeline or rate")
     return parse_extras(made, top, number, bad)
@@ -228,10 +235,15 @@ def parse(text, name, path):
 def parse_extras(profile, top, number, bad):
     """What not every load generator can do."""
     profile.idle = number(top, "idle", 0, 0, 1000000)
-    profile.tls = top.get("tls", "no") == "yes"
-    if top.get("tls", "no") not in ("yes", "no"):
-        raise bad("profile", "tls = yes or no")
+    profile.tls = yes_no(top, "tls", "no", bad)
     return profile
+
+
+def yes_no(section, key, default, bad):
+    word = section.get(key, default)
+    if word not in ("yes", "no"):
+        raise bad(section.name, f"{key} = yes or no")
+    return word == "yes"
 
 
 PATTERN = "0123456789abcdefghijklmnopqrstuvwxyz\n"

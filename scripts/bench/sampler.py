@@ -92,66 +92,105 @@ def sample_memory(watch, pids, group):
         watch.group_peak = usage
 
 
-def watch_run(server, start_load, job, cpus, limit_s, check_alive, extra=None):
-    """Start the load, sample until it ends; returns (the load's Child, Watch). check_alive() raises
-    when the server died.
+class Run:
+    """One run of the load against one server, and all that is sampled of the two."""
 
-    `cpus`: those whose busy time counts, server's and load's. `limit_s`: when the load is given up
-    as hanging. `extra`: () -> figures to sample along with the rest.
+    def __init__(self, server, start_load, job, extra=None):
+        """`start_load`: () -> the load's Child. `extra`: () -> figures to sample along with the rest."""
+        self.server, self.start_load, self.job, self.extra = server, start_load, job, extra
+        self.watch = Watch()
+        self.clock = procfs.CpuClock(server.pid)
+        self.watch.server_exact = self.clock.exact
+        self.pids = self.clock.pids()
+        share = CONNECTED_LIMITED if job.profile.per_connection else CONNECTED
+        self.fds_all = procfs.open_fds(self.pids) + job.profile.idle + job.conns * share
+        self.load = self.load_clock = self.started = self.ended = None
+        self.connected = self.threads_up = None
+
+    def start(self):
+        self.load = self.start_load()
+        self.load_clock = procfs.CpuClock(self.load.pid)
+        self.started = time.monotonic()
+
+    def sample(self, slow, cpus):
+        """What is sampled often, and if it is `slow`'s time the rest."""
+        now = time.monotonic()
+        self.watch.server.add(now, self.clock.read_ns())
+        self.watch.load.add(now, self.load_clock.read_ns())
+        if self.connected is None:
+            if procfs.open_fds(self.pids) >= self.fds_all:
+                self.connected, self.watch.all_connected = now, True
+            elif now - self.started > WAIT_SHARE * self.job.seconds:
+                self.connected = now
+        if self.threads_up is None and self.load_clock.threads() > 1:
+            self.threads_up = now
+        if slow or self.threads_up is None:
+            self.load_clock.refresh()
+        if slow:
+            self.clock.refresh()
+            self.pids = self.clock.pids()
+            self._sample_slow(now, cpus)
+            self.server.check_alive()
+
+    def _sample_slow(self, now, cpus):
+        sample_slow(self.watch, now, self.pids, cpus)
+        if self.extra:
+            self.watch.extra.add(time.monotonic(), *self.extra())
+
+    def end(self, cpus):
+        """The load has ended."""
+        self.ended = time.monotonic()
+        self.watch.server.add(self.ended, self.clock.read_ns())
+        self._sample_slow(self.ended, cpus)
+        self.watch.seen = Seen(
+            self.started,
+            self.connected if self.connected is not None else self.ended,
+            self.threads_up,
+            self.ended,
+            time.time() - time.monotonic(),
+        )
+
+    def close(self):
+        self.clock.close()
+        if self.load_clock:
+            self.load_clock.close()
+
+
+def watch_runs(runs, cpus, limit_s):
+    """Start the loads of all `runs`, sample until the last has ended; their Watches are complete then.
+
+    `cpus`: those whose busy time counts, servers' and loads'. `limit_s`: when a load is given up as
+    hanging.
     """
-    watch = Watch()
-    clock = procfs.CpuClock(server.pid)
-    watch.server_exact = clock.exact
-    pids = clock.pids()
-    fds_all = procfs.open_fds(pids) + job.profile.idle + job.conns * (
-        CONNECTED_LIMITED if job.profile.per_connection else CONNECTED
-    )
-    load = start_load()
-    load_clock = procfs.CpuClock(load.pid)
-    started = now = time.monotonic()
-    next_slow = next_memory = now
-    connected = threads_up = None
     try:
-        while load.running():
+        for run in runs:
+            run.start()
+        begun = next_slow = next_memory = time.monotonic()
+        going = list(runs)
+        while going:
             now = time.monotonic()
-            watch.server.add(now, clock.read_ns())
-            watch.load.add(now, load_clock.read_ns())
-            if connected is None:
-                if procfs.open_fds(pids) >= fds_all:
-                    connected, watch.all_connected = now, True
-                elif now - started > WAIT_SHARE * job.seconds:
-                    connected = now
-            if threads_up is None and load_clock.threads() > 1:
-                threads_up = now
-            if now >= next_slow or threads_up is None:
-                load_clock.refresh()
-            if now >= next_slow:
-                clock.refresh()
-                pids = clock.pids()
-                sample_slow(watch, now, pids, cpus)
-                if extra:
-                    watch.extra.add(time.monotonic(), *extra())
-                check_alive()
+            slow = now >= next_slow
+            for run in [r for r in going if not r.load.running()]:
+                run.end(cpus)
+                going.remove(run)
+            for run in going:
+                run.sample(slow, cpus)
+            if slow:
                 next_slow = now + SLOW_S
-            if now >= next_memory and now - started > 0.1:
-                sample_memory(watch, pids, server.group)
+            if now >= next_memory and now - begun > 0.1:
+                for run in going:
+                    sample_memory(run.watch, run.pids, run.server.group)
                 next_memory = now + MEMORY_S
-            if now - started > limit_s:
+            if now - begun > limit_s:
                 raise TimeoutError
-            time.sleep(max(0.0, FAST_S - (time.monotonic() - now)))
-        ended = time.monotonic()
-        watch.server.add(ended, clock.read_ns())
-        sample_slow(watch, ended, pids, cpus)
-        if extra:
-            watch.extra.add(ended, *extra())
+            time.sleep(max(0.0, FAST_S - (time.monotonic() - now)) if going else 0)
     finally:
-        clock.close()
-        load_clock.close()
-    watch.seen = Seen(
-        started,
-        connected if connected is not None else ended,
-        threads_up,
-        ended,
-        time.time() - time.monotonic(),
-    )
-    return load, watch
+        for run in runs:
+            run.close()
+
+
+def watch_run(server, start_load, job, cpus, limit_s, extra=None):
+    """watch_runs() of one; returns (the load's Child, Watch)."""
+    run = Run(server, start_load, job, extra)
+    watch_runs([run], cpus, limit_s)
+    return run.load, run.watch

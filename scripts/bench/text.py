@@ -170,11 +170,24 @@ def chance_note(results):
     )
 
 
+def slices_note(results):
+    """How the slices of a pair lie to each other."""
+    turns = {c.get("turn_s") for c in results["cells"]}
+    each = f"Slices of {results['seconds']} s"
+    one_by_one = f"{each} alternate between servers in pairs of random order"
+    lengths = sorted({t * 1000 for t in turns if t})
+    if not lengths:
+        return one_by_one
+    span = f"{lengths[0]:.0f}" + (f" to {lengths[-1]:.0f}" if len(lengths) > 1 else "")
+    text = f"{each} for each server are measured side by side, in turns of {span} ms"
+    return text + (" or, where answers take longer, one after the other" if None in turns else "")
+
+
 def method_notes(results):
     """How the figures came about, sentence by sentence."""
     out = [
         (
-            f"Slices of {results['seconds']} s alternate between servers in pairs of random order; a"
+            f"{slices_note(results)}; a"
             " ratio is that of the two slices of a pair. All servers are started afresh, and warmed"
             " up, for every pair."
             " Intervals: 95 %, bootstrap over pairs (studentized, trimmed mean of the logarithms),"

@@ -123,8 +123,18 @@ struct load_client {
 
     struct load_schedule schedule;
     uint64_t schedule_us; /* when it began */
+    uint64_t due_us;      /* the next request, of the client's time */
     bool warming;         /* ... for the warm-up alone */
     bool backlogged;      /* requests are due and no connection is free */
+
+    /* Turns of the closed loop (load_rest.c); in the open loop nothing is due out of turn. */
+    bool resting;           /* no request is begun */
+    bool draining;          /* ... and some are in flight */
+    uint64_t turn_us;       /* when the turn began; resting: when the next one does */
+    uint64_t turn_stop_us;  /* when the rest begins, or did */
+    uint64_t turn_drain_us; /* what was in flight then took so long, the last time */
+    uint64_t turns_us;      /* the turns that are over, as far as they were measured */
+
     uint64_t quota_left;
     uint64_t flying;  /* of all connections */
     uint32_t request; /* which of the list is next */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * load_client_internal.h - what load_lifetime.c (put together, taken apart), load_conn.c (requests and
- * answers) and load_pace.c (when what is begun) share.
+ * answers), load_pace.c (when what is begun) and load_rest.c (when nothing is) share.
  */
 #ifndef BIVALVE_LOAD_CLIENT_INTERNAL_H
 #define BIVALVE_LOAD_CLIENT_INTERNAL_H
 
 #include "load_client.h"
+#include "load_options.h"
 
 /* load_conn.flags */
 enum {
@@ -80,10 +81,33 @@ void client_connect_failed(struct load_client *c, struct load_conn *conn, int er
 /* No connection is begun for a while, longer each time. */
 void client_back_off(struct load_client *c, uint64_t now);
 
+/* The open loop's schedule begins then, at the plan's rate, and goes to `rate_to` over the duration. */
+void client_set_schedule(struct load_client *c, uint64_t begin_us, double rate_to);
+
 /* Behind the others in the list. */
 void client_list_push(struct load_client *c, struct load_list *list, struct load_conn *conn);
 
 /* struct loop_hooks' before_wait. */
 int64_t client_before_wait(struct loop *l);
+
+/* ---- load_rest.c ---- */
+
+/* Does the closed loop take turns? */
+static inline bool client_takes_turns(const struct load_client *c)
+{
+    return load_turns_some(&c->plan.options->turns) && !client_is_open_loop(c) && !c->gathering;
+}
+
+/* It rests until the turn that `now` is in, or the next one. */
+void client_set_turn(struct load_client *c, uint64_t now);
+
+/* A turn, or a rest, begins if it is time for that. */
+void client_take_turn(struct load_client *c, uint64_t now);
+
+/* When the next one does; CLIENT_NEVER: once the last answer is there. */
+uint64_t client_next_turn(const struct load_client *c);
+
+/* The time in which there was load, of all that has been measured until then; never 0. */
+uint64_t client_own_us(const struct load_client *c, uint64_t until);
 
 #endif

@@ -134,6 +134,7 @@ int load_json_write(FILE *out, const struct load_setup *s, const struct load_run
         {"load", json_load(s, run)},
         {"begin_s", json_real((double)r->begin_us / 1e6)},
         {"seconds", json_real((double)r->measured_us / 1e6)},
+        {"own_seconds", json_real((double)r->own_us / 1e6)},
         {"requests", json_integer(json_count(r->requests))},
         {"answered", json_integer(json_count(r->answered))},
         {"rps", json_real(v->rps)},

@@ -145,13 +145,13 @@ void load_client_start(struct load_client *c, uint64_t start_us)
     c->end_us = c->plan.by_count ? CLIENT_NEVER : c->measure_us + c->plan.duration_us;
     c->quota_left = c->plan.by_count ? c->plan.quota : UINT64_MAX;
     c->last_us = c->start_us;
-    if (!client_is_open_loop(c))
+    if (!client_is_open_loop(c)) {
+        if (load_turns_some(&c->plan.options->turns))
+            client_set_turn(c, c->start_us);
         return;
+    }
     c->warming = c->plan.warmup_us > 0;
-    c->schedule_us = c->start_us;
-    load_schedule_init(&c->schedule, c->plan.rate_from,
-                       c->warming ? c->plan.rate_from : c->plan.rate_to, c->plan.duration_us,
-                       !c->plan.options->uniform, c->plan.seed, c->plan.phase);
+    client_set_schedule(c, c->start_us, c->warming ? c->plan.rate_from : c->plan.rate_to);
 }
 
 void load_client_stop(struct load_client *c)

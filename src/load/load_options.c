@@ -29,6 +29,7 @@ enum load_option_kind {
     LOAD_OPTION_RAW,
     LOAD_OPTION_STATUS,
     LOAD_OPTION_ARRIVALS,
+    LOAD_OPTION_TURNS,
     LOAD_OPTION_SLO,
     LOAD_OPTION_FRACTION,
     LOAD_OPTION_TLS_VERSION,
@@ -82,6 +83,8 @@ static const struct load_option load_option_table[] = {
      "open the connections over so long, not all at once [0]"},
     {"read-rate", 0, LOAD_OPTION_SIZE, AT(read_rate), 1, READ_RATE_MAX, "BYTES",
      "a connection reads so many bytes a second, no more"},
+    {"turns", 0, LOAD_OPTION_TURNS, AT(turns), 0, 0, "TIME:I/N",
+     "load in the I-th of each N turns of so long: N loads alternate"},
     {"timeout", 0, LOAD_OPTION_TIME, AT(timeout_us), 1000, TIMEOUT_MAX_US, "TIME",
      "a request without an answer is an error after this [10s]"},
     {"backend", 0, LOAD_OPTION_TEXT, AT(backend), 0, 0, "NAME",
@@ -185,6 +188,7 @@ static bool load_store(const struct load_option *spec, const char *value, struct
     case LOAD_OPTION_ARRIVALS:
         *(bool *)at = !strcmp(value, "uniform");
         return *(bool *)at || !strcmp(value, "poisson");
+    case LOAD_OPTION_TURNS: return load_turns_parse(value, at);
     case LOAD_OPTION_TLS_VERSION:
         *(unsigned *)at = strcmp(value, "1.3") ? 12 : 13;
         return !strcmp(value, "1.2") || !strcmp(value, "1.3");
@@ -226,6 +230,9 @@ static void load_describe(const struct load_option *spec, char *out, size_t size
         break;
     case LOAD_OPTION_STATUS: snprintf(out, size, "a list such as 200,404 or 2xx,304"); break;
     case LOAD_OPTION_ARRIVALS: snprintf(out, size, "poisson or uniform"); break;
+    case LOAD_OPTION_TURNS:
+        snprintf(out, size, "a time from 1ms to 10s and which of how many, such as 25ms:1/2");
+        break;
     case LOAD_OPTION_TLS_VERSION: snprintf(out, size, "1.2 or 1.3"); break;
     case LOAD_OPTION_FRACTION: snprintf(out, size, "a fraction from 0 to 1, such as 0.001"); break;
     default: snprintf(out, size, "some text"); break;
@@ -308,6 +315,14 @@ static int load_check(const struct load_options *o, bool timed, char *error)
         return load_conflict(error, "--find-max needs --slo-p99, the limit that it searches for");
     if (o->action == LOAD_FIND_MAX && o->rate_from != 0)
         return load_conflict(error, "--find-max chooses the --rate itself");
+    if (load_turns_some(&o->turns) &&
+        (o->rate_from != o->rate_to || o->action == LOAD_FIND_MAX || o->ramp_us))
+        return load_conflict(error,
+                             "--turns: a changing --rate, --find-max and --ramp need all the "
+                             "time");
+    if (load_turns_some(&o->turns) && o->turns.length_us * o->turns.count >= o->timeout_us)
+        return load_conflict(error,
+                             "--turns: a round of all turns has to be shorter than --timeout");
     if (o->raw_count && (o->method || o->body || o->header_count || o->chunked || o->expect_echo))
         return load_conflict(error, "--raw files are whole requests: --method, --header, --body, "
                                     "--chunked and --expect-echo say nothing of them");

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "load_target.h" /* LOAD_ERROR_MAX */
+#include "load_turns.h"
 
 #define LOAD_HEADERS_MAX   64
 #define LOAD_RAW_MAX       256
@@ -38,6 +39,7 @@ struct load_options {
     uint64_t warmup_us, ramp_us, timeout_us;
     double rate_from, rate_to; /* requests a second; 0: closed loop */
     bool uniform;              /* arrivals */
+    struct load_turns turns;
     uint64_t seed;
     const char *source;
 

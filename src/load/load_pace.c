@@ -55,29 +55,41 @@ static struct load_conn *list_pop(struct load_client *c, struct load_list *list)
 
 /* ---- what is due ---- */
 
-/* When the open loop's next request is due. */
-static inline uint64_t pace_due(const struct load_client *c)
+/* When the open loop's next request is due. The schedule knows of no time but its own. */
+static void pace_set_due(struct load_client *c)
 {
-    return c->schedule_us + c->schedule.due_us;
+    const struct load_turns *turns = &c->plan.options->turns;
+
+    c->due_us = c->schedule_us + c->schedule.due_us;
+    if (unlikely(load_turns_some(turns)))
+        c->due_us =
+            load_turns_after(turns, c->zero_us + c->schedule_us, c->schedule.due_us) - c->zero_us;
+}
+
+void client_set_schedule(struct load_client *c, uint64_t begin_us, double rate_to)
+{
+    c->schedule_us = begin_us;
+    load_schedule_init(&c->schedule, c->plan.rate_from, rate_to, c->plan.duration_us,
+                       !c->plan.options->uniform, c->plan.seed, c->plan.phase);
+    pace_set_due(c);
 }
 
 static void pace_advance(struct load_client *c)
 {
     load_schedule_advance(&c->schedule);
-    if (unlikely(c->warming) && pace_due(c) >= c->measure_us) {
+    pace_set_due(c);
+    if (unlikely(c->warming) && c->due_us >= c->measure_us) {
         c->warming = false;
-        c->schedule_us = c->measure_us;
-        load_schedule_init(&c->schedule, c->plan.rate_from, c->plan.rate_to, c->plan.duration_us,
-                           !c->plan.options->uniform, c->plan.seed, c->plan.phase);
+        client_set_schedule(c, c->measure_us, c->plan.rate_to);
     }
 }
 
 /* Is there another request that is to be sent at or after `now`? */
 static inline bool pace_has_more(const struct load_client *c, uint64_t now)
 {
-    if (c->quota_left == 0 || c->stopped)
+    if (c->quota_left == 0 || c->stopped || c->resting)
         return false;
-    return (client_is_open_loop(c) ? pace_due(c) : now) < c->end_us;
+    return (client_is_open_loop(c) ? c->due_us : now) < c->end_us;
 }
 
 static inline void pace_count_due(struct load_client *c, uint64_t due, uint32_t count, uint64_t now)
@@ -123,7 +135,7 @@ static inline void pace_begin(struct load_client *c, struct load_conn *conn, uin
 /* The open loop's next one. */
 static void pace_begin_due(struct load_client *c, struct load_conn *conn, uint64_t now)
 {
-    uint64_t due = pace_due(c), late = now - due;
+    uint64_t due = c->due_us, late = now - due;
 
     if (c->backlogged)
         pace_count_backlog(c, due, late);
@@ -160,9 +172,9 @@ void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now)
     if (unlikely(conn->flags & CONN_IDLE)) {
         pace_feed_idle(c, conn, now);
     } else if (client_is_open_loop(c)) {
-        while (pace_room(c, conn) && pace_has_more(c, now) && pace_due(c) <= now)
+        while (pace_room(c, conn) && pace_has_more(c, now) && c->due_us <= now)
             pace_begin_due(c, conn, now);
-        if (pace_due(c) > now)
+        if (c->due_us > now)
             c->backlogged = false;
         if (pace_room(c, conn) && !(conn->flags & CONN_FREE)) {
             conn->flags |= CONN_FREE;
@@ -197,7 +209,7 @@ static void pace_dispatch(struct load_client *c)
 {
     uint64_t now = load_client_now(c);
 
-    while (pace_has_more(c, now) && pace_due(c) <= now) {
+    while (pace_has_more(c, now) && c->due_us <= now) {
         struct load_conn *conn = pace_free(c);
         if (!conn) {
             c->backlogged = true;
@@ -212,8 +224,8 @@ static void pace_dispatch(struct load_client *c)
         now = load_client_now(c);
     }
     while (c->backlogged && pace_has_more(c, now) &&
-           pace_due(c) + c->plan.options->timeout_us <= now) {
-        uint64_t due = pace_due(c), late = now - due;
+           c->due_us + c->plan.options->timeout_us <= now) {
+        uint64_t due = c->due_us, late = now - due;
         if (due >= c->measure_us) {
             client_count_failure(c, LOAD_FAILURE_TIMEOUT,
                                  "no connection was free within --timeout");
@@ -358,6 +370,8 @@ static void pace_connect_waiting(struct load_client *c, uint64_t now)
 {
     while (unlikely(now >= pace_ramp(c)))
         client_list_push(c, &c->waiting, client_conn(c, c->begun++));
+    if (unlikely(c->resting))
+        return;
     /* Each once, at most: one that fails at once is behind the others. */
     for (unsigned i = 0; i < PACE_CONNECTING_MAX && pace_may_connect(c, now); i++) {
         struct load_conn *conn = list_pop(c, &c->waiting);
@@ -400,7 +414,8 @@ static void pace_measured(struct load_client *c, uint64_t until)
     r->bytes_out = c->stats->bytes_out - c->bytes_out;
     r->tls_handshakes = c->stats->tls_handshakes - c->handshakes;
     r->tls_resumed = c->stats->tls_resumed - c->resumed;
-    r->busiest = (double)(r->cpu_user_us + r->cpu_system_us) / (double)r->measured_us;
+    r->own_us = client_own_us(c, until);
+    r->busiest = (double)(r->cpu_user_us + r->cpu_system_us) / (double)r->own_us;
 }
 
 static void pace_window(struct load_client *c, uint64_t now)
@@ -441,10 +456,12 @@ static uint64_t pace_next(const struct load_client *c, uint64_t now)
         next = pace_earlier(next, c->measure_us);
     if (c->measuring && !c->measured)
         next = pace_earlier(next, c->end_us);
-    if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX)
+    if (client_takes_turns(c) && now < c->end_us)
+        next = pace_earlier(next, client_next_turn(c));
+    if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX && !c->resting)
         next = pace_earlier(next, c->connect_at_us);
     if (client_is_open_loop(c) && more && !c->gathering)
-        next = pace_earlier(next, pace_due(c) + (c->backlogged ? c->plan.options->timeout_us : 0));
+        next = pace_earlier(next, c->due_us + (c->backlogged ? c->plan.options->timeout_us : 0));
     if (!more && c->flying)
         next = pace_earlier(next, pace_give_up(c));
     return next;
@@ -458,6 +475,8 @@ int64_t client_before_wait(struct loop *l)
     if (now < c->start_us && !c->gathering)
         return (int64_t)(c->start_us - now);
     pace_window(c, now);
+    if (unlikely(client_takes_turns(c)))
+        client_take_turn(c, now);
     pace_connect_waiting(c, now);
     if (client_is_open_loop(c) && !c->gathering)
         pace_dispatch(c);

@@ -156,7 +156,7 @@ void load_report_end(FILE *out, const struct load_setup *s, const struct load_ru
                      const struct load_results *r, const struct load_verdict *v)
 {
     uint64_t failures = load_results_failures(r);
-    double seconds = (double)MAX(r->measured_us, 1) / 1e6;
+    double seconds = (double)MAX(r->own_us, 1) / 1e6;
 
     fprintf(out, "\n  %" PRIu64 " requests in %.2f s: %.1f requests/s, %.2f MB/s\n", r->requests,
             seconds, v->rps, (double)r->bytes_in / seconds / 1e6);

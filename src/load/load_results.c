@@ -40,6 +40,7 @@ void load_results_add(struct load_results *sum, const struct load_results *r)
     }
     sum->begin_us = r->begin_us;
     sum->measured_us = MAX(sum->measured_us, r->measured_us);
+    sum->own_us = MAX(sum->own_us, r->own_us);
     sum->busiest = MAX(sum->busiest, r->busiest);
     sum->backlog_us_max = MAX(sum->backlog_us_max, r->backlog_us_max);
     if (!*sum->tls)

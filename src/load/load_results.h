@@ -68,6 +68,7 @@ struct load_results {
 
     uint64_t begin_us;       /* CLOCK_MONOTONIC, when the measuring began */
     uint64_t measured_us;    /* how long it was */
+    uint64_t own_us;         /* ... of that, with --turns, the turns; without, all of it */
     double busiest;          /* CPU time per time of the process that has the highest */
     uint32_t backlog_us_max; /* the longest that a request has waited for a free connection */
     char tls[LOAD_TLS_MAX];  /* version and cipher of the first connection; empty: no TLS */

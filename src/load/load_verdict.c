@@ -17,7 +17,7 @@ struct load_verdict load_verdict_of(const struct load_setup *s, const struct loa
 {
     const struct load_options *o = &s->options;
     uint64_t failures = load_results_failures(r);
-    double seconds = (double)MAX(r->measured_us, 1) / 1e6, requests = (double)r->requests;
+    double seconds = (double)MAX(r->own_us, 1) / 1e6, requests = (double)r->requests;
     struct load_verdict v = {.rps = (double)r->answered / seconds};
 
     if (run->rate_from > 0)

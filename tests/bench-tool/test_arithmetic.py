@@ -2,6 +2,7 @@
 """Intervals, ratios, percentiles, the score: arithmetic with known results."""
 import math
 import random
+import types
 
 import pytest
 from bench import (
@@ -15,6 +16,7 @@ from bench import (
     servers,
     single,
     tables,
+    text,
 )
 from bench.errors import BenchError
 
@@ -235,6 +237,44 @@ def test_the_cells_of_profiles_with_rates_of_their_own():
     plan = compare.Plan(sides, chosen[:2], [4], o)
     assert [(c["conns"], c["rate"]) for c in plan.cells] == [(4, 50), (4, 200)] * 2
     assert plan.rate is None
+
+
+def turns_of(argv, names, profile, conns, turns=True):
+    """How long a turn is, in ms; None: there are none."""
+    o = options.build_parser().parse_args(["compare", *argv])
+    plan = compare.Plan([servers.Contender(n, ["{port}"]) for n in names], [], [conns], o)
+    generator = types.SimpleNamespace(module=types.SimpleNamespace(TURNS=turns))
+    turn_s = plan.turn_s(generator, profiles.load([profile])[0], conns)
+    return turn_s and turn_s * 1000
+
+
+def test_how_long_a_turn_is():
+    assert turns_of([], "ab", "baseline", 64) == 25
+    assert turns_of([], "abc", "baseline", 512) == pytest.approx(38, abs=1)
+    assert turns_of([], "ab", "upload", 64) == pytest.approx(340, abs=10)
+    assert turns_of(["--turn", "10"], "ab", "baseline", 4096) == 10
+    # One after the other: as asked for, by what the generator can do, by the profile, a turn that would
+    # be more than half a slice, a server by itself.
+    assert turns_of(["--turn", "0"], "ab", "baseline", 64) is None
+    assert turns_of([], "ab", "baseline", 64, turns=False) is None
+    assert turns_of([], "ab", "delay", 64) is None
+    assert turns_of([], "ab", "static-10m", 64) is None
+    assert turns_of(["--seconds", "10"], "ab", "static-10m", 64) == pytest.approx(3365, abs=100)
+    assert turns_of([], "a", "baseline", 64) is None
+
+
+def test_the_report_says_how_the_slices_lay():
+    def note(*turns):
+        return text.slices_note({"seconds": 1, "cells": [{"turn_s": t} for t in turns]})
+
+    assert note(None) == text.slices_note({"seconds": 1, "cells": [{}]})
+    assert "pairs of random order" in note(None)
+    assert note(0.025) == (
+        "Slices of 1 s for each server are measured side by side, in turns of 25 ms"
+    )
+    assert note(0.025, 0.1, None).endswith(
+        "in turns of 25 to 100 ms or, where answers take longer, one after the other"
+    )
 
 
 def test_marks_name_a_full_generator_and_a_missed_rate():

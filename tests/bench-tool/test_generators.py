@@ -141,6 +141,7 @@ def bivalve_load_json(**more):
             "schema": 1,
             "begin_s": 100.5,
             "seconds": 1.0,
+            "own_seconds": 0.5,
             "requests": 1001,
             "answered": 1000,
             "rps": 1000.0,
@@ -157,6 +158,7 @@ def bivalve_load_json(**more):
 def test_bivalve_load_is_read():
     load = gen_bivalve_load.parse(bivalve_load_json(), job("limited-conn"), None)
     assert load.window == (100.5, 101.5) and load.requests == load.responses == 1000
+    assert load.own_s == 0.5
     assert load.bytes == 150000 and load.reconnects == 100 and load.own_rps == 1000
     assert load.latency_us["50"] == 2 and load.latency_us["99.9"] == 6
     assert load.latency_us["100"] == 8 and not load.errors and load.not_2xx == 0
@@ -174,6 +176,18 @@ def test_bivalve_load_s_errors_are_read():
         gen_bivalve_load.parse(bivalve_load_json(answered=0), job("baseline"), None)
     with pytest.raises(Unreadable, match="not its JSON"):
         gen_bivalve_load.parse("cannot look up\n", job("baseline"), None)
+
+
+def test_bivalve_load_takes_turns(tmp_path):
+    """Each warms up for whole rounds, at least as long as without."""
+    alone = gen_bivalve_load.command("/x", job("baseline", str(tmp_path)))[0]
+    assert not [a for a in alone if a.startswith("--turns")]
+    for which in range(3):
+        j = job("baseline", str(tmp_path))
+        j.turns = (0.025, which, 3)
+        argv = gen_bivalve_load.command("/x", j)[0]
+        assert f"--turns=25ms:{which + 1}/3" in argv
+        assert [a for a in argv if a.startswith("--warmup=")] == ["--warmup=0.375s"]
 
 
 def test_bivalve_load_s_command(tmp_path):

@@ -61,33 +61,36 @@ def test_pairs_that_share_a_start_would_break_it():
     assert misses(5, 4, each_start) <= 0.085 * TIMES
 
 
-def test_servers_are_started_in_the_order_they_are_measured_in(monkeypatch):
-    """Both sides of an A/A comparison go through the same, only in turn."""
+@pytest.mark.parametrize("turn_s", [None, 0.025])
+def test_servers_are_started_in_the_order_they_are_measured_in(monkeypatch, turn_s):
+    """Both sides of an A/A comparison go through the same, only in turn; one after the other or side by
+    side."""
     log = []
 
     def start(contender, _lab, _limit, which, **_):
         log.append(f"start {contender.name}")
-        return types.SimpleNamespace(name=contender.name, which=which)
+        return types.SimpleNamespace(name=contender.name, which=which, contender=contender)
 
-    def measured(_lab, _plan, server, *_):
-        log.append(f"measure {server.name}")
-        return {}
+    def measured(_lab, _plan, _cell, sides):
+        log.extend(f"measure {side.server.name}" for side in sides)
+        return [{} for _ in sides]
 
     monkeypatch.setattr(compare.servers, "start", start)
     monkeypatch.setattr(compare.servers, "check", lambda *_: None)
     monkeypatch.setattr(compare.servers, "stop", lambda server, _: log.append(f"stop {server.name}"))
     monkeypatch.setattr(compare, "warm", lambda _l, server, *_: log.append(f"warm {server.name}"))
-    monkeypatch.setattr(compare, "counted_slice", measured)
+    monkeypatch.setattr(compare, "counted_slices", measured)
     quiet = types.SimpleNamespace(stage=lambda _: None, step=lambda _: None)
     lab = types.SimpleNamespace(
         progress=quiet, generator=types.SimpleNamespace(server_closes=False)
     )
     plan = types.SimpleNamespace(
-        contenders=[types.SimpleNamespace(name=n) for n in ("a", "b")],
+        contenders=[types.SimpleNamespace(name=n, asks=lambda p: p) for n in ("a", "b")],
         names=["a", "b"],
         seed=1,
         pairs=8,
         until=None,
+        turn_s=lambda *_: turn_s,
     )
     cell = {"conns": 1, "rate": None, "slices": [], "stopped": None}
     profile = types.SimpleNamespace(name="p", per_connection=0)

@@ -5,12 +5,14 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from conftest import recorded
 
 from bench import cgroup, children, counts, machine, procfs, sampler, slicerun
 from bench.errors import BenchError
+from bench.load import Load
 
 
 def test_stat_of_a_process():
@@ -198,6 +200,40 @@ def test_own_figures_can_be_read():
     with open(os.devnull, encoding="ascii"):
         assert procfs.open_fds([me]) == before + 1
     assert sum(procfs.switches([me])) > 0 and sum(procfs.user_system_ns([me])) >= 0
+
+
+def flat(t, *rates):
+    """A Series that grows by so much a second, up to second `t`."""
+    series = sampler.Series()
+    for at in range(t + 1):
+        series.add(float(at), *(at * r for r in rates))
+    return series
+
+
+def test_a_slice_in_turns():
+    """Two servers take turns over 4 s, each under load for 1.8 of them: rates are for that time, and
+    what the other and its load use is nobody's disturbance."""
+    lab = types.SimpleNamespace(load_cpus={1}, server_cpus={0}, workers=1, generator=None)
+    watches = []
+    for share in (0.4, 0.3):  # of its CPU, the server and its load each
+        w = sampler.Watch()
+        w.server, w.load = flat(5, share * 1e9), flat(5, share * 1e9)
+        w.split, w.switches, w.own = flat(5, 1, 1), flat(5, 0, 0), flat(5, 0.02e9)
+        w.busy = {0: flat(5, 0.75e9, 0.01e9), 1: flat(5, 0.72e9, 0)}
+        watches.append(w)
+    result = Load((1.0, 5.0), 1800, 1800, 180000, {}, {}, 0, reconnects=0, own_s=1.8)
+    job = types.SimpleNamespace(profile=None, rate=None, threads=1)
+    out = slicerun.figures(lab, result, watches[0], job, [watches[1]])
+    assert out["window_s"] == 4 and out["own_s"] == 1.8 and out["rps"] == 1000
+    assert out["cpu_us"] == pytest.approx(1.6e6 / 1800)
+    assert out["server_cpus"] == out["load_cpus"] == pytest.approx(1.6 / 1.8)
+    assert out["foreign_cpus"] == pytest.approx(0.75 + 0.72 - 2 * 0.4 - 2 * 0.3 - 0.02)
+    assert out["steal_cpus"] == pytest.approx(0.01)
+    alone = slicerun.figures(lab, result, watches[0], job)
+    assert alone["foreign_cpus"] == pytest.approx(out["foreign_cpus"] + 0.6)
+    with pytest.raises(slicerun.Spoilt, match="no time at all"):
+        lab.generator = types.SimpleNamespace(name="x")
+        slicerun.figures(lab, Load((1.0, 1.0), 1, 1, 1, {}, {}, 0), watches[0], job)
 
 
 def test_bottleneck():

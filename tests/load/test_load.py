@@ -59,6 +59,49 @@ def test_open_loop_rate(server, backend):
         assert again["rate"]["wanted"] == run["rate"]["wanted"]
 
 
+TURN_MS = 50  # long, so that a busy machine's delays are short beside it
+
+
+def out_of_turn(times, turn, turns, late_ms):
+    """Those of the CLOCK_MONOTONIC times that are more than so late after their turn."""
+    at = [t * 1000 % (TURN_MS * turns) - TURN_MS * turn for t in times]
+    return [t for t in at if not 0 <= t < TURN_MS + late_ms]
+
+
+@pytest.mark.parametrize("argv", [[], ["-k3"], ["-p4"], ["-R600", "--arrivals=uniform"]], ids=" ".join)
+def test_turns(serve, backend, argv):
+    """In turns of 50 ms, the second of four. A delay may put a request behind its turn, never before;
+    without --turns three quarters of them would be out of turn."""
+    times = []
+
+    def answer(client, request):
+        times.append(time.monotonic())
+        time.sleep(0.002)
+        return OK
+
+    run = load("-d600ms", "-c2", "--turns=%dms:2/4" % TURN_MS, "--backend", backend, *argv,
+               serve(answering(answer)).url)
+    assert run.status == 0 and run["errors"] == {}, run.err
+    assert run["requests"] >= 10
+    assert len(out_of_turn(times, 1, 4, 20)) <= len(times) / 10, sorted(times)
+    # 600 ms are three rounds: of each a turn, in the open loop without its gap.
+    assert 0.6 <= run["seconds"] < 0.61
+    if "-R600" in argv:
+        assert run["own_seconds"] == pytest.approx(3 * 0.05 * 7 / 8, abs=1e-5)
+        assert run["rate"]["wanted"] == pytest.approx(600, rel=0.03)
+    else:
+        assert 0 < run["own_seconds"] <= 0.3
+    assert run["rps"] == pytest.approx(run["answered"] / run["own_seconds"])
+
+
+def test_turns_of_all_processes(server, backend):
+    """Exactly so many, in two processes that rest at the same time; and a whole turn for oneself."""
+    url = "http://127.0.0.1:%d/pipeline" % server.addr[1][1]
+    for turns in ("5ms:1/2", "5ms:1/1"):
+        run = load("-n3000", "-c8", "-t2", "--turns", turns, "--backend", backend, url)
+        assert run.status == 0 and run["requests"] == 3000, run.err
+
+
 def test_open_loop_ramp(server):
     url = "http://127.0.0.1:%d/pipeline" % server.addr[1][1]
     run = load("-R200:1800", "-d1s", "--arrivals=uniform", "-c8", url)
@@ -348,6 +391,10 @@ def test_results_that_cannot_be_written(serve):
         (["-R", "1:x", "http://x/"], "--rate"),
         (["-n5", "-d1", "http://x/"], "either says when the end is"),
         (["--find-max", "http://x/"], "needs --slo-p99"),
+        (["--turns=25ms", "http://x/"], "25ms:1/2"),
+        (["--turns=25ms:1/2", "-R1:5", "http://x/"], "need all the time"),
+        (["--turns=25ms:1/2", "--ramp=1s", "http://x/"], "need all the time"),
+        (["--turns=1s:1/2", "--timeout=2s", "http://x/"], "shorter than --timeout"),
         (["--raw", "/x", "-X", "GET", "http://x/"], "whole requests"),
         (["--raw", "/no/such", "http://127.0.0.1/"], "cannot read /no/such"),
         (["--chunked", "http://x/"], "about a --body"),

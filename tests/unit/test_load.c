@@ -17,6 +17,7 @@
 
 #include "load_match.h"
 #include "load_schedule.h"
+#include "load_turns.h"
 #include "load_verdict.h"
 #include "prng.h"
 #include "util.h"
@@ -286,6 +287,85 @@ static void test_match_gives_up(void **state)
     load_match_free(&m);
 }
 
+/* ---- turns ---- */
+
+/* Own time as the picture in load_turns.h has it, counted a microsecond at a time. */
+static void test_turns(void **state)
+{
+    struct load_turns t = {.count = 3, .length_us = 1000};
+    const uint64_t round_us = 3000, own_us = 875;
+
+    (void)state;
+    for (t.index = 0; t.index < t.count; t.index++) {
+        uint64_t own = load_turns_own(&t, 5 * round_us);
+        assert_int_equal(own, 5 * own_us);
+        for (uint64_t now = 5 * round_us; now < 8 * round_us; now++) {
+            uint64_t at = now % round_us, first = t.index * t.length_us;
+            bool in_turn = at >= first && at < first + t.length_us;
+            uint64_t begin = load_turns_begin(&t, now);
+            assert_int_equal(begin % round_us, first);
+            assert_true(in_turn ? begin <= now && now < begin + t.length_us
+                                : begin > now && begin < now + round_us);
+            assert_int_equal(load_turns_own(&t, now), own);
+            own += at >= first && at < first + own_us;
+        }
+    }
+}
+
+/* The moments of own time are those that it counts, each once, in order. */
+static void test_moments_of_own_time(void **state)
+{
+    struct load_turns t = {.count = 4, .length_us = 1000};
+
+    (void)state;
+    for (t.index = 0; t.index < t.count; t.index++) {
+        for (uint64_t from = 8000; from < 12000; from += 37) {
+            uint64_t before = 0;
+            for (uint64_t own = 0; own < 4000; own += 1) {
+                uint64_t at = load_turns_after(&t, from, own);
+                assert_true(at >= from && (own == 0 || at > before));
+                assert_int_equal(load_turns_own(&t, at) - load_turns_own(&t, from), own);
+                assert_int_equal(load_turns_own(&t, at + 1) - load_turns_own(&t, from), own + 1);
+                before = at;
+            }
+        }
+    }
+}
+
+static void test_turns_as_text(void **state)
+{
+    static const char *const wrong[] = {
+        "",
+        "25ms",
+        "25ms:1",
+        "25ms:0/2",
+        "25ms:3/2",
+        "25ms:1/65",
+        "25ms:1/",
+        "25ms:/2",
+        "25ms:1/2/3",
+        "900us:1/2",
+        "11s:1/2",
+        ":1/2",
+        "25ms:1/2x",
+        "x:1/2",
+        "25ms:-1/2",
+        "25ms:1 /2",
+        "00000000000000000000000000000025ms:1/2",
+        "25ms:00000000000000000000000000000000001/2",
+    };
+    struct load_turns t;
+
+    (void)state;
+    assert_true(load_turns_parse("25ms:1/2", &t));
+    assert_true(t.length_us == 25000 && t.index == 0 && t.count == 2);
+    assert_true(load_turns_parse("10s:64/64", &t));
+    assert_true(t.length_us == 10 * SECOND && t.index == 63 && t.count == 64);
+    assert_true(load_turns_parse("1ms:1/1", &t) && load_turns_some(&t));
+    for (unsigned i = 0; i < ARRAY_LEN(wrong); i++)
+        assert_false(load_turns_parse(wrong[i], &t));
+}
+
 /* ---- what follows from results ---- */
 
 static struct load_setup setup;
@@ -307,7 +387,8 @@ static int fresh(void **state)
     results = (struct load_results){.requests = 1000,
                                     .due = 1000,
                                     .answered = 990,
-                                    .measured_us = 2 * SECOND,
+                                    .measured_us = 4 * SECOND,
+                                    .own_us = 2 * SECOND,
                                     .cpu_user_us = 300,
                                     .cpu_system_us = 700,
                                     .busiest = 0.5};
@@ -358,7 +439,7 @@ static void test_verdict_of_errors(void **state)
     assert_near(v.error_rate, 1, 1e-12);
     assert_int_equal(load_verdict_status(&v), 1);
     memset(results.failures, 0, sizeof(results.failures));
-    results.measured_us = 0;
+    results.own_us = 0;
     v = verdict(0);
     assert_true(v.rps == 0 && v.cpu_us == 0 && !v.errors_ok);
 }
@@ -389,8 +470,8 @@ static void test_results_are_added(void **state)
     memset(&other, 0, sizeof(other));
     results.failures[LOAD_FAILURE_RESET] = 2;
     strcpy(results.first[LOAD_FAILURE_RESET], "first");
-    other =
-        (struct load_results){.requests = 5, .busiest = 0.7, .measured_us = 3, .backlog_us_max = 9};
+    other = (struct load_results){
+        .requests = 5, .busiest = 0.7, .measured_us = 3, .own_us = 3, .backlog_us_max = 9};
     other.failures[LOAD_FAILURE_RESET] = 1;
     strcpy(other.first[LOAD_FAILURE_RESET], "second");
     hist_record(&other.lag, 3);
@@ -400,7 +481,8 @@ static void test_results_are_added(void **state)
     assert_int_equal(load_results_failures(&sum), 3);
     assert_string_equal(sum.first[LOAD_FAILURE_RESET], "first");
     assert_near(sum.busiest, 0.7, 1e-12);
-    assert_int_equal(sum.measured_us, 2 * SECOND);
+    assert_int_equal(sum.measured_us, 4 * SECOND);
+    assert_int_equal(sum.own_us, 2 * SECOND);
     assert_int_equal(sum.backlog_us_max, 9);
     assert_int_equal(sum.lag.total, 1);
     assert_string_equal(load_failure_name(LOAD_FAILURE_CLOSED_EARLY), "closed_early");
@@ -420,6 +502,9 @@ int main(void)
         cmocka_unit_test(test_match_with_date),
         cmocka_unit_test(test_match_without_date),
         cmocka_unit_test(test_match_gives_up),
+        cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_moments_of_own_time),
+        cmocka_unit_test(test_turns_as_text),
         cmocka_unit_test_setup(test_verdict_of_a_good_run, fresh),
         cmocka_unit_test_setup(test_verdict_of_errors, fresh),
         cmocka_unit_test_setup(test_verdict_of_latency, fresh),
