@@ -17,6 +17,8 @@ complete -c bivalve -f -s d -l dataset -d 'records that /json serves' -r -F
 complete -c bivalve -f -l compress-level -x -d 'of /json, where the client takes gzip, br or zstd: 1 fast to 9 small; 0: never'
 complete -c bivalve -f -l static -x -d 'serve its files below /static/' -a '(__fish_complete_directories)'
 complete -c bivalve -f -l file-readers -x -d 'threads of a worker that read files not in memory; 0: the worker waits for the disk'
+complete -c bivalve -f -l open-file-cache -x -d 'files of --static that a worker keeps open between requests; 0: none'
+complete -c bivalve -f -l open-file-cache-valid -x -d 'until the name of such a file is looked up anew; one not asked for is closed'
 complete -c bivalve -f -l log-level -x -d 'error, warn, notice, info or debug' -a 'error warn notice info debug'
 complete -c bivalve -f -l access-log -d 'a line for each request: a path, - for standard output, or syslog' -r -F
 complete -c bivalve -f -l access-log-format -x -d 'combined, combined-tls, or json for JSON lines' -a 'combined combined-tls json'

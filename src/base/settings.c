@@ -35,6 +35,8 @@ void settings_init(struct settings *s)
     s->max_unsent_bytes = 128u << 10;
     s->max_linger_bytes = 65536;
     s->file_readers = 4;
+    s->open_file_cache = 0;
+    s->open_file_cache_valid_ms = 5 * 1000;
     s->recv_buffer_bytes = 16384;
     s->burn_ns = 0;
 }

@@ -37,9 +37,11 @@ struct settings {
     uint64_t max_buffer_bytes;    /* blocks that all connections of a worker hold together */
     uint32_t max_unsent_bytes;    /* that the kernel holds for a connection; 0: what it likes */
     uint32_t max_linger_bytes;    /* discarded on a half-closed connection before it is closed */
-    uint32_t file_readers;      /* threads that read files for a backend that would wait; 0: none */
-    bool serves_files;          /* a connection may have a file open besides its own fd */
-    uint32_t recv_buffer_bytes; /* the most that one receive may carry */
+    uint32_t file_readers;    /* threads that read files for a backend that would wait; 0: none */
+    uint32_t open_file_cache; /* files that stay open: --open-file-cache; 0: none */
+    uint32_t open_file_cache_valid_ms; /* their names are looked up anew after that */
+    bool serves_files;                 /* a connection may have a file open besides its own fd */
+    uint32_t recv_buffer_bytes;        /* the most that one receive may carry */
 
     /* for the benchmark's self-test: spin so long for each request, nanoseconds; 0: not at all */
     uint32_t burn_ns;

@@ -81,6 +81,10 @@
     X(file_waits)     /* ... that could not: the loop may have waited for the disk */           \
     X(lingers)        /* half-closed and drained before closing */                              \
     X(pages_returned) /* bytes of slot table given back to the kernel */                        \
+    /* --open-file-cache */                                                                     \
+    X(file_cache_hits)      /* files that were open */                                          \
+    X(file_cache_misses)    /* ... that were opened */                                          \
+    X(file_cache_evictions) /* ... that were closed to have room for another */                 \
     /* backend: what all of them have; more are its own, stats.backend[] */                     \
     X(iterations)     /* returns from wait() */                                                 \
     X(enters)         /* system calls that wait for or submit I/O */                            \
@@ -97,6 +101,7 @@
     X(blocks_used) /* input and output blocks that connections hold */                \
     X(block_bytes) /* bytes mapped for blocks */                                      \
     X(waiting)     /* requests that wait for their time */                            \
+    X(files_open)  /* that --open-file-cache keeps */                                 \
     X(in_flight)   /* operations the backend has in flight */                         \
     X(restarts)    /* times this worker has been restarted (set by the supervisor) */ \
     X(stuck)       /* ... because it made no progress: --worker-timeout (the same) */

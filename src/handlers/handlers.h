@@ -8,6 +8,7 @@
 #define BIVALVE_HANDLERS_H
 
 #include "dataset.h"
+#include "file_cache.h"
 #include "request.h"
 #include "static_dir.h"
 
@@ -18,6 +19,7 @@ struct handlers_context {
     const struct dataset *data;     /* what /json serves */
     unsigned level;                 /* at which /json is compressed; 0: never */
     const struct static_dir *files; /* what /static serves, with handlers_routes_files */
+    struct file_cache *cache;       /* of it; NULL: none */
 };
 
 extern const struct routes handlers_routes;

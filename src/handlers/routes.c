@@ -55,6 +55,14 @@ static const struct handler *routes_find_files(const char *path, size_t len)
     return handler;
 }
 
+/* Files that nobody asks for are closed. */
+static bool routes_trim_files(const void *context, uint64_t now_ms, struct stats *stats)
+{
+    struct file_cache *cache = ((const struct handlers_context *)context)->cache;
+
+    return cache && file_cache_sweep(cache, now_ms, stats);
+}
+
 const struct routes handlers_routes = {
     .find = routes_find,
     .allow = "GET, HEAD, POST, OPTIONS",
@@ -62,5 +70,6 @@ const struct routes handlers_routes = {
 
 const struct routes handlers_routes_files = {
     .find = routes_find_files,
+    .trim = routes_trim_files,
     .allow = "GET, HEAD, POST, OPTIONS",
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * static.c - GET /static/{path}: the files beneath a directory, looked up and read anew for every
- * request, so that nothing stale is ever sent.
+ * request, so that nothing stale is ever sent; with --open-file-cache they stay open (file_cache.h).
  *
  * A small file is read here and sent with its head by one system call; of a larger one the backend
  * sends the range that its head has promised. Neither waits for a disk: what is not in memory is for
@@ -38,6 +38,7 @@
 /* What is about to be sent, with the texts of its fields. */
 struct static_file {
     int fd;
+    struct file_entry *entry; /* of --open-file-cache, whose fd it is; NULL: it is ours */
     struct stat st;
     enum coding coding;
     struct representation rep;
@@ -51,9 +52,9 @@ static char static_copy[STATIC_COPY_MAX];
 static const char *const static_suffixes[CODINGS] = {
     [CODING_BR] = ".br", [CODING_ZSTD] = ".zst", [CODING_GZIP] = ".gz"};
 
-static const struct static_dir *static_dir_of(const struct request *r)
+static const struct handlers_context *static_context(const struct request *r)
 {
-    return ((const struct handlers_context *)request_context(r))->files;
+    return request_context(r);
 }
 
 static int static_reply(struct request *r, int status, const char *line)
@@ -87,42 +88,84 @@ static int static_refuse(struct request *r, int err)
 
 /* ---- which file ---- */
 
+/* 0 and .fd, .entry and .st, or -errno. */
+static int static_open(const struct request *r, struct static_file *f, const char *path, size_t len)
+{
+    const struct handlers_context *context = static_context(r);
+    struct loop *l = &r->http->loop;
+
+    f->entry = NULL;
+    if (!context->cache) {
+        f->fd = static_dir_open(context->files, path, &f->st);
+        return MIN(f->fd, 0);
+    }
+    int rc = file_cache_open(context->cache, context->files, path, len, l->clock.now_ms, l->stats,
+                             &f->entry);
+    if (rc < 0)
+        return rc;
+    f->fd = f->entry->ref.fd;
+    f->st = f->entry->st;
+    l->trim_pending = true; /* so that it is closed some time */
+    return 0;
+}
+
+static void static_close(const struct static_file *f)
+{
+    if (f->entry)
+        file_ref_put(&f->entry->ref);
+    else
+        close(f->fd);
+}
+
 /*
  * The file with the coding's suffix instead of *f, if there is one that is not older: then it was
  * made of another file.
  */
-static bool static_try_sibling(const struct static_dir *d, struct static_file *f, char *path,
+static bool static_try_sibling(const struct request *r, struct static_file *f, char *path,
                                size_t len, enum coding coding)
 {
-    struct stat st;
+    struct static_file sibling = {.coding = coding};
 
-    strcpy(path + len, static_suffixes[coding]);
-    int fd = static_dir_open(d, path, &st);
-    path[len] = '\0';
-    if (fd < 0)
+    if (f->entry && (f->entry->lacks & CODING_BIT(coding)))
         return false;
-    if (st.st_mtime < f->st.st_mtime) {
-        close(fd);
+    strcpy(path + len, static_suffixes[coding]);
+    int rc = static_open(r, &sibling, path, len + strlen(static_suffixes[coding]));
+    path[len] = '\0';
+    if (rc < 0) {
+        if (rc == -ENOENT && f->entry)
+            f->entry->lacks |= (uint8_t)CODING_BIT(coding);
         return false;
     }
-    close(f->fd);
-    f->fd = fd;
-    f->st = st;
-    f->coding = coding;
+    if (sibling.st.st_mtime < f->st.st_mtime) {
+        static_close(&sibling);
+        return false;
+    }
+    static_close(f);
+    *f = sibling;
     return true;
 }
 
 /* The best that the client takes of the file and those beside it. False: nothing (406). */
 static bool static_choose(const struct request *r, const struct request_head *head,
-                          const struct static_dir *d, struct static_file *f, char *path, size_t len)
+                          struct static_file *f, char *path, size_t len)
 {
     uint8_t order[CODINGS];
 
     unsigned n = request_codings(r, head, (1u << CODINGS) - 1, order);
     for (unsigned i = 0; i < n; i++)
-        if (order[i] == CODING_IDENTITY || static_try_sibling(d, f, path, len, order[i]))
+        if (order[i] == CODING_IDENTITY || static_try_sibling(r, f, path, len, order[i]))
             return true;
     return false;
+}
+
+/* Hexadecimal without leading zeros; the end. By printf(3) two of them took a sixth of a request. */
+static char *static_put_hex(char *p, uint64_t n)
+{
+    unsigned digits = (67u - (unsigned)__builtin_clzll(n | 1)) / 4;
+
+    for (unsigned i = digits; i-- > 0; n >>= 4)
+        p[i] = "0123456789abcdef"[n & 15];
+    return p + digits;
 }
 
 /*
@@ -134,8 +177,12 @@ static void static_describe(struct static_file *f, time_t now)
     uint64_t ctime_ns =
         (uint64_t)f->st.st_ctim.tv_sec * 1000000000 + (uint64_t)f->st.st_ctim.tv_nsec;
 
-    snprintf(f->etag, sizeof(f->etag), "\"%" PRIx64 "-%" PRIx64 "\"", (uint64_t)f->st.st_size,
-             ctime_ns);
+    char *p = f->etag;
+    *p++ = '"';
+    p = static_put_hex(p, (uint64_t)f->st.st_size);
+    *p++ = '-';
+    p = static_put_hex(p, ctime_ns);
+    memcpy(p, "\"", 2);
     /* not later than this answer, RFC 9110 section 8.8.2.1 */
     f->rep = (struct representation){
         .size = (uint64_t)f->st.st_size, .etag = f->etag, .modified = MIN(f->st.st_mtime, now)};
@@ -206,7 +253,7 @@ static bool static_read(const struct static_file *f, uint64_t first, uint64_t co
            preadv2(f->fd, &iov, 1, (off_t)first, RWF_NOWAIT) == (ssize_t)count;
 }
 
-/* f->fd is used up. */
+/* The file is let go of. */
 static int static_send(struct request *r, struct static_file *f, const char *type, bool part,
                        uint64_t first, uint64_t count)
 {
@@ -214,9 +261,12 @@ static int static_send(struct request *r, struct static_file *f, const char *typ
          copied = wanted && static_read(f, first, count);
     int rc = static_head(r, f, type, part, first, count);
 
-    if (rc == 0 && wanted && !copied)
-        return (rc = request_write_file(r, f->fd, (off_t)first, count)) < 0 ? rc : HANDLER_DONE;
-    close(f->fd);
+    if (rc == 0 && wanted && !copied) {
+        rc = f->entry ? request_write_shared_file(r, &f->entry->ref, (off_t)first, count)
+                      : request_write_file(r, f->fd, (off_t)first, count);
+        return rc < 0 ? rc : HANDLER_DONE;
+    }
+    static_close(f);
     if (rc == 0 && copied)
         rc = request_write(r, static_copy, (size_t)count);
     return rc < 0 ? rc : HANDLER_DONE;
@@ -241,13 +291,12 @@ static int static_answer(struct request *r, const struct request_head *head, str
         status = 416;
     if (status == 0)
         return static_send(r, f, type, range == RANGE_PART, first, count);
-    close(f->fd);
+    static_close(f);
     return static_without(r, f, status);
 }
 
 static int static_begin(struct request *r, const struct request_head *head)
 {
-    const struct static_dir *d = static_dir_of(r);
     struct static_file f = {.coding = CODING_IDENTITY};
     size_t len = head->path_len - STATIC_PREFIX_LEN;
     char path[STATIC_PATH_MAX + 8];
@@ -256,14 +305,14 @@ static int static_begin(struct request *r, const struct request_head *head)
         return static_refuse(r, ENOENT);
     memcpy(path, head->path + STATIC_PREFIX_LEN, len);
     path[len] = '\0';
-    f.fd = static_dir_open(d, path, &f.st);
-    if (f.fd < 0)
-        return static_refuse(r, -f.fd);
-    if (!static_choose(r, head, d, &f, path, len)) {
-        close(f.fd);
+    int rc = static_open(r, &f, path, len);
+    if (rc < 0)
+        return static_refuse(r, -rc);
+    if (!static_choose(r, head, &f, path, len)) {
+        static_close(&f);
         return static_reply(r, 406, "there is no such file in a coding that you accept\n");
     }
-    return static_answer(r, head, &f, mime_type(d->types, path, len));
+    return static_answer(r, head, &f, mime_type(static_context(r)->files->types, path, len));
 }
 
 /* All is done at the end of the head: a body would be dropped. */

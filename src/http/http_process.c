@@ -36,6 +36,7 @@ static size_t http_trim(struct loop *l, bool *pending)
 
     *pending = bufpool_trimmable(&h->in_pool) || bufpool_trimmable(&h->exchange_pool) ||
                bufpool_trimmable(&h->parked_pool);
+    l->trim_again = h->routes->trim && h->routes->trim(h->context, l->clock.now_ms, l->stats);
     return bytes;
 }
 

@@ -87,10 +87,18 @@ struct handler {
     void (*cancel)(struct request *r); /* NULL: nothing to let go of */
 };
 
+struct stats;
+
 /* Where requests go: the program's table of handlers. */
 struct routes {
     /* The handler of a path, percent-decoded; NULL: there is no such resource. */
     const struct handler *(*find)(const char *path, size_t len);
+
+    /*
+     * About once a second, while loop.trim_pending: give up what is not needed any more. True: it is
+     * to be called again. NULL: nothing to do. `context` is request_context().
+     */
+    bool (*trim)(const void *context, uint64_t now_ms, struct stats *stats);
     const char *allow; /* methods that some resource takes: for "OPTIONS *" and for CONNECT */
 };
 
@@ -161,6 +169,9 @@ int request_write(struct request *r, const char *data, size_t len);
  * -errno.
  */
 int request_write_file(struct request *r, int fd, off_t offset, uint64_t len);
+
+/* The same with a reference to a file that others have, too: it is let go of then. */
+int request_write_shared_file(struct request *r, struct file_ref *file, off_t offset, uint64_t len);
 
 /* The body is complete: `return request_end(r);`. HANDLER_DONE or -errno. */
 int request_end(struct request *r);

@@ -286,28 +286,41 @@ int request_write(struct request *r, const char *data, size_t len)
     return rc;
 }
 
-int request_write_file(struct request *r, int fd, off_t offset, uint64_t len)
+/* Of `shared` or, where that is NULL, of `fd`. */
+static int request_write_range(struct request *r, int fd, struct file_ref *shared, off_t offset,
+                               uint64_t len)
 {
     struct out *o = request_out(r);
     struct bufpool *p = request_out_pool(r);
     int rc = 0;
 
     assert((r->flags & REQUEST_RESPONDED) && len > 0);
-    if (!request_has_body(r)) {
-        close(fd);
-        return 0;
-    }
-    if (r->flags & REQUEST_CHUNKED) {
+    if (request_has_body(r) && (r->flags & REQUEST_CHUNKED)) {
         exchange_of(r)->body_bytes += len;
         rc = response_chunk_begin(o, p, len);
     }
-    if (rc < 0)
-        close(fd);
-    else
-        rc = out_append_file(o, p, fd, offset, len);
+    if (rc < 0 || !request_has_body(r)) {
+        if (shared)
+            file_ref_put(shared);
+        else
+            close(fd);
+        return rc;
+    }
+    rc = shared ? out_append_shared_file(o, p, shared, offset, len)
+                : out_append_file(o, p, fd, offset, len);
     if (rc == 0 && (r->flags & REQUEST_CHUNKED))
         rc = response_chunk_end(o, p);
     return rc;
+}
+
+int request_write_file(struct request *r, int fd, off_t offset, uint64_t len)
+{
+    return request_write_range(r, fd, NULL, offset, len);
+}
+
+int request_write_shared_file(struct request *r, struct file_ref *file, off_t offset, uint64_t len)
+{
+    return request_write_range(r, file->fd, file, offset, len);
 }
 
 int request_end(struct request *r)

@@ -30,8 +30,8 @@ static uint32_t loop_connections_max(const struct settings *set, uint32_t fds)
 {
     uint32_t room = fds > 2 * LOOP_FDS_RESERVED ? fds - LOOP_FDS_RESERVED : MAX(fds / 2, 1);
 
-    if (set->serves_files)
-        room = MAX(room / 2, 1);
+    if (set->serves_files) /* --open-file-cache has at most half of the fds: server_setup.c */
+        room = MAX((room - MIN(room, set->open_file_cache)) / 2, 1);
     return set->max_connections ? MIN(set->max_connections, room) : room;
 }
 
@@ -208,6 +208,7 @@ static void loop_trim(struct loop *l)
         malloc_trim(0);
 #endif
     }
+    l->trim_pending |= l->trim_again;
     l->stats->pages_returned += bytes;
     l->trim_ms = l->clock.now_ms + LOOP_TRIM_MS;
 }

@@ -105,6 +105,7 @@ struct loop {
     bool patient;      /* ... and who is idle need not hurry: loop_retire() */
     bool clock_stale;  /* the next upcall reads the clock first */
     bool trim_pending; /* memory may be given back */
+    bool trim_again;   /* ... or is wanted by the program's hook, which says so */
     uint64_t trim_ms;  /* when that is looked at next */
 };
 

@@ -56,18 +56,38 @@ int out_append(struct out *o, struct bufpool *p, const void *data, size_t len)
     return 0;
 }
 
-int out_append_file(struct out *o, struct bufpool *p, int fd, off_t offset, uint64_t len)
+static void out_file_close(const struct out_file *f)
+{
+    if (f->shared)
+        file_ref_put(f->shared);
+    else
+        close(f->fd);
+}
+
+static int out_append_range(struct out *o, struct bufpool *p, const struct out_file *f)
 {
     struct buf *b = out_append_block(o, p);
 
-    assert(len > 0);
+    assert(f->len > 0);
     if (!b) {
-        close(fd);
+        out_file_close(f);
         return -ENOMEM;
     }
     b->is_file = true;
-    *out_file(b) = (struct out_file){.fd = fd, .offset = offset, .len = len};
+    *out_file(b) = *f;
     return 0;
+}
+
+int out_append_file(struct out *o, struct bufpool *p, int fd, off_t offset, uint64_t len)
+{
+    return out_append_range(o, p, &(struct out_file){.fd = fd, .offset = offset, .len = len});
+}
+
+int out_append_shared_file(struct out *o, struct bufpool *p, struct file_ref *file, off_t offset,
+                           uint64_t len)
+{
+    return out_append_range(
+        o, p, &(struct out_file){.fd = file->fd, .shared = file, .offset = offset, .len = len});
 }
 
 unsigned out_segments_slow(const struct out *o, struct backend_segment *segments, unsigned max)
@@ -101,7 +121,7 @@ static void out_drop_head(struct out *o, struct bufpool *p)
     else
         o->tail->next = b->next;
     if (unlikely(b->is_file))
-        close(out_file(b)->fd);
+        out_file_close(out_file(b));
     bufpool_put(p, b);
 }
 

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "bufpool.h"
+#include "file_ref.h"
 #include "segment.h"
 
 /* A circular chain: tail->next is the head. */
@@ -24,7 +25,8 @@ struct out {
 
 /* What a block holds instead of bytes when buf.is_file. */
 struct out_file {
-    int fd; /* owned: closed when the range has been sent, or is dropped */
+    int fd;
+    struct file_ref *shared; /* whose fd it is; NULL: it is owned */
     off_t offset;
     uint64_t len; /* > 0 */
 };
@@ -91,6 +93,10 @@ int out_append(struct out *o, struct bufpool *p, const void *data, size_t len);
  * closed when the range has been sent or dropped, and at once on failure. 0 or -ENOMEM.
  */
 int out_append_file(struct out *o, struct bufpool *p, int fd, off_t offset, uint64_t len);
+
+/* The same with a reference to a file that others have, too. */
+int out_append_shared_file(struct out *o, struct bufpool *p, struct file_ref *file, off_t offset,
+                           uint64_t len);
 
 /* out_segments() of several blocks, or a file; out_consume() in general. */
 unsigned out_segments_slow(const struct out *o, struct backend_segment *segments, unsigned max);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "compress.h"
+#include "file_cache.h"
 #include "options.h"
 #include "readers.h"
 #include "util.h"
@@ -328,6 +329,27 @@ const struct option_spec option_table[] = {
             "They are started when they are needed first.\n"
             "The io_uring backend reads by its ring and starts none.\n"
             "0 has the worker itself wait.\n"},
+    {COUNT(OPTION_CONTENT, "open-file-cache", open_file_cache, 0, FILE_CACHE_MAX),
+     .help = "files of --static that a worker keeps open between requests; 0: none",
+     .man = "Files of\n"
+            ".Fl Fl static\n"
+            "that each worker keeps open from one request to the next, at most; 0 opens and\n"
+            "closes them for every request.\n"
+            "A file that has been written to, renamed, removed or replaced is noticed by the next\n"
+            "request all the same, and its name looked up anew; answers that are being sent go on\n"
+            "with the file they began with.\n"
+            "The file used least recently gives way to another\n"
+            ".Pq file_cache_evictions .\n"
+            "Names that do not exist are not kept, but that a file has no precompressed one\n"
+            "beside it is.\n"
+            "It can be at most half of the limit of open files.\n"},
+    {SECONDS(OPTION_CONTENT, "open-file-cache-valid", open_file_cache_valid_ms),
+     .help = "until the name of such a file is looked up anew; one not asked for is closed",
+     .man = "So long after a file was opened its name is looked up anew even though the file is as\n"
+            "it was: another directory, symbolic link or permission on the way to it, or a new\n"
+            "precompressed file beside it, is served after that at the latest; 0 looks it up for\n"
+            "every request.\n"
+            "A file that nobody has asked for in that time is closed.\n"},
     {.section = OPTION_CONTENT, .name = "log-level", .kind = OPTION_LEVEL, .at = AT(log_level),
      .arg = "LEVEL",
      .preset = "notice",

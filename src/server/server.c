@@ -78,7 +78,7 @@ static void server_ready(void *arg, const struct backend_ops *ops, const char *f
 static const struct supervisor_plan *server_reload(void *arg)
 {
     char error[MAX(MAX(OPTIONS_ERROR_MAX, DATASET_ERROR_MAX),
-                   MAX(LISTENER_ERROR_MAX, MAX(STATIC_ERROR_MAX, TLS_ERROR_MAX)))];
+                   MAX(LISTENER_ERROR_MAX, MAX(SERVER_FILES_ERROR_MAX, TLS_ERROR_MAX)))];
     struct server *s = arg;
     struct server_setup *u = server_add_setup(s);
 
@@ -239,18 +239,15 @@ static int server_start(struct server *s)
     struct server_setup *u = s->now;
     const struct options *o = &u->o;
     char error[MAX(MAX(MAX(DATASET_ERROR_MAX, LOGGER_ERROR_MAX), LISTENER_ERROR_MAX),
-                   MAX(PRIVDROP_ERROR_MAX, MAX(STATIC_ERROR_MAX, TLS_ERROR_MAX)))];
+                   MAX(PRIVDROP_ERROR_MAX, MAX(SERVER_FILES_ERROR_MAX, TLS_ERROR_MAX)))];
 
     server_raise_fds();
     server_count_workers(u);
     s->seats = u->workers
                    ? MIN(MAX(SERVER_SEATS * u->workers, SERVER_SEATS_MIN), SUPERVISOR_SEATS_MAX)
                    : 1;
-    if (o->static_dir && static_dir_init(&u->files, o->static_dir, error) < 0) {
-        log_error("--static: %s", error);
-        return 1;
-    }
-    if (dataset_load(&u->data, o->dataset, error) < 0 ||
+    if (server_open_static(o, &u->files, &u->cache, error) < 0 ||
+        dataset_load(&u->data, o->dataset, error) < 0 ||
         privdrop_resolve(&s->priv, o->user, o->group, o->allow_root, error) < 0) {
         log_error("%s", error);
         return 1;

@@ -7,10 +7,12 @@
 #include "server_setup.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "cpus.h"
 #include "log.h"
@@ -91,6 +93,7 @@ void server_remove_setup(struct server *s, struct server_setup *u)
     }
     tls_context_free(u->tls);
     dataset_free(&u->data);
+    file_cache_free(u->cache);
     static_dir_destroy(&u->files);
     free(u->cpus);
     options_free(&u->o);
@@ -276,6 +279,7 @@ void server_plan(const struct server *s, struct server_setup *u)
 {
     u->context.data = &u->data;
     u->context.files = &u->files;
+    u->context.cache = u->cache;
     u->context.level = u->o.compress_level;
     u->plan = (struct supervisor_plan){
         .set = &u->o.set,
@@ -315,10 +319,45 @@ int server_read_keys(struct server_setup *u, struct tls_context *before, char *e
     return 0;
 }
 
+/* A cache that leaves the connections enough fds of those that the workers can have. */
+static int server_check_cache(const struct settings *set, char *error)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max / 2 >= set->open_file_cache)
+        return 0;
+    snprintf(error, SERVER_FILES_ERROR_MAX,
+             "--open-file-cache: %" PRIu32 " is more than half of the limit of open files, %llu "
+             "(raise it, with LimitNOFILE= or ulimit -n, or keep fewer files open)",
+             set->open_file_cache, (unsigned long long)limit.rlim_max);
+    return -EINVAL;
+}
+
+int server_open_static(const struct options *o, struct static_dir *files, struct file_cache **cache,
+                       char *error)
+{
+    char why[STATIC_ERROR_MAX];
+
+    if (!o->static_dir)
+        return 0;
+    if (static_dir_init(files, o->static_dir, why) < 0) {
+        snprintf(error, SERVER_FILES_ERROR_MAX, "--static: %s", why);
+        return -1;
+    }
+    if (o->set.open_file_cache == 0)
+        return 0;
+    if (server_check_cache(&o->set, error) < 0)
+        return -1;
+    *cache = file_cache_new(o->set.open_file_cache, o->set.open_file_cache_valid_ms);
+    if (!*cache)
+        snprintf(error, SERVER_FILES_ERROR_MAX, "--open-file-cache: no memory");
+    return *cache ? 0 : -1;
+}
+
 /* The files that are served, and the keys. 0, or -1 with `error`. */
 static int server_open_files(struct server_setup *u, struct tls_context *before, char *error)
 {
-    if (u->o.static_dir && static_dir_init(&u->files, u->o.static_dir, error) < 0)
+    if (server_open_static(&u->o, &u->files, &u->cache, error) < 0)
         return -1;
     return server_read_keys(u, before, error);
 }

@@ -18,6 +18,7 @@
 #include "options.h"
 #include "privdrop.h"
 #include "registry.h"
+#include "file_cache.h"
 #include "static_dir.h"
 #include "stats.h"
 #include "supervisor.h"
@@ -40,7 +41,8 @@ struct server_setup {
     struct options o;
     struct dataset data;
     struct static_dir files;
-    struct tls_context *tls; /* NULL: no address has TLS */
+    struct file_cache *cache; /* of these; empty: the workers fill their own */
+    struct tls_context *tls;  /* NULL: no address has TLS */
     struct handlers_context context;
     struct registry_choice backend;
     struct listener *listeners[BACKEND_LISTENERS_MAX]; /* open ones are in one setup or several */
@@ -83,6 +85,14 @@ void server_count_workers(struct server_setup *u);
  * with `error` (TLS_ERROR_MAX bytes).
  */
 int server_read_keys(struct server_setup *u, struct tls_context *before, char *error);
+
+/*
+ * Open the directory of --static, if there is one, and make --open-file-cache. 0, or -1 with `error`
+ * (SERVER_FILES_ERROR_MAX bytes); what is open then is the caller's to close all the same.
+ */
+#define SERVER_FILES_ERROR_MAX (STATIC_ERROR_MAX + 32)
+int server_open_static(const struct options *o, struct static_dir *files, struct file_cache **cache,
+                       char *error);
 
 /* A new one, empty; NULL: no memory. */
 struct server_setup *server_add_setup(struct server *s);

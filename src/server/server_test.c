@@ -12,7 +12,7 @@
 #include "listener.h"
 #include "privdrop.h"
 #include "server.h"
-#include "static_dir.h"
+#include "server_setup.h"
 #include "tls.h"
 
 /* May it serve as this user? What only root can do is no mistake of who tries the options. */
@@ -27,20 +27,17 @@ static int server_test_user(const struct options *o, char *error)
 int server_test(const struct options *o)
 {
     char error[MAX(MAX(DATASET_ERROR_MAX, LISTENER_ERROR_MAX),
-                   MAX(PRIVDROP_ERROR_MAX, MAX(STATIC_ERROR_MAX, TLS_ERROR_MAX)))];
+                   MAX(PRIVDROP_ERROR_MAX, MAX(SERVER_FILES_ERROR_MAX, TLS_ERROR_MAX)))];
     struct tls_context *tls = NULL;
     struct dataset data;
-    struct static_dir files;
-    int rc = o->static_dir ? static_dir_init(&files, o->static_dir, error) : 0;
+    struct static_dir files = {.fd = -1};
+    struct file_cache *cache = NULL;
+    int rc = server_open_static(o, &files, &cache, error);
 
-    if (rc < 0) {
-        fprintf(stderr, "bivalve: --static: %s\n", error);
-        return 1;
-    }
-    if (o->static_dir)
-        static_dir_destroy(&files);
-    rc = dataset_load(&data, o->dataset, error);
-
+    file_cache_free(cache);
+    static_dir_destroy(&files);
+    if (rc == 0)
+        rc = dataset_load(&data, o->dataset, error);
     if (rc == 0) {
         for (unsigned i = 0; i < o->listen_count && rc == 0; i++)
             rc = listener_check(&o->listen[i], error);

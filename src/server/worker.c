@@ -256,7 +256,7 @@ static int worker_serve(const struct worker_config *cfg, struct http *h, char *e
     return worker_drain(cfg, h, error);
 }
 
-/* Before a start: levels that a worker which died has left behind. */
+/* Nothing is there any more; before a start, too, where a worker that died has left levels behind. */
 static void worker_clear_gauges(struct stats *s)
 {
     s->slots_used = 0;
@@ -264,6 +264,7 @@ static void worker_clear_gauges(struct stats *s)
     s->block_bytes = 0;
     s->in_flight = 0;
     s->waiting = 0;
+    s->files_open = 0;
 }
 
 /*
@@ -347,5 +348,6 @@ int worker_run(const struct worker_config *cfg, char *error)
     tls_streams_close(&h.loop);
     if (cfg->access_log)
         access_log_destroy(&log);
+    worker_clear_gauges(cfg->stats);
     return rc;
 }

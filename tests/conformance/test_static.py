@@ -78,9 +78,13 @@ def tree(tmp_path_factory):
     return Tree(base)
 
 
-@pytest.fixture
-def files(servers, backend, tree):
-    return servers.get(backend, "--static", str(tree.root))
+# With a cache smaller than what is asked for; whatever it keeps, nobody sees a difference.
+CACHE = ("--open-file-cache", "3", "--open-file-cache-valid", "1")
+
+
+@pytest.fixture(params=[(), CACHE], ids=["opened", "cached"])
+def files(request, servers, backend, tree):
+    return servers.get(backend, "--static", str(tree.root), *request.param)
 
 
 def get(server, path, *fields, method="GET"):

@@ -323,6 +323,42 @@ static void test_files(void **state)
     world_close(&x);
 }
 
+/* One file in two answers and a cache: open as long as any of them has it. */
+static void test_shared_files(void **state)
+{
+    struct backend_segment s[8];
+    struct world x;
+
+    (void)state;
+    world_open(&x, 0);
+    struct file_ref *file = malloc(sizeof(*file));
+    assert_non_null(file);
+    int fd = file_open();
+    *file = (struct file_ref){.fd = fd, .refs = 1};
+    assert_int_equal(out_append_shared_file(&x.o, &x.p, file_ref_get(file), 10, 20), 0);
+    assert_int_equal(out_append_shared_file(&x.o, &x.p, file_ref_get(file), 30, 40), 0);
+    file_ref_put(file); /* the cache's */
+    assert_int_equal(out_segments(&x.o, s, 8), 2);
+    assert_int_equal(s[0].file, fd);
+    assert_int_equal(s[1].file, fd);
+    assert_int_equal(s[1].offset, 30);
+    out_consume(&x.o, &x.p, 20);
+    assert_true(file_is_open(fd));
+    out_consume(&x.o, &x.p, 39);
+    assert_true(file_is_open(fd));
+    file_ref_get(file);
+    out_clear(&x.o, &x.p);
+    assert_true(file_is_open(fd));
+    x.budget.max = 1; /* no block: the reference is let go of, and no more than that */
+    struct buf *taken = bufpool_get(&x.p);
+    assert_int_equal(out_append_shared_file(&x.o, &x.p, file_ref_get(file), 0, 1), -ENOMEM);
+    assert_true(file_is_open(fd));
+    assert_int_equal(out_append_shared_file(&x.o, &x.p, file, 0, 1), -ENOMEM);
+    assert_false(file_is_open(fd));
+    bufpool_put(&x.p, taken);
+    world_close(&x);
+}
+
 static void test_clear(void **state)
 {
     struct world x;
@@ -344,7 +380,8 @@ int main(void)
         cmocka_unit_test(test_empty),       cmocka_unit_test(test_one_block),
         cmocka_unit_test(test_block_edges), cmocka_unit_test(test_range_in_flight_stays),
         cmocka_unit_test(test_random),      cmocka_unit_test(test_no_blocks),
-        cmocka_unit_test(test_files),       cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_shared_files),
+        cmocka_unit_test(test_clear),
     };
 
     return cmocka_run_group_tests(tests, model_setup, NULL);
