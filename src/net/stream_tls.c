@@ -82,9 +82,10 @@ static struct tls_stream *tls_make(struct loop *l, struct slot *s)
         l->tls->stream[stream_fd(l, s)] = t;
         return t;
     }
-    free(t);
     l->stats->no_block++;
-    log_limited(LOG_LEVEL_WARN, "no memory for a TLS connection: closing it");
+    log_limited(LOG_LEVEL_WARN, "TLS: connection %d cannot be set up, closing it: %s",
+                stream_fd(l, s), t ? tls_reason() : "no memory");
+    free(t);
     stream_close(l, s);
     return NULL;
 }

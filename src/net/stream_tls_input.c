@@ -140,7 +140,8 @@ static bool tls_deliver(struct loop *l, struct slot *s, struct tls_stream *t)
             if (status == TLS_OK)
                 len += n;
         }
-        if (len > 0) {
+        /* What came before a record that is none is not handed over: no answer could be sent. */
+        if (len > 0 && likely(status != TLS_FAILED)) {
             tls_stream_above(l, s)->input(l, s, ts->plain, len);
             if (!tls_is_open(s, gen))
                 return false;

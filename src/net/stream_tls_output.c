@@ -83,6 +83,7 @@ static int tls_fill(struct loop *l, struct slot *s, struct tls_stream *t)
     s->flags &= (uint16_t)~STREAM_READ;
     if (unlikely(rc < 0)) {
         l->stats->no_block += rc == -ENOMEM;
+        l->stats->tls_failed += rc == -EPROTO;
         log_limited(LOG_LEVEL_WARN, "TLS: a connection's output cannot be encrypted: %s",
                     rc == -EPROTO ? tls_reason() : strerror(-rc));
     }

@@ -48,7 +48,8 @@ static int client_on_session(SSL *ssl, SSL_SESSION *session)
         SSL_SESSION_free(k->session);
         k->session = copy;
     }
-    return 0; /* it is not ours */
+    ERR_clear_error(); /* without it the connection is none the worse */
+    return 0;          /* it is not ours */
 }
 
 /*
@@ -94,19 +95,17 @@ static int client_set_policy(struct tls_client *k, const struct tls_client_confi
 {
     int version = cfg->version == 12 ? TLS1_2_VERSION : cfg->version == 13 ? TLS1_3_VERSION : 0;
 
-    SSL_CTX_set_app_data(k->ctx, k);
     SSL_CTX_set_options(k->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(k->ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(k->ctx, k->resume
                                                ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL
                                                : SSL_SESS_CACHE_OFF);
     SSL_CTX_sess_set_new_cb(k->ctx, client_on_session);
-    if (SSL_CTX_set_min_proto_version(k->ctx, version ? version : TLS1_2_VERSION) != 1 ||
+    if (SSL_CTX_set_app_data(k->ctx, k) != 1 ||
+        SSL_CTX_set_min_proto_version(k->ctx, version ? version : TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(k->ctx, version) != 1 ||
-        SSL_CTX_set_alpn_protos(k->ctx, client_alpn, sizeof(client_alpn) - 1) != 0) {
-        snprintf(error, TLS_ERROR_MAX, "OpenSSL cannot be set up: %s", tls_take_error());
-        return -EINVAL;
-    }
+        SSL_CTX_set_alpn_protos(k->ctx, client_alpn, sizeof(client_alpn) - 1) != 0)
+        return tls_setup_error(error);
     return client_set_trust(k, cfg, error);
 }
 
@@ -115,11 +114,13 @@ int tls_client_open(struct tls_client **out, const struct tls_client_config *cfg
     struct tls_client *k = calloc(1, sizeof(*k));
 
     *out = NULL;
-    ERR_clear_error();
-    if (!k || !(k->ctx = SSL_CTX_new(TLS_client_method()))) {
-        snprintf(error, TLS_ERROR_MAX, "no memory for TLS");
-        free(k);
+    snprintf(error, TLS_ERROR_MAX, "no memory for TLS");
+    if (!k)
         return -ENOMEM;
+    k->ctx = SSL_CTX_new(TLS_client_method());
+    if (!k->ctx) {
+        free(k);
+        return tls_setup_error(error);
     }
     k->resume = cfg->resume;
     if (!client_is_address(cfg->host))

@@ -68,7 +68,8 @@ static int tls_bio_create(BIO *b)
 
 BIO_METHOD *tls_bio_method(void)
 {
-    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "bivalve");
+    int index = BIO_get_new_index();
+    BIO_METHOD *m = index < 0 ? NULL : BIO_meth_new(index | BIO_TYPE_SOURCE_SINK, "bivalve");
 
     if (m && BIO_meth_set_read_ex(m, tls_bio_read) && BIO_meth_set_write_ex(m, tls_bio_write) &&
         BIO_meth_set_ctrl(m, tls_bio_ctrl) && BIO_meth_set_create(m, tls_bio_create))
@@ -89,6 +90,12 @@ const char *tls_take_error(void)
 
     ERR_clear_error();
     return reason ? reason : "unknown error";
+}
+
+int tls_setup_error(char *error)
+{
+    snprintf(error, TLS_ERROR_MAX, "OpenSSL cannot be set up: %s", tls_take_error());
+    return -EIO;
 }
 
 const char *tls_reason(void)
@@ -126,7 +133,8 @@ static enum tls_status tls_judge(struct tls *t, int rc)
 {
     switch (SSL_get_error(t->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
-        if (!t->no_memory)
+        /* Whoever wants input and takes none would want it for ever. */
+        if (!t->no_memory && t->len == 0)
             return TLS_WANT_INPUT;
         break;
     case SSL_ERROR_ZERO_RETURN: t->peer_closed = true; return TLS_CLOSED;

@@ -34,9 +34,12 @@
 
 #define TLS_CIPHERS_MAX 1024 /* bytes of --tls-ciphers */
 
+#define TLS_NAME_MAX 256 /* of a host: RFC 1035 section 2.3.4 allows 255 */
+
 struct tls_host {
     SSL_CTX *ctx;
-    X509 *leaf; /* the first certificate: whose names count. Owned by ctx. */
+    X509 *leaf;              /* the first certificate: whose names count. Owned by ctx. */
+    char name[TLS_NAME_MAX]; /* the first of them, "": none */
 };
 
 SSL_CTX *tls_context_default(const struct tls_context *c)
@@ -76,6 +79,7 @@ static int context_on_host(SSL *ssl, int *alert, void *arg)
             return SSL_TLSEXT_ERR_ALERT_FATAL;
         return SSL_TLSEXT_ERR_OK;
     }
+    ERR_clear_error();           /* a name that could not be compared is none of ours */
     return SSL_TLSEXT_ERR_NOACK; /* the default one, which the client may refuse */
 }
 
@@ -143,10 +147,10 @@ static int context_set_ciphers(SSL_CTX *ctx, const struct tls_config *cfg, char 
                  names, tls_take_error());
         return -EINVAL;
     }
-    if (!*old) /* none named: 1.3 alone */
-        SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
-    if (!*new)
-        SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
+    /* Of which version none is named, it is not served. */
+    if ((!*old && SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1) ||
+        (!*new &&SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) != 1))
+        return tls_setup_error(error);
     return context_check_ciphers(ctx, names, error);
 }
 
@@ -159,15 +163,13 @@ static int context_set_policy(struct tls_context *c, SSL_CTX *ctx, const struct 
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, context_on_alpn, NULL);
-    SSL_CTX_set_tlsext_servername_callback(ctx, context_on_host);
-    SSL_CTX_set_tlsext_servername_arg(ctx, c);
-    if (SSL_CTX_set_min_proto_version(ctx, cfg->min_version == 13 ? TLS1_3_VERSION
+    if (SSL_CTX_set_tlsext_servername_callback(ctx, context_on_host) != 1 ||
+        SSL_CTX_set_tlsext_servername_arg(ctx, c) != 1 ||
+        SSL_CTX_set_min_proto_version(ctx, cfg->min_version == 13 ? TLS1_3_VERSION
                                                                   : TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(ctx, 0) != 1 || SSL_CTX_set_max_early_data(ctx, 0) != 1 ||
-        SSL_CTX_set1_groups_list(ctx, TLS_GROUPS) != 1 || !tls_ticket_install(ctx, &c->tickets)) {
-        snprintf(error, TLS_ERROR_MAX, "OpenSSL cannot be set up: %s", tls_take_error());
-        return -EINVAL;
-    }
+        SSL_CTX_set1_groups_list(ctx, TLS_GROUPS) != 1 || !tls_ticket_install(ctx, &c->tickets))
+        return tls_setup_error(error);
     return context_set_ciphers(ctx, cfg, error);
 }
 
@@ -229,18 +231,20 @@ static int context_load_staple(struct tls_context *c, SSL_CTX *ctx, const struct
     if (rc < 0)
         return rc;
     c->staple_count++;
-    tls_staple_install(ctx, c);
-    return 0;
+    return tls_staple_install(ctx, c) ? 0 : tls_setup_error(error);
 }
 
 /* ---- hosts ---- */
 
-/* The first name that a certificate is for, or "". */
-static void context_first_name(X509 *leaf, char *out, size_t out_size)
+/* The first name that a certificate is for, or "". False: that cannot be read. */
+static bool context_first_name(X509 *leaf, char *out, size_t out_size)
 {
-    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    int found = 0;
+    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, &found, NULL);
 
     *out = '\0';
+    if (!names)
+        return found == -1; /* there is none */
     for (int i = 0; i < sk_GENERAL_NAME_num(names) && !*out; i++) {
         const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);
         if (n->type == GEN_DNS)
@@ -248,20 +252,17 @@ static void context_first_name(X509 *leaf, char *out, size_t out_size)
                      (const char *)ASN1_STRING_get0_data(n->d.dNSName));
     }
     GENERAL_NAMES_free(names);
+    return true;
 }
 
 /*
- * The host that this certificate belongs to: that of an earlier one with the same first name and
- * another kind of key, so that clients get what they can use. NULL: its own.
+ * The host that the certificate of this name belongs to: that of an earlier one with the same first name
+ * and another kind of key, so that clients get what they can use. NULL: its own.
  */
-static struct tls_host *context_find_host(struct tls_context *c, X509 *leaf)
+static struct tls_host *context_find_host(struct tls_context *c, X509 *leaf, const char *name)
 {
-    char name[256], other[256];
-
-    context_first_name(leaf, name, sizeof(name));
     for (unsigned i = 0; *name && i < c->host_count; i++) {
-        context_first_name(c->hosts[i].leaf, other, sizeof(other));
-        if (strcmp(name, other) == 0 &&
+        if (strcmp(name, c->hosts[i].name) == 0 &&
             EVP_PKEY_get_base_id(X509_get0_pubkey(leaf)) !=
                 EVP_PKEY_get_base_id(X509_get0_pubkey(c->hosts[i].leaf)))
             return &c->hosts[i];
@@ -273,20 +274,22 @@ static int context_add(struct tls_context *c, const struct tls_config *cfg,
                        const struct tls_pair *pair, char *error)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    int rc = -ENOMEM;
+    int rc = ctx ? context_set_policy(c, ctx, cfg, error) : tls_setup_error(error);
+    char name[TLS_NAME_MAX];
 
-    if (ctx) {
-        rc = context_set_policy(c, ctx, cfg, error);
-        if (rc == 0)
-            rc = context_load_pair(c, ctx, pair, error);
-    } else {
-        snprintf(error, TLS_ERROR_MAX, "OpenSSL cannot be set up: %s", tls_take_error());
+    if (rc == 0)
+        rc = context_load_pair(c, ctx, pair, error);
+    if (rc == 0 && !context_first_name(SSL_CTX_get0_certificate(ctx), name, sizeof(name))) {
+        snprintf(error, TLS_ERROR_MAX, "--tls-cert %s: the names that it is for cannot be read: %s",
+                 pair->cert, tls_take_error());
+        rc = -EINVAL;
     }
     if (rc == 0) {
-        struct tls_host *host = context_find_host(c, SSL_CTX_get0_certificate(ctx));
+        struct tls_host *host = context_find_host(c, SSL_CTX_get0_certificate(ctx), name);
         if (!host) {
-            c->hosts[c->host_count++] =
-                (struct tls_host){.ctx = ctx, .leaf = SSL_CTX_get0_certificate(ctx)};
+            host = &c->hosts[c->host_count++];
+            *host = (struct tls_host){.ctx = ctx, .leaf = SSL_CTX_get0_certificate(ctx)};
+            memcpy(host->name, name, sizeof(name));
             return context_load_staple(c, ctx, pair, error);
         }
         rc = context_load_pair(c, host->ctx, pair, error);
@@ -294,6 +297,32 @@ static int context_add(struct tls_context *c, const struct tls_config *cfg,
             rc = context_load_staple(c, host->ctx, pair, error);
     }
     SSL_CTX_free(ctx);
+    return rc;
+}
+
+static bool context_open_bio(struct tls_context *c)
+{
+    c->method = tls_bio_method();
+    c->bio = c->method ? BIO_new(c->method) : NULL;
+    return c->bio != NULL;
+}
+
+static bool context_open_tickets(struct tls_context *c, struct tls_context *before)
+{
+    uint64_t now_s = clock_monotonic_ms() / 1000;
+
+    return before ? tls_tickets_copy(&c->tickets, &before->tickets, now_s)
+                  : tls_tickets_init(&c->tickets, now_s);
+}
+
+/* `rc`, and the context if it is 0. What OpenSSL has complained of on the way is nobody's business. */
+static int context_opened(struct tls_context *c, int rc, struct tls_context **out)
+{
+    ERR_clear_error();
+    if (rc == 0)
+        *out = c;
+    else
+        tls_context_free(c);
     return rc;
 }
 
@@ -308,24 +337,17 @@ int tls_context_open(struct tls_context **out, const struct tls_config *cfg,
     if (!c)
         return rc;
     tls_keys_init();
-    c->method = tls_bio_method();
-    c->bio = c->method ? BIO_new(c->method) : NULL;
+    ERR_clear_error();
     c->hosts = calloc(cfg->pair_count, sizeof(*c->hosts));
     c->staples = calloc(cfg->pair_count, sizeof(*c->staples));
     c->keys = calloc(cfg->pair_count, sizeof(*c->keys));
     c->before = before;
-    if (c->bio && c->hosts && c->staples && c->keys &&
-        (before ? tls_tickets_copy(&c->tickets, &before->tickets, clock_monotonic_ms() / 1000)
-                : tls_tickets_init(&c->tickets, clock_monotonic_ms() / 1000)))
-        rc = 0;
+    if (c->hosts && c->staples && c->keys)
+        rc = context_open_bio(c) && context_open_tickets(c, before) ? 0 : tls_setup_error(error);
     for (unsigned i = 0; rc == 0 && i < cfg->pair_count; i++)
         rc = context_add(c, cfg, &cfg->pairs[i], error);
     c->before = NULL;
-    if (rc == 0)
-        *out = c;
-    else
-        tls_context_free(c);
-    return rc;
+    return context_opened(c, rc, out);
 }
 
 int tls_client_context_open(struct tls_context **out, const struct tls_client_config *cfg,
@@ -338,15 +360,9 @@ int tls_client_context_open(struct tls_context **out, const struct tls_client_co
     snprintf(error, TLS_ERROR_MAX, "no memory for TLS");
     if (!c)
         return rc;
-    c->method = tls_bio_method();
-    c->bio = c->method ? BIO_new(c->method) : NULL;
-    if (c->bio)
-        rc = tls_client_open(&c->client, cfg, error);
-    if (rc == 0)
-        *out = c;
-    else
-        tls_context_free(c);
-    return rc;
+    ERR_clear_error();
+    rc = context_open_bio(c) ? tls_client_open(&c->client, cfg, error) : tls_setup_error(error);
+    return context_opened(c, rc, out);
 }
 
 bool tls_is_client(const struct tls_context *c)

@@ -73,8 +73,8 @@ void tls_keys_free(struct tls_context *c);
  */
 int tls_staple_read(struct tls_staple *s, const char *path, struct x509_st *leaf, char *error);
 
-/* Send those of the context with the handshakes of this SSL_CTX. */
-void tls_staple_install(struct ssl_ctx_st *ctx, struct tls_context *c);
+/* Send those of the context with the handshakes of this SSL_CTX. False: OpenSSL will not. */
+bool tls_staple_install(struct ssl_ctx_st *ctx, struct tls_context *c);
 
 /* The handshake is complete: let go of what the connection needs no more. It never fails. */
 void tls_trim(struct tls_context *c, struct ssl_st *ssl);
@@ -96,5 +96,8 @@ struct bio_method_st *tls_bio_method(void);
 
 /* The first of OpenSSL's queue of errors, in words; empties the queue. */
 const char *tls_take_error(void);
+
+/* -EIO, and the message for something that depends on no option and no file: by tls_take_error(). */
+int tls_setup_error(char *error);
 
 #endif

@@ -105,16 +105,23 @@ static int key_read_file(const char *path, EVP_PKEY **key, char *error)
         return -err;
     }
     setvbuf(f, NULL, _IONBF, 0); /* no copy of the key is left in a buffer of stdio */
+    ERR_clear_error();
     key_wipes = true;
     *key = PEM_read_PrivateKey(f, NULL, key_no_password, &sealed);
     key_wipes = false;
     fclose(f);
     if (*key)
         return 0;
-    snprintf(error, TLS_ERROR_MAX, "--tls-key %s: %s", path,
-             sealed ? "the key is sealed by a password, which nobody is there to type; openssl "
-                      "pkey -in FILE -out NEW makes a plain one"
-                    : "there is no private key in it (PEM is needed: -----BEGIN PRIVATE KEY-----)");
+    if (sealed)
+        snprintf(error, TLS_ERROR_MAX,
+                 "--tls-key %s: the key is sealed by a password, which nobody is there to type; "
+                 "openssl pkey -in FILE -out NEW makes a plain one",
+                 path);
+    else
+        snprintf(error, TLS_ERROR_MAX,
+                 "--tls-key %s: there is no private key in it: %s (PEM is needed: -----BEGIN "
+                 "PRIVATE KEY-----)",
+                 path, tls_take_error());
     ERR_clear_error();
     return -EINVAL;
 }

@@ -74,6 +74,15 @@ static FILE *make_file(const char *path, mode_t mode, char *error)
     return NULL;
 }
 
+/* Why a file is not whole: OpenSSL says it, or the system. */
+static void make_write_error(const char *path, char *error)
+{
+    int err = errno;
+
+    snprintf(error, TLS_ERROR_MAX, "%s cannot be written: %s", path,
+             ERR_peek_error() ? tls_take_error() : strerror(err));
+}
+
 static int make_write(X509 *cert, EVP_PKEY *key, const char *cert_path, const char *key_path,
                       char *error)
 {
@@ -86,13 +95,13 @@ static int make_write(X509 *cert, EVP_PKEY *key, const char *cert_path, const ch
     ok = fclose(f) == 0 && ok;
     f = ok ? make_file(cert_path, 0644, error) : NULL;
     if (!ok)
-        snprintf(error, TLS_ERROR_MAX, "%s cannot be written", key_path);
+        make_write_error(key_path, error);
     if (f) {
         ok = PEM_write_X509(f, cert) == 1;
         ok = fclose(f) == 0 && ok;
         if (ok)
             return 0;
-        snprintf(error, TLS_ERROR_MAX, "%s cannot be written", cert_path);
+        make_write_error(cert_path, error);
         unlink(cert_path);
     }
     unlink(key_path);
@@ -102,11 +111,10 @@ static int make_write(X509 *cert, EVP_PKEY *key, const char *cert_path, const ch
 int tls_make_cert(const char *cert_path, const char *key_path, const char *names, bool rsa,
                   char *error)
 {
+    ERR_clear_error();
     EVP_PKEY *key = rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
     X509 *cert = X509_new();
     int rc = -EIO;
-
-    ERR_clear_error();
     if (key && cert && make_fill(cert, key, names))
         rc = make_write(cert, key, cert_path, key_path, error);
     else

@@ -20,27 +20,39 @@
 
 #define STAPLE_MAX 16384 /* bytes of a response: it goes out with every handshake that asks */
 
-/* When the first of its statements ends to be good, 0: it does not say. */
-static int64_t staple_until(OCSP_RESPONSE *response)
+/*
+ * Until when the first of its statements is good, 0: it does not say. False: it makes none, or cannot be
+ * understood.
+ */
+static bool staple_read_until(OCSP_RESPONSE *response, int64_t *until)
 {
     OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
     OCSP_SINGLERESP *single = basic ? OCSP_resp_get0(basic, 0) : NULL;
     ASN1_GENERALIZEDTIME *next = NULL;
     struct tm tm = {0};
-    int64_t until = 0;
+    bool ok = single && OCSP_single_get0_status(single, NULL, NULL, NULL, &next) >= 0 &&
+              (!next || ASN1_TIME_to_tm(next, &tm) == 1);
 
-    if (single)
-        OCSP_single_get0_status(single, NULL, NULL, NULL, &next);
-    if (next && ASN1_TIME_to_tm(next, &tm) == 1)
-        until = timegm(&tm);
+    *until = ok && next ? timegm(&tm) : 0;
     OCSP_BASICRESP_free(basic);
-    return until;
+    return ok;
+}
+
+/* What the file holds, if it is a response that says something. */
+static bool staple_parse(struct tls_staple *s, const unsigned char *data, size_t len)
+{
+    const unsigned char *at = data;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)len);
+    bool ok = response && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL &&
+              staple_read_until(response, &s->until);
+
+    OCSP_RESPONSE_free(response);
+    return ok;
 }
 
 int tls_staple_read(struct tls_staple *s, const char *path, X509 *leaf, char *error)
 {
     unsigned char data[STAPLE_MAX + 1];
-    const unsigned char *at = data;
     FILE *f = fopen(path, "re");
 
     if (!f) {
@@ -50,21 +62,19 @@ int tls_staple_read(struct tls_staple *s, const char *path, X509 *leaf, char *er
     }
     size_t len = fread(data, 1, sizeof(data), f);
     fclose(f);
-    OCSP_RESPONSE *response = len <= STAPLE_MAX ? d2i_OCSP_RESPONSE(NULL, &at, (long)len) : NULL;
-    if (!response || OCSP_response_status(response) != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
+    ERR_clear_error();
+    *s = (struct tls_staple){.leaf = leaf, .len = len};
+    if (len > STAPLE_MAX || !staple_parse(s, data, len)) {
+        const char *why = ERR_peek_error() ? tls_take_error() : "";
         snprintf(error, TLS_ERROR_MAX,
-                 "--tls-ocsp %s: there is no OCSP response in it that says anything (DER is "
+                 "--tls-ocsp %s: there is no OCSP response in it that says anything%s%s (DER is "
                  "needed, as openssl ocsp -respout writes it)",
-                 path);
-        OCSP_RESPONSE_free(response);
-        ERR_clear_error();
+                 path, *why ? ": " : "", why);
         return -EINVAL;
     }
-    *s = (struct tls_staple){.leaf = leaf, .len = len, .until = staple_until(response)};
-    OCSP_RESPONSE_free(response);
     s->der = OPENSSL_memdup(data, len);
     if (!s->der) {
-        snprintf(error, TLS_ERROR_MAX, "--tls-ocsp %s: no memory", path);
+        snprintf(error, TLS_ERROR_MAX, "--tls-ocsp %s: %s", path, tls_take_error());
         return -ENOMEM;
     }
     if (s->until && s->until < time(NULL))
@@ -85,16 +95,17 @@ static int staple_on_request(SSL *ssl, void *context)
         if (s->leaf != leaf || (s->until && s->until < time(NULL)))
             continue;
         unsigned char *copy = OPENSSL_memdup(s->der, s->len); /* OpenSSL frees it */
-        if (!copy)
-            return SSL_TLSEXT_ERR_NOACK;
-        SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->len);
-        return SSL_TLSEXT_ERR_OK;
+        if (copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->len) == 1)
+            return SSL_TLSEXT_ERR_OK;
+        OPENSSL_free(copy);
+        break;
     }
+    ERR_clear_error(); /* the handshake goes on without */
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-void tls_staple_install(SSL_CTX *ctx, struct tls_context *c)
+bool tls_staple_install(SSL_CTX *ctx, struct tls_context *c)
 {
-    SSL_CTX_set_tlsext_status_cb(ctx, staple_on_request);
-    SSL_CTX_set_tlsext_status_arg(ctx, c);
+    return SSL_CTX_set_tlsext_status_cb(ctx, staple_on_request) == 1 &&
+           SSL_CTX_set_tlsext_status_arg(ctx, c) == 1;
 }

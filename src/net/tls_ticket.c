@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/params.h>
@@ -109,32 +110,40 @@ static bool ticket_set_mac(EVP_MAC_CTX *mac, const struct tls_ticket_key *key)
     return ok;
 }
 
+/* Name and initialization vector of a new ticket, and what seals it. */
+static bool ticket_seal(const struct tls_tickets *t, unsigned char *name, unsigned char *iv,
+                        EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+{
+    const struct tls_ticket_key *key = &t->current;
+
+    memcpy(name, key->name, TLS_TICKET_NAME);
+    return RAND_bytes(iv, EVP_CIPHER_get_iv_length(t->cipher)) == 1 &&
+           EVP_EncryptInit_ex2(cipher, t->cipher, key->cipher, iv, NULL) == 1 &&
+           ticket_set_mac(mac, key);
+}
+
 /*
- * SSL_CTX_set_tlsext_ticket_key_evp_cb(3). To seal: 1, 0: no ticket, -1: the handshake fails. To
- * open: 1, 2: open it and seal a new one, 0: a full handshake.
+ * SSL_CTX_set_tlsext_ticket_key_evp_cb(3). To seal: 1, 0: no ticket. To open: 1, 2: open it and seal a new
+ * one, 0: a full handshake. So it can do without a ticket whatever fails, if OpenSSL's queue of errors does not
+ * say afterwards that the handshake has.
  */
 static int ticket_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                          EVP_MAC_CTX *mac, int seal)
 {
     struct tls_tickets *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 
-    if (!tls_tickets_advance(t, clock_monotonic_ms() / 1000))
-        return seal ? 0 : -1;
-    if (seal) {
-        const struct tls_ticket_key *key = &t->current;
-        memcpy(name, key->name, TLS_TICKET_NAME);
-        return RAND_bytes(iv, EVP_CIPHER_get_iv_length(t->cipher)) == 1 &&
-                       EVP_EncryptInit_ex2(cipher, t->cipher, key->cipher, iv, NULL) == 1 &&
-                       ticket_set_mac(mac, key)
-                   ? 1
-                   : 0;
-    }
-    const struct tls_ticket_key *key = tls_tickets_find(t, name);
-    if (!key)
-        return 0;
-    if (EVP_DecryptInit_ex2(cipher, t->cipher, key->cipher, iv, NULL) != 1 ||
-        !ticket_set_mac(mac, key))
-        return -1;
+    bool ok = tls_tickets_advance(t, clock_monotonic_ms() / 1000);
+    const struct tls_ticket_key *key = ok && !seal ? tls_tickets_find(t, name) : NULL;
+
+    if (seal)
+        ok = ok && ticket_seal(t, name, iv, cipher, mac);
+    else
+        ok = key && EVP_DecryptInit_ex2(cipher, t->cipher, key->cipher, iv, NULL) == 1 &&
+             ticket_set_mac(mac, key);
+    if (!ok)
+        ERR_clear_error();
+    if (!ok || seal)
+        return ok;
     /* Tickets of 1.3 are good for once: who has used one up gets the next. */
     return key == &t->current && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 }
@@ -143,10 +152,10 @@ bool tls_ticket_install(SSL_CTX *ctx, struct tls_tickets *t)
 {
     static const unsigned char id[] = "bivalve";
 
-    SSL_CTX_set_app_data(ctx, t);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(ctx, TLS_TICKET_ROTATE_S);
-    return SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) == 1 &&
+    return SSL_CTX_set_app_data(ctx, t) == 1 &&
+           SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) == 1 &&
            SSL_CTX_set_num_tickets(ctx, 1) == 1 &&
            SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_on_key) == 1;
 }

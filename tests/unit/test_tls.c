@@ -335,5 +335,5 @@ int main(void)
         cmocka_unit_test(test_ends),
     };
 
-    return cmocka_run_group_tests(tests, tls_world_setup, tls_world_teardown);
+    return cmocka_run_group_tests(tests, tls_certs_setup, tls_certs_teardown);
 }

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
@@ -267,36 +266,6 @@ static void test_one_version_by_ciphers(void **state)
 
 /* ---- OCSP ---- */
 
-/* A response about ec_cert that is good for so many seconds. */
-static void write_ocsp(const char *path, long seconds)
-{
-    FILE *f = fopen(ec_cert, "r");
-    X509 *cert = PEM_read_X509(f, NULL, NULL, NULL);
-    fclose(f);
-    f = fopen(ec_key, "r");
-    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
-    fclose(f);
-    OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
-    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, cert);
-    ASN1_TIME *from = X509_gmtime_adj(NULL, -100), *until = X509_gmtime_adj(NULL, seconds);
-    OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, from, until);
-    OCSP_basic_sign(basic, cert, key, EVP_sha256(), NULL, 0);
-    OCSP_RESPONSE *r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
-    unsigned char *der = NULL;
-    int len = i2d_OCSP_RESPONSE(r, &der);
-    f = fopen(path, "w");
-    fwrite(der, 1, (size_t)len, f);
-    fclose(f);
-    OPENSSL_free(der);
-    OCSP_RESPONSE_free(r);
-    ASN1_TIME_free(from);
-    ASN1_TIME_free(until);
-    OCSP_CERTID_free(id);
-    OCSP_BASICRESP_free(basic);
-    EVP_PKEY_free(key);
-    X509_free(cert);
-}
-
 static void test_ocsp(void **state)
 {
     static const long seconds[] = {3600, -10};
@@ -337,5 +306,5 @@ int main(void)
         cmocka_unit_test(test_ocsp),
     };
 
-    return cmocka_run_group_tests(tests, tls_world_setup, tls_world_teardown);
+    return cmocka_run_group_tests(tests, tls_certs_setup, tls_certs_teardown);
 }

@@ -161,5 +161,5 @@ int main(void)
     };
 
     memory_init();
-    return cmocka_run_group_tests(tests, tls_world_setup, tls_world_teardown);
+    return cmocka_run_group_tests(tests, tls_certs_setup, tls_certs_teardown);
 }

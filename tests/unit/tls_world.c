@@ -8,59 +8,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 #include <openssl/err.h>
 
-#include "log.h"
 #include "tls_world.h"
 
 #define BLOCK 16256
-
-/* ---- certificates, made once ---- */
-
-static char dir[] = "/tmp/bivalve-tls-XXXXXX";
-char ec_cert[64], ec_key[64], rsa_cert[64], rsa_key[64], other_cert[64], other_key[64];
-
-void file_name(char out[64], const char *name)
-{
-    snprintf(out, 64, "%s/%s", dir, name);
-}
-
-int tls_world_setup(void **state)
-{
-    char error[TLS_ERROR_MAX];
-
-    (void)state;
-    if (!mkdtemp(dir))
-        return -1;
-    file_name(ec_cert, "ec.pem");
-    file_name(ec_key, "ec.key");
-    file_name(rsa_cert, "rsa.pem");
-    file_name(rsa_key, "rsa.key");
-    file_name(other_cert, "other.pem");
-    file_name(other_key, "other.key");
-    if (tls_make_cert(ec_cert, ec_key, "DNS:a.test,IP:127.0.0.1", false, error) < 0 ||
-        tls_make_cert(rsa_cert, rsa_key, "DNS:a.test", true, error) < 0 ||
-        tls_make_cert(other_cert, other_key, "DNS:b.test,DNS:*.c.test", false, error) < 0) {
-        fprintf(stderr, "%s\n", error);
-        return -1;
-    }
-    log_set_level(LOG_LEVEL_ERROR);
-    return 0;
-}
-
-int tls_world_teardown(void **state)
-{
-    char command[128];
-
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s", dir);
-    return system(command);
-}
 
 /* ---- a server and a client ---- */
 

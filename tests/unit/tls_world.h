@@ -10,18 +10,9 @@
 #include <openssl/ssl.h>
 
 #include "tls.h"
+#include "tls_certs.h"
 
 #define SPLIT_ALL ((size_t)-1)
-
-/* Certificates in files: for a.test with either kind of key, and for b.test and *.c.test. */
-extern char ec_cert[64], ec_key[64], rsa_cert[64], rsa_key[64], other_cert[64], other_key[64];
-
-/* Of the group: they are made once, and removed with all that is in their folder. */
-int tls_world_setup(void **state);
-int tls_world_teardown(void **state);
-
-/* The name of another file there. */
-void file_name(char out[64], const char *name);
 
 struct world {
     struct bufpool_budget budget;

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tls_certs.c - see tls_certs.h.
+ */
+#include "config.h"
+
+#include "tls_certs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/ocsp.h>
+#include <openssl/pem.h>
+
+#include "log.h"
+#include "tls.h"
+
+static char dir[] = "/tmp/bivalve-tls-XXXXXX";
+char ec_cert[64], ec_key[64], rsa_cert[64], rsa_key[64], other_cert[64], other_key[64];
+
+void file_name(char out[64], const char *name)
+{
+    snprintf(out, 64, "%s/%s", dir, name);
+}
+
+int tls_certs_setup(void **state)
+{
+    char error[TLS_ERROR_MAX];
+
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    file_name(ec_cert, "ec.pem");
+    file_name(ec_key, "ec.key");
+    file_name(rsa_cert, "rsa.pem");
+    file_name(rsa_key, "rsa.key");
+    file_name(other_cert, "other.pem");
+    file_name(other_key, "other.key");
+    if (tls_make_cert(ec_cert, ec_key, "DNS:a.test,IP:127.0.0.1", false, error) < 0 ||
+        tls_make_cert(rsa_cert, rsa_key, "DNS:a.test", true, error) < 0 ||
+        tls_make_cert(other_cert, other_key, "DNS:b.test,DNS:*.c.test", false, error) < 0) {
+        fprintf(stderr, "%s\n", error);
+        return -1;
+    }
+    log_set_level(LOG_LEVEL_ERROR);
+    return 0;
+}
+
+int tls_certs_teardown(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf %s", dir);
+    return system(command);
+}
+
+void write_ocsp(const char *path, long seconds)
+{
+    FILE *f = fopen(ec_cert, "r");
+    X509 *cert = PEM_read_X509(f, NULL, NULL, NULL);
+    fclose(f);
+    f = fopen(ec_key, "r");
+    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    fclose(f);
+    OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
+    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, cert);
+    ASN1_TIME *from = X509_gmtime_adj(NULL, -100), *until = X509_gmtime_adj(NULL, seconds);
+    OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, from, until);
+    OCSP_basic_sign(basic, cert, key, EVP_sha256(), NULL, 0);
+    OCSP_RESPONSE *r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+    unsigned char *der = NULL;
+    int len = i2d_OCSP_RESPONSE(r, &der);
+    f = fopen(path, "w");
+    fwrite(der, 1, (size_t)len, f);
+    fclose(f);
+    OPENSSL_free(der);
+    OCSP_RESPONSE_free(r);
+    ASN1_TIME_free(from);
+    ASN1_TIME_free(until);
+    OCSP_CERTID_free(id);
+    OCSP_BASICRESP_free(basic);
+    EVP_PKEY_free(key);
+    X509_free(cert);
+}
