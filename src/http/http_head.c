@@ -43,63 +43,6 @@ enum {
     S_END_LF,
 };
 
-#define T HTTP_C_TOKEN
-#define G HTTP_C_TARGET
-#define N HTTP_C_NAME
-#define H HTTP_C_HEX
-#define V HTTP_C_VALUE
-/*
- * token: RFC 9110 5.6.2; target: RFC 3986 pchar / "/" / "?"; name: reg-name but for '%' and ',';
- * value: field-content, SP, HTAB
- */
-const uint8_t http_class[256] = {
-    ['\t'] = V,
-    [' '] = V,
-    ['!'] = T | G | N | V,
-    ['"'] = V,
-    ['#'] = T | V,
-    ['$'] = T | G | N | V,
-    ['%'] = T | V,
-    ['&'] = T | G | N | V,
-    ['\''] = T | G | N | V,
-    ['('] = G | N | V,
-    [')'] = G | N | V,
-    ['*'] = T | G | N | V,
-    ['+'] = T | G | N | V,
-    [','] = G | V,
-    ['-'] = T | G | N | V,
-    ['.'] = T | G | N | V,
-    ['/'] = G | V,
-    ['0' ... '9'] = T | G | N | H | V | HTTP_C_DIGIT,
-    [':'] = G | V,
-    [';'] = G | N | V,
-    ['<'] = V,
-    ['='] = G | N | V,
-    ['>'] = V,
-    ['?'] = G | V,
-    ['@'] = G | V,
-    ['A' ... 'F'] = T | G | N | H | V,
-    ['G' ... 'Z'] = T | G | N | V,
-    ['['] = V,
-    ['\\'] = V,
-    [']'] = V,
-    ['^'] = T | V,
-    ['_'] = T | G | N | V,
-    ['`'] = T | V,
-    ['a' ... 'f'] = T | G | N | H | V,
-    ['g' ... 'z'] = T | G | N | V,
-    ['{'] = V,
-    ['|'] = T | V,
-    ['}'] = V,
-    ['~'] = T | G | N | V,
-    [0x80 ... 0xff] = V,
-};
-#undef T
-#undef G
-#undef N
-#undef H
-#undef V
-
 static const struct {
     int status;
     const char *text, *name;
@@ -130,26 +73,6 @@ const char *http_error_name(enum http_error e)
 const char *http_method_name(enum http_method m)
 {
     return http_methods[m];
-}
-
-const char *http_target_run_on(const char *s, const char *end, const char **query)
-{
-#ifdef __SSE2__
-    while (end - s >= 16) {
-        unsigned n = http_target_block(s, query);
-        s += n;
-        if (n == 16)
-            continue;
-        if (likely(!http_is(*s, HTTP_C_TARGET)))
-            return s;
-        s++;
-    }
-#endif
-    const char *last = http_run(s, end, HTTP_C_TARGET);
-
-    if (last > s && !*query)
-        *query = memchr(s, '?', (size_t)(last - s));
-    return last;
 }
 
 /* ---- the request line ---- */

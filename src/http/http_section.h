@@ -11,6 +11,7 @@
 #ifndef BIVALVE_HTTP_SECTION_H
 #define BIVALVE_HTTP_SECTION_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 
 #define HTTP_SECTION_MIN 16  /* " HTTP/1.1", CRLF, a field, CRLF: no shorter one is kept */
 #define HTTP_SECTION_MAX 992 /* bytes; longer ones are parsed every time */
+
+static_assert(HTTP_SECTION_MIN >= HTTP_SCAN_SAME_MIN, "what is shorter cannot be compared");
 
 /* All zero: nothing is kept. */
 struct http_section {
@@ -41,22 +44,6 @@ struct http_section {
  */
 void http_section_keep(struct http_section *c, const struct http_parser *p, const char *buf,
                        size_t len);
-
-/* a[0..len) equals b[0..len), len >= HTTP_SECTION_MIN. */
-static inline bool http_section_equals(const char *a, const char *b, size_t len)
-{
-#ifdef __SSE2__
-    const char *last = a + len - 16;
-    ptrdiff_t by = b - a;
-
-    for (; a < last; a += 16)
-        if (http_mask(_mm_cmpeq_epi8(http_block(a), http_block(a + by))) != 0xffff)
-            return false;
-    return http_mask(_mm_cmpeq_epi8(http_block(last), http_block(last + by))) == 0xffff;
-#else
-    return !memcmp(a, b, len);
-#endif
-}
 
 /*
  * http_parse_head() for a fresh parser and a head that is whole, with a plain request line and the
@@ -79,7 +66,7 @@ static inline size_t http_section_head(struct http_parser *p, const struct setti
     }
     const char *s = http_target_run(target, end, &query);
     if (unlikely((size_t)(end - s) < rest || (size_t)(s - target) > set->max_uri_bytes ||
-                 !http_section_equals(s, c->text, rest)))
+                 !http_scan_same(s, c->text, rest)))
         return 0;
     p->method = (uint8_t)method;
     p->target_off = (uint32_t)(target - buf);

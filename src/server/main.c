@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "http_scan.h"
 #include "options_parse.h"
 #include "registry.h"
 #include "compress.h"
@@ -31,8 +32,10 @@ static void main_print_version(void)
     compress_version(compression, sizeof(compression));
     printf("bivalve %s\n", PACKAGE_VERSION);
     registry_print_versions();
-    printf("backend by default: %s\nseccomp filter: %s\nTLS: %s\ncompression: %s\ndataset: %s\n",
-           BIVALVE_DEFAULT_BACKEND, sandbox, tls, compression, BIVALVE_DATADIR "/dataset.json");
+    printf("backend by default: %s\nrequest heads: scanned by %s\n", BIVALVE_DEFAULT_BACKEND,
+           http_scan_name());
+    printf("seccomp filter: %s\nTLS: %s\ncompression: %s\ndataset: %s\n", sandbox, tls, compression,
+           BIVALVE_DATADIR "/dataset.json");
 }
 
 /* --make-test-cert. The exit status. */

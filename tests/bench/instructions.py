@@ -80,6 +80,14 @@ Sec-Fetch-Mode: navigate
 Sec-Fetch-Site: none
 """.replace(b"\n", b"\r\n")
 
+
+def cookie(size):
+    """A request with a head of `size` bytes."""
+    text = b"id=0123456789abcdef; " * (size // 21 + 1)
+    bare = get(b"/pipeline", fields=b"Cookie: \r\n")
+    return get(b"/pipeline", fields=b"Cookie: %s\r\n" % text[: size - len(bare)])
+
+
 PROFILES = [
     Profile("get", get(b"/pipeline"), rounds=1000),
     Profile("get-64", get(b"/pipeline"), rounds=40, connections=64),
@@ -93,6 +101,17 @@ PROFILES = [
     ),
     Profile("get-sum", get(SUM, b"localhost:8080"), rounds=1000),
     Profile("get-browser", get(SUM, b"localhost:8080", BROWSER), rounds=1000),
+    # The same, but all of it parsed: pipelined, with hosts that differ.
+    Profile(
+        "browser-new",
+        *(get(SUM, b"host-%d.example" % i, BROWSER) for i in range(8)),
+        rounds=50,
+        pipeline=8,
+    ),
+    # Heads of so many bytes: most of it is a cookie.
+    Profile("cookie-1k", cookie(1024), rounds=300),
+    Profile("cookie-4k", cookie(4096), rounds=300),
+    Profile("cookie-16k", cookie(16000), rounds=100),
     Profile("chunked-post", CHUNKED, rounds=1000),
     Profile("json-50", get(b"/json/50?m=1"), rounds=300),
 ]

@@ -19,7 +19,6 @@
 #include <string.h>
 
 #include "http_parser.h"
-#include "http_scan.h"
 #include "http_section.h"
 #include "parser_trace.h"
 #include "settings.h"
@@ -446,63 +445,6 @@ static void test_every_byte(void **state)
     }
 }
 
-/* Where a run of bytes of `class` ends, by the table alone. */
-static size_t run_by_table(const char *s, size_t len, unsigned class)
-{
-    size_t i = 0;
-
-    while (i < len && http_is(s[i], class))
-        i++;
-    return i;
-}
-
-/*
- * Each scanner on text[0..len), which is followed by bytes that are in no class: the table says
- * where it has to stop. The text lies at the end of an allocation, for AddressSanitizer.
- */
-static void check_scanners(const char *text, size_t len)
-{
-    char *s = malloc(len + 1);
-    const char *query;
-
-    assert_non_null(s);
-    memcpy(s, text, len);
-    s[len] = '\0';
-    for (size_t cut = 0; cut <= 1; cut++, len -= len > 0) {
-        const char *end = s + len;
-        size_t target = run_by_table(s, len, HTTP_C_TARGET);
-        query = NULL;
-        assert_int_equal(http_target_run(s, end, &query) - s, target);
-        assert_ptr_equal(query, memchr(s, '?', target));
-        assert_int_equal(http_token_run(s, end) - s, run_by_table(s, len, HTTP_C_TOKEN));
-        assert_int_equal(http_name_run(s, end) - s, run_by_table(s, len, HTTP_C_NAME));
-        for (size_t from = 0; from <= len; from++)
-            assert_int_equal(http_value_run(s, s + from, end) - s,
-                             from + run_by_table(s + from, len - from, HTTP_C_VALUE));
-    }
-    free(s);
-}
-
-/* Any byte at any place of runs that are shorter and longer than a block. */
-static void test_scanners(void **state)
-{
-    static const size_t lengths[] = {1, 3, 15, 16, 17, 31, 32, 33, 50};
-    char text[64];
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
-        for (size_t at = 0; at < lengths[i]; at++) {
-            for (int c = 0; c < 256; c++) {
-                memset(text, 'a', sizeof(text));
-                text[at] = (char)c;
-                check_scanners(text, lengths[i]);
-                text[lengths[i] / 2] = '?';
-                check_scanners(text, lengths[i]);
-            }
-        }
-    }
-}
-
 #define SECTION_HEAD                                                                       \
     "POST /a?b=1 HTTP/1.1\r\nHost: a.example\r\nConnection: close, keep-alive\r\nExpect: " \
     "100-continue\r\nContent-Length: 3\r\n\r\n"
@@ -622,7 +564,6 @@ int main(void)
         cmocka_unit_test(test_limit_extensions),
         cmocka_unit_test(test_limit_trailers),
         cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_scanners),
         cmocka_unit_test(test_section),
         cmocka_unit_test(test_section_target),
         cmocka_unit_test(test_section_limits),
