@@ -15,42 +15,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
-/* Classes of bytes, see the table in http_scan.c. */
-enum {
-    HTTP_C_TOKEN = 1,
-    HTTP_C_TARGET = 2,
-    HTTP_C_NAME = 4,
-    HTTP_C_HEX = 8,
-    HTTP_C_VALUE = 16,
-    HTTP_C_DIGIT = 32,
-};
-
-extern const uint8_t http_class[256];
-
-static inline bool http_is(char c, unsigned classes)
-{
-    return http_class[(unsigned char)c] & classes;
-}
-
-/* First byte at or after `s`, before `end`, that is in none of `classes`; or `end`. */
-static inline const char *http_run(const char *s, const char *end, unsigned classes)
-{
-    for (; end - s >= 4; s += 4) {
-        if (!http_is(s[0], classes))
-            return s;
-        if (!http_is(s[1], classes))
-            return s + 1;
-        if (!http_is(s[2], classes))
-            return s + 2;
-        if (!http_is(s[3], classes))
-            return s + 3;
-    }
-    while (s < end && http_is(*s, classes))
-        s++;
-    return s;
-}
+#include "http_class.h"
 
 /* What scans here, for people: "SSE2", "SSE2, and AVX2 what is long", "NEON", "64-bit words". */
 const char *http_scan_name(void);

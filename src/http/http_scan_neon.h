@@ -11,7 +11,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
-#include "http_scan.h"
+#include "http_class.h"
 #include "util.h"
 
 #define NEON_BYTES(c) vdupq_n_u8((uint8_t)(c))

@@ -8,7 +8,7 @@
 #include <emmintrin.h>
 #include <string.h>
 
-#include "http_scan.h"
+#include "http_class.h"
 #include "util.h"
 
 #define SSE2_BYTES(c) _mm_set1_epi8((char)(c))

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "http_scan.h"
+#include "http_class.h"
 #include "util.h"
 
 /* Eight bytes `c`. */
