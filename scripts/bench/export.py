@@ -4,7 +4,8 @@ import csv
 import io
 import os
 
-from . import metrics, tables
+from . import metrics, plots, tables
+from .errors import BenchError
 
 CSV_HEADER = (
     "folder",
@@ -66,6 +67,59 @@ def plain_rows(folder, results):
 
 def export_csv(runs):
     return csv_text(CSV_HEADER, [r for folder, run in runs for r in plain_rows(folder, run)])
+
+
+def rows_of_cpu(runs):
+    """[(label, verdict on CPU time per request)] of every server against the first, in every cell."""
+    out = []
+    cells = [c for _, run in runs for c in run["cells"]]
+    for _, run in runs:
+        for cell in run["cells"]:
+            same = [c for c in cells if (c["profile"], c["rate"]) == (cell["profile"], cell["rate"])]
+            what = cell["profile"] + (f" {cell['conns']}" if len(same) > 1 else "")
+            what += f" {plots.short_number(cell['rate'])}/s" if cell["rate"] else ""
+            for name in [s["name"] for s in run["servers"]][1:]:
+                row = cpu_verdict(cell, name)
+                if row:
+                    out.append((f"{name}: {what}", row))
+    return out
+
+
+def cpu_verdict(cell, name):
+    rows = cell.get("verdicts", {}).get(name, [])
+    return next((v for v in rows if v["metric"] == "cpu_us"), None)
+
+
+def summary(runs):
+    """(header, rows): a line for each cell, with the CPU time per request of all servers."""
+    names = [s["name"] for s in runs[0][1]["servers"]]
+    for folder, run in runs:
+        if [s["name"] for s in run["servers"]] != names:
+            raise BenchError(f"{folder}: its servers are not those of {runs[0][0]}")
+    header = ["profile", "connections", f"{names[0]}, µs"]
+    for name in names[1:]:
+        header += [f"{name}, µs", f"to {names[0]} [95 %]", "verdict"]
+    rows = []
+    for _, run in runs:
+        for cell in run["cells"]:
+            row = [tables.cell_name(cell, run), f"{cell['conns']:,}"]
+            for name in names:
+                us = (cell.get("medians", {}).get(name) or {}).get("cpu_us")
+                row.append("-" if us is None else metrics.small_text(us))
+                if name != names[0]:
+                    v = cpu_verdict(cell, name)
+                    row += [tables.ratio_text(v), v["verdict"]] if v else ["-", "not measured"]
+            rows.append(row)
+    return header, rows
+
+
+def plot(runs, title="server CPU time per request"):
+    """summary()'s ratios as an SVG file's text."""
+    why = plots.missing()
+    if why:
+        raise BenchError(why)
+    svg = plots.ratios("cpu", title, metrics.BY_KEY["cpu_us"], rows_of_cpu(runs))
+    return plots.standalone(svg)
 
 
 def cpu_name(m):
@@ -130,9 +184,7 @@ def figures(cell, name, run):
         value = medians.get(key)
         out.append("-" if value is None else metrics.BY_KEY[key].form(value))
     first = run["servers"][0]["name"]
-    row = next(
-        (v for v in cell.get("verdicts", {}).get(name, []) if v["metric"] == "cpu_us"), None
-    )
+    row = cpu_verdict(cell, name)
     if not row:
         return out + ["-", "-", "the baseline" if name == first else "-"]
     ratio, _, interval = tables.ratio_text(row).partition(" ")

@@ -43,6 +43,13 @@ PALETTE = {
     "bad": ("#b8400f", "#ff8f5c"),
     "none": ("#6b7480", "#9aa5b1"),
 }
+COLOURS = (
+    ":root { color-scheme: light dark; --bg: #fff; "
+    + "".join(f"--{n}: {light}; " for n, (light, _) in PALETTE.items())
+    + "}\n@media (prefers-color-scheme: dark) { :root { --bg: #14171a; "
+    + "".join(f"--{n}: {dark}; " for n, (_, dark) in PALETTE.items())
+    + "} }"
+)
 VARIABLES = {light: f"var(--{name})" for name, (light, _) in PALETTE.items()}
 SERIES = 6  # colours of series; with the markers' seven and four dashes, 84 look different
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
@@ -146,6 +153,22 @@ def inline(svg, ident, label):
     root.attrib.update({"id": ident, "class": "plot", "role": "img"})
     root.set("aria-label", printable(label))
     return ET.tostring(root, encoding="unicode")
+
+
+def standalone(svg):
+    """A plot as a file of its own, for a page that is not ours: with the colours, in light and dark, and
+    a ground to be read on."""
+    root = ET.fromstring(svg)
+    root.set("xmlns", "http://www.w3.org/2000/svg")
+    root.set("xmlns:xlink", "http://www.w3.org/1999/xlink")
+    for e in root.iter():
+        if "href" in e.attrib:
+            e.set("xlink:href", e.attrib.pop("href"))
+    style = ET.Element("style")
+    style.text = COLOURS + " text { font-family: system-ui, sans-serif; }"
+    root.insert(0, style)
+    root.insert(1, ET.Element("rect", {"width": "100%", "height": "100%", "fill": "var(--bg)"}))
+    return ET.tostring(root, encoding="unicode") + "\n"
 
 
 def printable(words):

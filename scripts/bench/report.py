@@ -8,11 +8,7 @@ from . import counters, figures, metrics, plots, tables, text
 from .errors import BenchError
 
 STYLE = (
-    ":root { color-scheme: light dark; --bg: #fff; "
-    + "".join(f"--{n}: {light}; " for n, (light, _) in plots.PALETTE.items())
-    + "}\n@media (prefers-color-scheme: dark) { :root { --bg: #14171a; "
-    + "".join(f"--{n}: {dark}; " for n, (_, dark) in plots.PALETTE.items())
-    + "} }"
+    plots.COLOURS
     + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--bg); color: var(--fg);

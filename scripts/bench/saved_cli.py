@@ -64,6 +64,15 @@ def add_parsers(sub):
         form = p.add_mutually_exclusive_group(required=needed)
         form.add_argument("--csv", action="store_true", help="comma-separated values, with a header")
         form.add_argument("--markdown", action="store_true", help="a table to paste")
+        if p is e:
+            form.add_argument(
+                "--summary",
+                action="store_true",
+                help="one Markdown table: CPU time per request in every row, of all servers",
+            )
+            form.add_argument(
+                "--plot", metavar="FILE", help="the same as a picture (SVG), each server to the first"
+            )
 
 
 def run(options):
@@ -75,9 +84,21 @@ def run(options):
         merge(options, runs)
     elif options.csv:
         print(export.export_csv(runs), end="")
+    elif options.summary:
+        print(tables.table(*export.summary(runs), markdown=True))
+    elif options.plot:
+        write_plot(options.plot, export.plot(runs))
     else:
         print("\n".join(text.markdown(r) for _, r in runs), end="")
     return 0
+
+
+def write_plot(path, svg):
+    try:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(svg)
+    except OSError as e:
+        raise BenchError(f"cannot write {path}: {e.strerror}") from None
 
 
 def merge(options, runs):

@@ -6,7 +6,9 @@ import io
 import json
 import math
 import random
+import re
 import types
+import xml.etree.ElementTree as ET
 
 import pytest
 from test_report import made_up_results
@@ -191,3 +193,47 @@ def test_export_gives_back_what_was_measured(runs, tool):
     done = tool("export", "--markdown", a)
     assert done.returncode == 0 and "| profile |" in done.stdout and "kernel" in done.stdout
     assert tool("export", a).returncode == 2
+
+
+def test_export_s_summary_has_a_row_for_each_cell(runs, tool):
+    (a,) = runs(a=made_up_run(1, cpu=1.5))
+    done = tool("export", "--summary", a)
+    assert done.returncode == 0, done.stderr
+    header, rule, *rows = [
+        [c.strip() for c in line.strip("|").split("|")] for line in done.stdout.splitlines()
+    ]
+    first, second = [s["name"] for s in made_up_run(1)["servers"]]
+    assert header == ["profile", "connections", f"{first}, µs", f"{second}, µs"] + [
+        f"to {first} [95 %]",
+        "verdict",
+    ]
+    assert len(rows) == 2 and all(len(r) == len(header) == len(rule) for r in rows)
+    for row in rows:
+        assert row[-1] == "slower" and float(row[-2].split()[0]) == pytest.approx(1.5, rel=0.02)
+        assert float(row[3]) / float(row[2]) == pytest.approx(1.5, rel=0.02)
+    # Other servers do not belong in the same columns.
+    other = made_up_run(2)
+    other["servers"][1]["name"] = "other"
+    (b,) = runs(b=other)
+    done = tool("export", "--summary", a, b)
+    assert done.returncode == 1 and "its servers are not those of" in done.stderr
+
+
+def test_export_s_plot_stands_by_itself(runs, tool, tmp_path):
+    pytest.importorskip("matplotlib", reason="python3-matplotlib is not installed")
+    (a,) = runs(a=made_up_run(1, cpu=1.5))
+    done = tool("export", "--plot", str(tmp_path / "cpu.svg"), a)
+    assert done.returncode == 0, done.stderr
+    svg = (tmp_path / "cpu.svg").read_text()
+    root = ET.fromstring(svg)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    # Its own colours: those that are used are defined, in light and in dark.
+    style = root.find("{http://www.w3.org/2000/svg}style").text
+    for name in set(re.findall(r"var\((--\w+)\)", svg)):
+        assert style.count(name + ":") == 2, name
+    ids = set(re.findall(r'\bid="([^"]+)"', svg))
+    assert set(re.findall(r'xlink:href="#([^"]+)"', svg)) <= ids
+    words = "".join(root.itertext())
+    for name in [s["name"] for s in made_up_run(1)["servers"]][1:]:
+        assert name + ":" in words
+    assert tool("export", "--plot", "/no/such/x.svg", a).returncode == 1
