@@ -11,6 +11,7 @@
  *   HANDSHAKE  complete                                 OPEN       the protocol hears of it
  *   HANDSHAKE  failed                                   ENDED      the alert goes out, then the end
  *   OPEN       a record that is none                    ENDED      the protocol hears that it is gone
+ *   OPEN       TLS_IDLE_MESSAGES without data           ENDED      as of a client that floods
  *   OPEN       the peer's close_notify                  OPEN       an end of input, as of a plain stream
  *   any        too many handshakes in this iteration,   the same   what has come is kept, receiving is
  *              or the protocol is not ready for more               off, and it goes on in a later one

@@ -15,7 +15,6 @@
 #include "log.h"
 #include "stream_tls_internal.h"
 
-#define TLS_OWN_BLOCKS_MAX 8 /* of output; more of it is a client that reads none of it */
 #define TLS_HANDSHAKES_MAX 8 /* begun in one iteration: some ms of an RSA key's work */
 
 /* ---- the queues of those that go on in a later iteration ---- */
@@ -154,17 +153,10 @@ static bool tls_deliver(struct loop *l, struct slot *s, struct tls_stream *t)
     return true;
 }
 
-/* What OpenSSL has to say itself: handshakes, tickets, answers to key updates. */
+/* What OpenSSL has to say itself: a handshake, tickets, and answers of which TLS_IDLE_MESSAGES are the most. */
 static bool tls_flush_own(struct loop *l, struct slot *s, struct tls_stream *t)
 {
-    if (likely(out_empty(&t->tls.out)))
-        return true;
-    if (!(s->flags & STREAM_SENDING))
-        return stream_flush(l, s);
-    if (out_blocks(&t->tls.out) <= TLS_OWN_BLOCKS_MAX)
-        return true;
-    l->stats->limit_buffers++;
-    return stream_reset(l, s);
+    return likely(out_empty(&t->tls.out)) || (s->flags & STREAM_SENDING) || stream_flush(l, s);
 }
 
 bool tls_stream_work(struct loop *l, struct slot *s, struct tls_stream *t)

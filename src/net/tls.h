@@ -27,6 +27,13 @@
 #define TLS_PAIRS_MAX  64
 #define TLS_RECORD_MAX 16384 /* plain text of a record, RFC 8446 section 5.1 */
 
+/*
+ * What a peer may make of work behind its handshake for nothing: key updates, hellos that are refused, warnings.
+ * So many for each TLS_IDLE_BYTES of plain text, RFC 8446 section 4.6.3 knows no limit.
+ */
+#define TLS_IDLE_MESSAGES 32
+#define TLS_IDLE_BYTES    65536
+
 /* ---- what all connections of a process share ---- */
 
 /* A certificate with its chain, the leaf first, and its key; PEM. */
@@ -109,10 +116,13 @@ struct tls {
     struct out out;   /* ciphertext to be sent: the caller consumes it */
     const char *data; /* what is left of what was fed */
     size_t len;
-    bool established; /* the handshake is complete */
-    bool peer_closed; /* the peer's close_notify has been read */
-    bool closed;      /* nothing can be written any more: close_notify or an alert has been */
-    bool no_memory;   /* why it has failed */
+    bool established;  /* the handshake is complete */
+    bool peer_closed;  /* the peer's close_notify has been read */
+    bool closed;       /* nothing can be written any more: close_notify or an alert has been */
+    bool no_memory;    /* why it has failed */
+    bool restless;     /* ... for TLS_IDLE_MESSAGES: nothing more is read */
+    uint16_t messages; /* of them, since */
+    uint32_t bytes;    /* ... so many of plain text */
 };
 
 /* A new connection; its output comes from `pool`. 0 or -ENOMEM. */

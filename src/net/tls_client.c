@@ -96,6 +96,7 @@ static int client_set_policy(struct tls_client *k, const struct tls_client_confi
     int version = cfg->version == 12 ? TLS1_2_VERSION : cfg->version == 13 ? TLS1_3_VERSION : 0;
 
     SSL_CTX_set_options(k->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    tls_watch(k->ctx);
     SSL_CTX_set_mode(k->ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(k->ctx, k->resume
                                                ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL

@@ -28,6 +28,8 @@ static int tls_bio_read(BIO *b, char *to, size_t size, size_t *n)
     struct tls *t = BIO_get_data(b);
 
     BIO_clear_retry_flags(b);
+    if (unlikely(t->restless))
+        return 0;
     *n = MIN(size, t->len);
     if (*n == 0) {
         BIO_set_retry_read(b);
@@ -78,6 +80,26 @@ BIO_METHOD *tls_bio_method(void)
     return NULL;
 }
 
+/* SSL_CTX_set_msg_callback(3): for each header and each message, either way. */
+static void tls_on_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl,
+                           void *arg)
+{
+    (void)version;
+    (void)data;
+    (void)len;
+    (void)arg;
+    if (likely(type != (sent ? SSL3_RT_ALERT : SSL3_RT_HANDSHAKE)))
+        return;
+    struct tls *t = BIO_get_data(SSL_get_rbio(ssl));
+    if (t->established && ++t->messages > TLS_IDLE_MESSAGES)
+        t->restless = true;
+}
+
+void tls_watch(SSL_CTX *ctx)
+{
+    SSL_CTX_set_msg_callback(ctx, tls_on_message);
+}
+
 /* ---- errors ---- */
 
 static const char *tls_last_reason = "";
@@ -126,6 +148,8 @@ static void tls_note_failure(struct tls *t)
     }
     if (t->no_memory)
         tls_last_reason = "no memory";
+    else if (t->restless)
+        tls_last_reason = "too many messages that bring no data";
 }
 
 /* What an operation that did not succeed means. */
@@ -199,7 +223,12 @@ enum tls_status tls_read(struct tls *t, char *to, size_t size, size_t *n)
 {
     tls_enter(t);
     int rc = SSL_read_ex(t->ssl, to, size, n);
-    return rc == 1 ? TLS_OK : tls_judge(t, rc);
+    if (unlikely(rc != 1))
+        return tls_judge(t, rc);
+    t->bytes += (uint32_t)*n;
+    if (unlikely(t->bytes >= TLS_IDLE_BYTES))
+        t->bytes = t->messages = 0;
+    return TLS_OK;
 }
 
 bool tls_has_pending(const struct tls *t)

@@ -91,6 +91,12 @@ struct ssl_ctx_st *tls_client_ctx(const struct tls_client *k);
  * memory. */
 bool tls_client_begin(struct tls_client *k, struct ssl_st *ssl);
 
+/*
+ * Count what the peers of this context's connections make OpenSSL do behind their handshakes, and fail those who
+ * overdo it.
+ */
+void tls_watch(struct ssl_ctx_st *ctx);
+
 /* The BIO between a `struct tls` (its data) and OpenSSL. NULL: no memory. */
 struct bio_method_st *tls_bio_method(void);
 
