@@ -195,17 +195,23 @@ def test_hosts(start, certificates):
             assert c.request(GET).body == b"55"
 
 
-def test_ocsp_response(start, certificates, tmp_path):
-    """Stapled for who asks. (That an old one is not, tests/unit/test_tls_config.c has.)"""
+def ocsp_response(certificates, folder, status="V\t351231235959Z\t"):
+    """What openssl ocsp says of the certificate: it is valid, or what `status` has, as in its index(5)."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl")
-    cert, index, out = certificates.cert, tmp_path / "index", str(tmp_path / "response")
+    cert, index, out = certificates.cert, folder / "index", str(folder / "response")
     serial = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-serial"],
                             stdout=subprocess.PIPE, check=True, text=True).stdout.strip()[7:]
-    index.write_text("V\t351231235959Z\t\t%s\tunknown\t/CN=x\n" % serial)
+    index.write_text("%s\t%s\tunknown\t/CN=x\n" % (status, serial))
     subprocess.run(["openssl", "ocsp", "-index", str(index), "-rsigner", cert, "-rkey",
                     certificates.key, "-CA", cert, "-issuer", cert, "-cert", cert, "-respout", out,
                     "-ndays", "1"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return out
+
+
+def test_ocsp_response(start, certificates, tmp_path):
+    """Stapled for who asks. (That an old one is not, tests/unit/test_tls_config.c has.)"""
+    out = ocsp_response(certificates, tmp_path)
     server = start(*certificates.options, "--tls-ocsp", out, listen=LISTEN)
     for version in ("-tls1_2", "-tls1_3"):
         said = s_client(server, "-status", version, data=CLOSE)

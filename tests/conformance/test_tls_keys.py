@@ -13,7 +13,7 @@ import pytest
 
 import wire
 from test_reload import reload
-from test_tls import GET, LISTEN, connect
+from test_tls import CLOSE, GET, LISTEN, connect, ocsp_response, s_client
 
 
 class Pair:
@@ -77,6 +77,24 @@ def test_reload(start, certificates, pair):
     pair.take(certificates.cert, certificates.key)
     reload(server)
     serves(server, certificates, certificates.cert)
+
+
+def test_reload_of_an_ocsp_response(start, certificates, tmp_path):
+    """A new one is stapled after a reload; one that is none leaves the old one."""
+    out = ocsp_response(certificates, tmp_path)
+    server = start(*certificates.options, "--tls-ocsp", out, listen=LISTEN)
+
+    def stapled(status):
+        wire.wait_until(status, lambda: "Cert Status: " + status in s_client(server, "-status", data=CLOSE))
+
+    stapled("good")
+    ocsp_response(certificates, tmp_path, "R\t351231235959Z\t251231235959Z")
+    reload(server)
+    stapled("revoked")
+    with open(out, "w") as f:
+        f.write("<html>404 Not Found</html>")
+    reload(server, "reload failed: --tls-ocsp")
+    stapled("revoked")
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
