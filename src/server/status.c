@@ -215,6 +215,21 @@ static void status_print_workers(const struct status_sample *before,
     }
 }
 
+/* Where any listener has it. */
+static void status_print_tls(const struct status_sample *before, const struct status_sample *now)
+{
+    const json_t *totals = json_object_get(now->root, "totals");
+
+    if (!strstr(status_text(now->root, "listeners"), "(TLS)"))
+        return;
+    printf("%-12s%.0f handshakes/s, %" PRIu64 " in all, %" PRIu64
+           " of them resumed; failed %" PRIu64 ", plain %" PRIu64 ", truncated %" PRIu64 "\n",
+           "TLS", status_rate(before, now, "tls_handshakes"),
+           status_number(totals, "tls_handshakes"), status_number(totals, "tls_resumed"),
+           status_number(totals, "tls_failed"), status_number(totals, "tls_plain"),
+           status_number(totals, "tls_truncated"));
+}
+
 static void status_show(const struct status_sample *before, const struct status_sample *now)
 {
     static const char *const refused[] = {
@@ -243,6 +258,7 @@ static void status_show(const struct status_sample *before, const struct status_
            "requests", status_rate(before, now, "requests"), status_number(totals, "requests"),
            status_number(totals, "responses_2xx"), status_number(totals, "responses_3xx"),
            status_number(totals, "responses_4xx"), status_number(totals, "responses_5xx"));
+    status_print_tls(before, now);
     printf("%-12s%s/s in, %s/s out\n", "traffic",
            status_bytes(in, status_rate(before, now, "bytes_in")),
            status_bytes(out, status_rate(before, now, "bytes_out")));

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+import admin
 import wire
 import wire_tls
 
@@ -423,6 +424,21 @@ def test_key_before_privileges(start, certificates):
         assert os.stat("/proc/%d/environ" % pid).st_uid == 0      # not dumpable
         with open("/proc/%d/status" % pid) as f:
             assert re.search(r"^Uid:\s+[1-9]", f.read(), re.M)
+
+
+def test_status(start, certificates):
+    """What a person sees of it, where there is any."""
+    server = start(*certificates.options, "--admin", "127.0.0.1:0", listen=LISTEN, workers=1)
+    with connect(server, certificates) as c:
+        assert c.request(GET).body == b"55"
+        s = raw(server)
+        s.sendall(GET)
+        read_all(s)
+        s.close()
+        done = wire.run("--status", "--admin", "%s:%d" % admin.address(server)[1][:2])
+    assert re.search(r"^TLS +\d+ handshakes/s, 1 in all, 0 of them resumed; failed 0, plain 1, truncated 0$",
+                     done.stdout, re.M), done
+    assert re.search(r"^listening .*\(TLS\)", done.stdout, re.M)
 
 
 # ---- the command line ------------------------------------------------------------------------------
