@@ -27,6 +27,7 @@ NOTES = [
 PERCENTS = {"50": "p50", "75": "p75", "90": "p90", "99": "p99", "99.9": "p99.9", "99.99": "p99.99"}
 RATE_TIMEOUT_S = 5  # a rate that is not reached leaves requests that were never sent
 SHORT = 1000  # bytes that a command line may have
+SOURCE_CONNS = 25000  # connections from one address to another: there are 28,000 ports
 WARM_UP_S = 0.1
 WARM_UP_CONN_S = 0.00005  # for each connection
 
@@ -55,6 +56,8 @@ def command(path, job):
         argv.append(f"--turns={length * 1000:.0f}ms:{which + 1}/{count}")
     if p.idle:
         argv.append(f"--idle={p.idle}")
+    if job.conns + p.idle > SOURCE_CONNS and job.address == "127.0.0.1":
+        argv.append("--source=127.0.0.1,127.0.0.2,127.0.0.3,127.0.0.4")
     if p.tls:
         argv.append("--insecure")  # the certificate was made for this measurement
     expected = {r.expect for r in p.requests}

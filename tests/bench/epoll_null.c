@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * epoll_null.c - the least that an epoll server can do: epoll_wait, one recv, count, one send. The
- * yardstick for the libev backend. usage: epoll_null PORT [BODY-BYTES]
+ * yardstick for the epoll backend. usage: epoll_null PORT [BODY-BYTES | =BODY]
  */
 #include "config.h"
 

@@ -24,16 +24,17 @@ static char null_answer[NULL_BATCH_BYTES];
 static size_t null_answer_len;
 
 /*
- * PORT and the number of bytes of the answer's body (2 when not given): as many as bivalve's answer
- * has.
+ * PORT and the answer's body: the number of its bytes (2 when not given), as many as bivalve's
+ * answer has, or =TEXT, the text itself, for a load that looks at it.
  */
 static inline int null_setup(int argc, char **argv)
 {
     if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: %s PORT [BODY-BYTES]\n", argv[0]);
+        fprintf(stderr, "usage: %s PORT [BODY-BYTES | =BODY]\n", argv[0]);
         exit(2);
     }
-    size_t body = argc > 2 ? strtoul(argv[2], NULL, 10) : 2;
+    const char *text = argc > 2 && argv[2][0] == '=' ? argv[2] + 1 : NULL;
+    size_t body = text ? strlen(text) : argc > 2 ? strtoul(argv[2], NULL, 10) : 2;
     int n = snprintf(
         null_answer, sizeof(null_answer),
         "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
@@ -44,7 +45,10 @@ static inline int null_setup(int argc, char **argv)
                 sizeof(null_answer) - (size_t)n);
         exit(2);
     }
-    memset(null_answer + n, 'x', body);
+    if (text)
+        memcpy(null_answer + n, text, body);
+    else
+        memset(null_answer + n, 'x', body);
     null_answer_len = (size_t)n + body;
 
     signal(SIGPIPE, SIG_IGN);
