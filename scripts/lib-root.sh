@@ -77,6 +77,15 @@ root_run()
         chroot "$root_dir" "$@" </dev/null
 }
 
+# root_depends DIR PACKAGES: install there what the .deb files in the directory PACKAGES depend on, but for each other.
+root_depends()
+{
+    root_needed=$(for root_deb in "$2"/*.deb; do dpkg-deb -f "$root_deb" Depends; done | tr ',|' '\n\n' | sed 's/(.*//; s/ //g' |
+        grep -v '^bivalve' | sort -u)
+    # shellcheck disable=SC2086 # a list
+    root_run "$1" apt-get -q -y --no-install-recommends -o Dpkg::Use-Pty=0 install $root_needed
+}
+
 root_remove()
 {
     [ -d "$1" ] || return 0

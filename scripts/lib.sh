@@ -14,6 +14,9 @@ PACKAGES_MEASURE="wrk nghttp2-client $PACKAGES_PLOTS"
 PACKAGES_CI="ccache clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
 PACKAGES_CI="$PACKAGES_CI valgrind dpkg-dev debhelper lintian blhc rpm prometheus systemtap-sdt-dev nginx-core haproxy"
 PACKAGES_CI="$PACKAGES_CI python3-seccomp python3-yaml gnupg"
+# For scripts/vm: here, and in its machine.
+PACKAGES_VM="qemu-system-x86 e2fsprogs debootstrap"
+PACKAGES_VM_INSIDE="libcmocka-dev python3-pytest strace"
 
 say()
 {

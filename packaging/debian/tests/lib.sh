@@ -37,9 +37,9 @@ start()
     done
 }
 
-# ask PATH WANTED: what the server answers.
+# ask PATH WANTED: what the server answers, within ASK_SECONDS.
 ask()
 {
-    answer=$(curl -sS --max-time 30 "$url$1")
+    answer=$(curl -sS --max-time "${ASK_SECONDS:-30}" "$url$1")
     [ "$answer" = "$2" ] || { cat "$work/log"; echo "$url$1 is \"$answer\", not \"$2\""; exit 1; }
 }
