@@ -88,8 +88,8 @@ struct uring_extra {
 
 /* A connection's private part of the slot. */
 struct uring_conn {
-    struct uring_extra *extra; /* NULL nearly always */
-    int32_t next;              /* queue, by fd; -1 ends */
+    _Alignas(16) struct uring_extra *extra; /* NULL nearly always */
+    int32_t next;                           /* queue, by fd; -1 ends */
     uint16_t flags;
     uint16_t end; /* how receiving ended while paused: 0, URING_END_EOF or errno */
 };

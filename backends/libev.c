@@ -24,14 +24,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#if HAVE_LIBSECCOMP
+#include <sys/syscall.h>
+#endif
 
 #include "list.h"
 #include "readiness.h"
 #include "util.h"
+#include "wakeup.h"
 
 static_assert(sizeof(ev_io) % 16 == 0, "slot_priv_size is a multiple of 16");
 
@@ -54,8 +57,9 @@ struct libev_backend {
     struct backend base;
     struct ev_loop *loop;
     ev_timer timeout; /* bounds wait(); does nothing itself */
-    ev_io wake;       /* an eventfd: see libev_wake() */
-    bool changed;     /* interest has changed since the last wait(): see LIBEV_CHANGED_US */
+    struct wakeup wakeup;
+    ev_io wake;   /* of wakeup.read_fd: see libev_wake() */
+    bool changed; /* interest has changed since the last wait(): see LIBEV_CHANGED_US */
     uint32_t conns, conns_peak; /* connections attached or connecting; most of them, in this loop */
     struct libev_listener listener[BACKEND_LISTENERS_MAX];
     char *large;    /* one receive of READINESS_LARGE_BYTES; NULL: none was needed lately */
@@ -214,7 +218,6 @@ static void libev_on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 static void libev_on_wake(struct ev_loop *loop, ev_io *io, int revents)
 {
     struct libev_backend *b = ev_userdata(loop);
-    uint64_t count;
 
     /* epoll would not have it, and libev stopped the watcher: once more */
     if (unlikely(revents & EV_ERROR)) {
@@ -224,7 +227,7 @@ static void libev_on_wake(struct ev_loop *loop, ev_io *io, int revents)
         b->changed = true;
         return;
     }
-    if (read(io->fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
+    if (!wakeup_clear(&b->wakeup))
         b->base.cfg.stats->backend_errors++;
 }
 
@@ -332,17 +335,17 @@ static int libev_open(const struct backend_config *cfg, struct backend **be, cha
         free(b);
         return -err;
     }
-    int efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (efd < 0) {
-        int err = errno;
-        snprintf(error, BACKEND_TEXT_MAX, "no eventfd for the libev backend: %s", strerror(err));
+    int rc = wakeup_open(&b->wakeup);
+    if (rc < 0) {
+        snprintf(error, BACKEND_TEXT_MAX, "nothing to wake the libev backend by: %s",
+                 strerror(-rc));
         ev_loop_destroy(b->loop);
         free(b);
-        return -err;
+        return rc;
     }
     ev_set_userdata(b->loop, b);
     ev_timer_init(&b->timeout, libev_on_timeout, 0., 0.);
-    ev_io_init(&b->wake, libev_on_wake, efd, EV_READ);
+    ev_io_init(&b->wake, libev_on_wake, b->wakeup.read_fd, EV_READ);
     ev_io_start(b->loop, &b->wake);
     b->changed = true;
     for (unsigned i = 0; i < BACKEND_LISTENERS_MAX; i++) {
@@ -359,7 +362,7 @@ static void libev_close(struct backend *be)
 
     ev_io_stop(b->loop, &b->wake);
     ev_loop_destroy(b->loop);
-    close(b->wake.fd);
+    wakeup_close(&b->wakeup);
     free(b->large);
     free(b);
 }
@@ -510,32 +513,33 @@ static size_t libev_trim(struct backend *be)
 
 static void libev_wake(struct backend *be)
 {
-    const uint64_t one = 1;
-    int err = errno;
-
     /*
      * Not an ev_async: all of those share one descriptor inside libev, and where epoll refuses that
-     * one (ENOMEM, ENOSPC), the next ev_async_send() fails an assertion of libev's. write(2) fails
-     * only where the count is full: then it wakes anyway.
+     * one (ENOMEM, ENOSPC), the next ev_async_send() fails an assertion of libev's.
      */
-    (void)!write(libev_of(be)->wake.fd, &one, sizeof(one));
-    errno = err;
+    wakeup_send(libev_of(be)->wakeup.write_fd);
 }
 
 static const char *const libev_counters[] = {NULL};
 
 static const int libev_syscalls[] = {
+#if HAVE_LIBSECCOMP
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif
-    SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
+    SYS_epoll_create1,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
 #ifdef SYS_select
     SYS_select,
 #endif
 #ifdef SYS__newselect
     SYS__newselect,
 #endif
-    SYS_pselect6,      SYS_sendfile,  -1,
+    SYS_pselect6,
+    SYS_sendfile,
+#endif
+    -1,
 };
 
 const struct backend_ops libev_backend_ops = {

@@ -7,15 +7,16 @@
 #include "readiness.h"
 
 #include <stdlib.h>
-#include <sys/sendfile.h>
 #include <sys/uio.h>
+
+#include "sys.h"
 
 /* accept(2) may return many errors of clients that are gone; others may have room for them. */
 bool readiness_accept(struct backend *be, unsigned index, int lfd, bool first)
 {
     if (be->accept_room == 0)
         return false;
-    int fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = sys_accept(lfd);
     if (likely(fd >= 0)) {
         backend_on_accepted(be, index, fd);
         return true;
@@ -62,14 +63,13 @@ static ssize_t readiness_send_memory(int fd, const struct backend_segment *segme
     for (unsigned i = 0; i < count; i++)
         iov[i] = (struct iovec){.iov_base = (void *)(uintptr_t)segments[i].data,
                                 .iov_len = segments[i].len};
-    return sendmsg(fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    return sendmsg(fd, &msg, MSG_NOSIGNAL | (more ? SYS_MSG_MORE : 0));
 }
 
 /* A range of a file. Bytes or -1 and errno. */
 static ssize_t readiness_send_file(int fd, const struct backend_segment *segment)
 {
-    off_t offset = segment->offset;
-    ssize_t n = sendfile(fd, segment->file, &offset, segment->len);
+    ssize_t n = sys_send_file(fd, segment->file, segment->offset, segment->len);
 
     if (n == 0) { /* it has become shorter than was promised */
         errno = EIO;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "list.h"
+#include "sys.h"
 #include "util.h"
 
 #define REGISTRY_PROBE_S  10   /* a probe that takes longer hangs */
@@ -174,7 +175,7 @@ static void registry_probe(const struct backend_ops *ops, const char *variant,
     ssize_t n;
 
     memset(probe, 0, sizeof(*probe));
-    pid_t pid = pipe2(fds, O_CLOEXEC) < 0 ? -2 : fork();
+    pid_t pid = sys_pipe(fds) < 0 ? -2 : fork();
     if (pid == 0)
         registry_probe_child(ops, variant, fds[1]);
     if (pid < 0) {

@@ -54,6 +54,15 @@ AC_DEFUN([BIVALVE_WITH_LIBRARY], [
         [AC_MSG_ERROR([--with-$1 takes yes, no, check or an absolute directory, not "$with_$1"])])
 ])
 
+# BIVALVE_LINUX_ONLY(NAME)
+# --with-NAME is refused, and otherwise left out, where the calls of Linux that it is made with are missing.
+AC_DEFUN([BIVALVE_LINUX_ONLY], [
+    AS_IF([test "$have_linux_calls" = no], [
+        AS_IF([test "$with_$1" = yes], [AC_MSG_ERROR([--with-$1 needs accept4, eventfd, prctl and sendfile, which this system lacks])])
+        with_$1=no
+    ])
+])
+
 # BIVALVE_DIR_FLAGS(DIR, CPPFLAGS-VARIABLE, LIBS-VARIABLE)
 # The flags that find a library installed under DIR. No run path is set: that is the user's choice,
 # by LDFLAGS=-Wl,-rpath,DIR/lib or LD_LIBRARY_PATH.

@@ -15,6 +15,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "sys.h"
+
 #define BUFPOOL_PAGE 4096
 #define BUFPOOL_SLAB_BYTES \
     (256u << 10) /* a burst leaves no more than this behind in a slab still in use */
@@ -62,12 +64,12 @@ void bufpool_destroy(struct bufpool *p)
 static struct buf_slab *bufpool_map(struct bufpool *p)
 {
     struct buf_slab *s = mmap(NULL, p->slab_bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                              MAP_PRIVATE | MAP_ANONYMOUS | SYS_MAP_NORESERVE, -1, 0);
 
     if (s == MAP_FAILED)
         return NULL;
     /* Neighbouring slabs merge into one mapping; huge pages in it would not follow use. */
-    (void)madvise(s, p->slab_bytes, MADV_NOHUGEPAGE);
+    sys_no_huge_pages(s, p->slab_bytes);
     s->next = p->slabs;
     p->slabs = s;
     s->open = true;

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "sys.h"
+
 struct clock_civil {
     unsigned year, month, day; /* month 0..11, day 1..31 */
     unsigned weekday;          /* 0: Sunday */
@@ -104,12 +106,12 @@ void clock_update(struct clock_cache *c)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    clock_gettime(SYS_CLOCK_MONOTONIC, &t);
     uint64_t now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
     if (now_ms == c->now_ms)
         return; /* both clocks tick together */
     c->now_ms = now_ms;
-    clock_gettime(CLOCK_REALTIME_COARSE, &t);
+    clock_gettime(SYS_CLOCK_REALTIME, &t);
     if (t.tv_sec != c->date_s || !c->date[0]) {
         c->date_s = t.tv_sec;
         clock_format_date(c->date, t.tv_sec);

@@ -16,7 +16,7 @@
 #define CLOCK_CLF_LEN 26 /* "06/Nov/1994:08:49:37 +0000": the Common Log Format */
 
 struct clock_cache {
-    uint64_t now_ms;               /* CLOCK_MONOTONIC_COARSE at the last clock_update() */
+    uint64_t now_ms;               /* SYS_CLOCK_MONOTONIC at the last clock_update() */
     time_t date_s;                 /* wall-clock second that `date` shows */
     char date[CLOCK_DATE_LEN + 1]; /* empty before the first clock_update() of zeroed memory */
 };

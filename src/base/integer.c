@@ -12,14 +12,13 @@
 #include <assert.h>
 
 #include "util.h"
-
-typedef unsigned __int128 uint128;
+#include "wide.h"
 
 #define INTEGER_WORD_DIGITS 18 /* digits that always fit an int64_t */
 #define INTEGER_E18         UINT64_C(1000000000000000000)
 
 /* A term that has reached this has INTEGER_DIGITS_MAX significant digits: one more is too many. */
-#define INTEGER_TERM_FULL ((uint128)INTEGER_E18 * (INTEGER_E18 / 10))
+#define INTEGER_TERM_FULL wide_product(INTEGER_E18, INTEGER_E18 / 10)
 static_assert(INTEGER_DIGITS_MAX == 36, "INTEGER_TERM_FULL is 10^35");
 
 enum integer_phase {
@@ -47,39 +46,40 @@ void integer_sum_init(struct integer_sum *s)
 }
 
 /* Add a term's magnitude, or take it away. */
-static inline void integer_sum_apply(struct integer_sum *s, uint128 magnitude, bool negative)
+static inline void integer_sum_apply(struct integer_sum *s, wide magnitude, bool negative)
 {
-    uint128 sum = (uint128)s->sum[1] << 64 | s->sum[0];
-    uint128 next = negative ? sum - magnitude : sum + magnitude;
+    wide sum = wide_of(s->sum[1], s->sum[0]);
+    wide next = negative ? wide_subtract(sum, magnitude) : wide_add(sum, magnitude);
 
     if (negative)
-        s->sum[2] -= next > sum;
+        s->sum[2] -= wide_less(sum, next);
     else
-        s->sum[2] += next < sum;
-    s->sum[0] = (uint64_t)next;
-    s->sum[1] = (uint64_t)(next >> 64);
+        s->sum[2] += wide_less(next, sum);
+    s->sum[0] = wide_low(next);
+    s->sum[1] = wide_high(next);
 }
 
 void integer_sum_add_value(struct integer_sum *s, int64_t value)
 {
     bool negative = value < 0;
 
-    integer_sum_apply(s, negative ? 0 - (uint64_t)value : (uint64_t)value, negative);
+    integer_sum_apply(s, wide_of(0, negative ? 0 - (uint64_t)value : (uint64_t)value), negative);
 }
 
 /*
  * Multiply in digits until something else comes; returns where. *full is set instead of passing
  * INTEGER_DIGITS_MAX significant digits.
  */
-static const char *integer_read_digits(const char *p, const char *end, uint128 *term, bool *full)
+static const char *integer_read_digits(const char *p, const char *end, wide *term, bool *full)
 {
-    uint128 t = *term;
+    wide t = *term;
 
     for (; p < end && integer_is_digit(*p); p++) {
-        if (likely(t < INTEGER_E18))
-            t = (uint64_t)t * 10 + (uint64_t)(*p - '0');
-        else if (likely(t < INTEGER_TERM_FULL))
-            t = t * 10 + (uint64_t)(*p - '0');
+        uint64_t digit = (uint64_t)(*p - '0');
+        if (likely(wide_less(t, wide_of(0, INTEGER_E18))))
+            t = wide_of(0, wide_low(t) * 10 + digit);
+        else if (likely(wide_less(t, INTEGER_TERM_FULL)))
+            t = wide_add(wide_times_ten(t), wide_of(0, digit));
         else
             *full = true;
     }
@@ -90,7 +90,7 @@ static const char *integer_read_digits(const char *p, const char *end, uint128 *
 enum integer_status integer_sum_add(struct integer_sum *s, const char *text, size_t len)
 {
     const char *p = text, *end = text + len;
-    uint128 term = 0;
+    wide term = wide_of(0, 0);
     bool full = false;
     bool negative = len && *p == '-';
 
@@ -151,10 +151,10 @@ void integer_body_feed(struct integer_sum *s, const char *data, size_t len)
     if (s->phase == INTEGER_SIGN)
         s->phase = integer_is_digit(*p) ? INTEGER_DIGITS : INTEGER_BAD;
     if (s->phase == INTEGER_DIGITS) {
-        uint128 term = (uint128)s->term[1] << 64 | s->term[0];
+        wide term = wide_of(s->term[1], s->term[0]);
         p = integer_read_digits(p, end, &term, &s->too_long);
-        s->term[0] = (uint64_t)term;
-        s->term[1] = (uint64_t)(term >> 64);
+        s->term[0] = wide_low(term);
+        s->term[1] = wide_high(term);
         if (p < end)
             s->phase = INTEGER_TRAIL;
     }
@@ -179,7 +179,7 @@ enum integer_status integer_sum_finish(const struct integer_sum *s, int64_t *val
         return INTEGER_OK;
     }
     total = *s;
-    integer_sum_apply(&total, (uint128)s->term[1] << 64 | s->term[0], s->negative);
+    integer_sum_apply(&total, wide_of(s->term[1], s->term[0]), s->negative);
     uint64_t extension = (int64_t)total.sum[0] < 0 ? UINT64_MAX : 0;
     if (total.sum[1] != extension || total.sum[2] != extension)
         return INTEGER_RANGE;

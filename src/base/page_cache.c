@@ -7,15 +7,15 @@
 #include "page_cache.h"
 
 #include <errno.h>
-#include <sys/uio.h>
+
+#include "sys.h"
 
 /* 0: the byte at `offset` is in memory; EAGAIN: it is not; another errno: nobody can tell. */
 static int page_cache_look_at(int fd, off_t offset)
 {
     char byte;
-    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
 
-    return preadv2(fd, &iov, 1, offset, RWF_NOWAIT) >= 0 ? 0 : errno;
+    return sys_read_cached(fd, &byte, 1, offset) >= 0 ? 0 : errno;
 }
 
 /* The first of a range that is not 0. */

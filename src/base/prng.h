@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "wide.h"
+
 /* Any value is a good seed. */
 struct prng {
     uint64_t state;
@@ -29,7 +31,7 @@ static inline uint64_t prng_next(struct prng *p)
  */
 static inline uint64_t prng_below(struct prng *p, uint64_t n)
 {
-    return (uint64_t)(((unsigned __int128)prng_next(p) * n) >> 64);
+    return wide_high(wide_product(prng_next(p), n));
 }
 
 /* Uniform in (0, 1]: its logarithm is finite. */

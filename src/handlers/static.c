@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -25,6 +24,7 @@
 #include "http.h"
 #include "log.h"
 #include "static_dir.h"
+#include "sys.h"
 
 #define STATIC_PREFIX_LEN 8 /* "/static/" */
 #define STATIC_FIELDS_MAX 7
@@ -247,10 +247,8 @@ static int static_head(struct request *r, struct static_file *f, const char *typ
 /* Read a small range if all of it is in memory. */
 static bool static_read(const struct static_file *f, uint64_t first, uint64_t count)
 {
-    struct iovec iov = {.iov_base = static_copy, .iov_len = (size_t)count};
-
     return count > 0 && count <= sizeof(static_copy) &&
-           preadv2(f->fd, &iov, 1, (off_t)first, RWF_NOWAIT) == (ssize_t)count;
+           sys_read_cached(f->fd, static_copy, (size_t)count, (off_t)first) == (ssize_t)count;
 }
 
 /* The file is let go of. */

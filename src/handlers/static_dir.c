@@ -14,17 +14,15 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "sys.h"
 #include "util.h"
 
-#if defined(SYS_openat2) && defined(__has_include)
-#if __has_include(<linux/openat2.h>)
+#ifdef HAVE_LINUX_OPENAT2_H
 #include <linux/openat2.h>
-#define STATIC_HAVE_OPENAT2 1
-#endif
+#include <sys/syscall.h>
 #endif
 
 /* A fifo does not hold us up, and a terminal does not become ours. */
@@ -32,7 +30,7 @@
 
 #define STATIC_RETRIES 3 /* of a lookup that a rename elsewhere has disturbed */
 
-#if STATIC_HAVE_OPENAT2
+#if defined(HAVE_LINUX_OPENAT2_H) && defined(SYS_openat2)
 
 /* Never out of the directory, also not by symlinks; not through /proc's magic ones. */
 static int static_open_beneath(int dir, const char *path, uint64_t flags)
@@ -74,8 +72,8 @@ static int static_open_steps(int dir, const char *path)
             memcpy(segment, path, len);
             segment[len] = '\0';
             next = openat(at, segment,
-                          O_NOFOLLOW |
-                              (path[len] ? O_PATH | O_DIRECTORY | O_CLOEXEC : STATIC_OPEN_FLAGS));
+                          O_NOFOLLOW | (path[len] ? SYS_O_PATH | O_DIRECTORY | O_CLOEXEC
+                                                  : STATIC_OPEN_FLAGS));
         }
         int err = errno;
         if (at != dir)
@@ -93,7 +91,7 @@ int static_dir_init(struct static_dir *d, const char *path, char *error)
 {
     d->types = NULL;
     d->step_by_step = false;
-    d->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    d->fd = open(path, SYS_O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (d->fd < 0) {
         int err = errno;
         snprintf(error, STATIC_ERROR_MAX, "cannot open the directory %s: %s%s", path, strerror(err),
@@ -101,7 +99,7 @@ int static_dir_init(struct static_dir *d, const char *path, char *error)
                                : "");
         return -err;
     }
-    int probe = static_open_beneath(d->fd, ".", O_PATH | O_CLOEXEC);
+    int probe = static_open_beneath(d->fd, ".", SYS_O_PATH | O_CLOEXEC);
     if (probe >= 0)
         close(probe);
     else

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "stream.h"
 #include "stream_tls.h"
+#include "wakeup.h"
 
 /* Bytes of a text in a line, escaped, at most; what is longer ends in "...". */
 #define ACCESS_LOG_REQUEST_MAX 1664
@@ -332,11 +333,8 @@ static void access_log_head(struct access_log *log, const struct exchange *x,
 
 static void access_log_wake(const struct access_log *log)
 {
-    const uint64_t one = 1;
-
     /* It cannot be full: the reader looks every second, whatever happens. */
-    if (write(log->cfg.wake_fd, &one, sizeof(one)) < 0)
-        return;
+    wakeup_send(log->cfg.wake_fd);
 }
 
 void access_log_end(struct access_log *log, struct loop *l, struct exchange *x, int status,

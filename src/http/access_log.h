@@ -37,7 +37,7 @@ struct access_log_note {
 
 struct access_log_config {
     struct ring *ring; /* records of ACCESS_LOG_LINE_MAX */
-    int wake_fd;       /* an eventfd that wakes the ring's reader */
+    int wake_fd;       /* for wakeup_send(): the ring's reader */
     enum access_log_format format;
 };
 

@@ -96,8 +96,8 @@ struct parked {
     uint8_t state; /* EXCHANGE_PARKED */
     uint8_t method;
     uint16_t flags; /* of the request, as are method and handler */
-    const struct handler *handler;
-    struct slot *slot;
+    _Alignas(8) const struct handler *handler;
+    _Alignas(8) struct slot *slot; /* where it is with pointers of 32 bits, too */
     struct timer wait;
     uint64_t begun_ns;
     uint64_t kept[REQUEST_PARKED_BYTES / 8]; /* the handler's state */

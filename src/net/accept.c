@@ -15,6 +15,7 @@
 
 #include "log.h"
 #include "stream.h"
+#include "sys.h"
 #include "util.h"
 
 static_assert(BACKEND_LISTENERS_MAX <= 64, "a bit for each listener");
@@ -248,7 +249,7 @@ static void acceptor_take_rest(struct loop *l, unsigned index)
     unsigned errors = 0;
 
     for (unsigned i = 0; i < ACCEPT_DRAIN_MAX && acceptor_room(l) > 0; i++) {
-        int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = sys_accept(a->fd);
         if (fd >= 0) {
             l->stats->accepted++;
             stream_open(l, index, fd);

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys.h"
 #include "util.h"
 
 #define LISTENER_BACKLOG    4096 /* the kernel lowers it to net.core.somaxconn */
@@ -94,7 +95,7 @@ static int listener_set(int fd, int level, int name)
 /* A TCP socket with everything set that accepted ones inherit. The fd or -errno. */
 static int listener_socket_tcp(int family)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = sys_socket(family, SOCK_STREAM, true);
     int rc = 0;
 
     if (fd < 0)
@@ -222,7 +223,7 @@ static int listener_clear_path(const struct listener_addr *addr, char *error)
                  addr->text);
         return -EEXIST;
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = sys_socket(AF_UNIX, SOCK_STREAM, true);
     if (fd < 0)
         return listener_error(error, addr, "socket", errno);
     int err = connect(fd, &addr->u.sa, addr->len) < 0 ? errno : EADDRINUSE;
@@ -287,7 +288,7 @@ static void listener_note_path(struct listener *l)
 static int listener_bind_unix(struct listener *l, char *error)
 {
     const struct listener_addr *addr = &l->addr;
-    int fd = l->fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = l->fds[0] = sys_socket(AF_UNIX, SOCK_STREAM, true);
 
     if (fd < 0)
         return listener_error(error, addr, "socket", errno);
@@ -458,7 +459,7 @@ int listener_limit_unsent(const struct listener *l, uint32_t bytes)
     if (l->addr.unix_socket || value == 0)
         return 0;
     for (unsigned i = 0; i < l->count; i++)
-        if (setsockopt(l->fds[i], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof(value)) < 0)
+        if (sys_limit_unsent(l->fds[i], value) < 0)
             return -errno;
     return 0;
 }

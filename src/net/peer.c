@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "sys.h"
 #include "util.h"
 
 static_assert(sizeof(struct peer) == CACHE_LINE, "one cache line each");
@@ -23,7 +24,7 @@ static_assert(PEER_TEXT_MAX >= INET6_ADDRSTRLEN, "every address fits");
 int peer_table_init(struct peer_table *t, uint32_t cap)
 {
     void *p = mmap(NULL, cap * sizeof(struct peer), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                   MAP_PRIVATE | MAP_ANONYMOUS | SYS_MAP_NORESERVE, -1, 0);
 
     if (p == MAP_FAILED)
         return -errno;

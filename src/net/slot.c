@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "sys.h"
+
 #define SLOT_PAGE       4096 /* a group of either array is a multiple of this */
 #define SLOT_IDLE_TRIMS 2
 
@@ -25,12 +27,12 @@ static_assert(SLOT_GROUP <= UINT16_MAX, "slot_group.live counts to SLOT_GROUP");
 
 static void *slot_map(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | SYS_MAP_NORESERVE, -1, 0);
 
     if (p == MAP_FAILED)
         return NULL;
-    (void)madvise(p, bytes, MADV_NOHUGEPAGE); /* fails only where there are none */
+    sys_no_huge_pages(p, bytes);
     return p;
 }
 
@@ -110,10 +112,9 @@ static size_t slot_discard(struct slot_table *t, uint32_t g)
 {
     size_t first = (size_t)g * SLOT_GROUP, n = (size_t)t->trim_groups * SLOT_GROUP, bytes = 0;
 
-    if (madvise(t->slots + first, n * sizeof(struct slot), MADV_DONTNEED) == 0)
+    if (sys_discard(t->slots + first, n * sizeof(struct slot)) == 0)
         bytes += n * sizeof(struct slot);
-    if (t->priv_size &&
-        madvise(t->priv + first * t->priv_size, n * t->priv_size, MADV_DONTNEED) == 0)
+    if (t->priv_size && sys_discard(t->priv + first * t->priv_size, n * t->priv_size) == 0)
         bytes += n * t->priv_size;
     return bytes;
 }

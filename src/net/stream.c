@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "trace.h"
 #include "page_cache.h"
 #include "readers.h"
+#include "sys.h"
+#include "trace.h"
 #include "util.h"
 
 /* The first upcall of a wait; apart, so that the others need no room for what it needs. */
@@ -336,7 +337,7 @@ static void stream_bound_file(struct loop *l, struct slot *s, size_t left)
         !l->set->max_unsent_bytes)
         return;
     s->flags ^= STREAM_UNBOUND;
-    setsockopt(stream_fd(l, s), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+    sys_limit_unsent(stream_fd(l, s), bytes);
 }
 
 /* Called by a reader: end the wait. */

@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "stream_tls_internal.h"
+#include "sys.h"
 
 #define TLS_DRAIN_HANDSHAKE_MS 500 /* at the drain, for who has not begun */
 
@@ -216,7 +217,7 @@ int tls_streams_open(struct loop *l, struct tls_context *context)
     struct tls_streams *ts = calloc(1, sizeof(*ts) + size);
     size_t bytes = l->slots.cap * sizeof(struct tls_stream *);
     void *streams = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                         MAP_PRIVATE | MAP_ANONYMOUS | SYS_MAP_NORESERVE, -1, 0);
     if (!ts || streams == MAP_FAILED) {
         if (streams != MAP_FAILED)
             munmap(streams, bytes);

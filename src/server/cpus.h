@@ -5,11 +5,19 @@
 #ifndef BIVALVE_CPUS_H
 #define BIVALVE_CPUS_H
 
+#include <stdbool.h>
+
 /*
  * The CPUs that this process may run on, sched_getaffinity(2), in ascending order: *count of them, to
- * be freed. NULL and 0 when that cannot be found out.
+ * be freed. Without that call, all that are online. NULL and 0 when that cannot be found out.
  */
 int *cpus_find(unsigned *count);
+
+/* Is there a call for that? */
+bool cpus_can_pin(void);
+
+/* From now on this process runs on `cpu` alone, sched_setaffinity(2). 0 or -errno. */
+int cpus_pin(int cpu);
 
 #define CPUS_MILLI 1000
 

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +26,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "sys.h"
 #include "worker.h"
 
 #define LOGGER_NAP_MS    50
@@ -38,13 +38,14 @@
 static_assert(ACCESS_LOG_LINE_MAX <= PIPE_BUF, "a line is one piece to a pipe");
 
 static volatile sig_atomic_t logger_stop, logger_orphan, logger_wants_reopen;
+static pid_t logger_parent;
 
 /* ---- opening ---- */
 
 static int logger_open_syslog(void)
 {
     const struct sockaddr_un addr = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int fd = sys_socket(AF_UNIX, SOCK_DGRAM, false);
 
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0) {
         int err = errno;
@@ -103,7 +104,7 @@ static void logger_forget_side(void *arg)
 int logger_open(struct logger *l, const char *target, enum access_log_format format,
                 unsigned workers, char *error)
 {
-    *l = (struct logger){.target = target, .count = workers, .wake_fd = -1};
+    *l = (struct logger){.target = target, .count = workers, .wakeup = WAKEUP_NONE};
     l->fd = logger_open_target(l);
     if (l->fd < 0) {
         int err = errno;
@@ -113,13 +114,13 @@ int logger_open(struct logger *l, const char *target, enum access_log_format for
                      : "");
         return -err;
     }
-    l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    bool ok = wakeup_open(&l->wakeup) == 0;
     l->workers = calloc(workers, sizeof(*l->workers));
-    bool ok = l->wake_fd >= 0 && l->workers;
+    ok = ok && l->workers;
     for (unsigned k = 0; ok && k < workers; k++) {
         l->workers[k] =
             (struct access_log_config){.ring = ring_map(LOGGER_RING_BYTES, ACCESS_LOG_LINE_MAX),
-                                       .wake_fd = l->wake_fd,
+                                       .wake_fd = l->wakeup.write_fd,
                                        .format = format};
         ok = l->workers[k].ring != NULL;
     }
@@ -140,9 +141,7 @@ void logger_close(struct logger *l)
         ring_unmap(l->workers[k].ring);
     free(l->workers);
     l->workers = NULL;
-    if (l->wake_fd >= 0)
-        close(l->wake_fd);
-    l->wake_fd = -1;
+    wakeup_close(&l->wakeup);
     logger_forget(l);
 }
 
@@ -252,6 +251,8 @@ static bool logger_drain(struct logger *l, unsigned k, bool *any)
 
 static void logger_on_signal(int number)
 {
+    if (number == WORKER_ORPHAN_SIGNAL && getppid() == logger_parent)
+        return; /* sys_on_orphaned() */
     if (number == SIGUSR1)
         logger_wants_reopen = 1;
     else
@@ -296,11 +297,10 @@ static void logger_do_reopen(struct logger *l)
 /* Until a signal, a worker's word, room in what is full, or the time is over. */
 static void logger_wait(struct logger *l, bool full, bool any, const sigset_t *waiting)
 {
-    struct pollfd fds[2] = {{.fd = l->wake_fd, .events = POLLIN},
+    struct pollfd fds[2] = {{.fd = l->wakeup.read_fd, .events = POLLIN},
                             {.fd = full ? l->fd : -1, .events = POLLOUT}};
     unsigned ms = any ? LOGGER_NAP_MS : LOGGER_IDLE_MS;
     const struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    uint64_t woken;
     bool wait = true;
 
     for (unsigned k = 0; k < l->count; k++) {
@@ -311,8 +311,7 @@ static void logger_wait(struct logger *l, bool full, bool any, const sigset_t *w
     }
     if (wait)
         ppoll(fds, 2, &limit, waiting);
-    if (read(l->wake_fd, &woken, sizeof(woken)) < 0)
-        return; /* nobody has */
+    wakeup_clear(&l->wakeup);
 }
 
 static bool logger_round(struct logger *l, bool *any)
@@ -332,6 +331,7 @@ static int logger_run(void *arg, const sigset_t *mask)
     uint64_t end_ms = 0;
     bool any;
 
+    logger_parent = getppid();
     logger_signals(&waiting);
     if (l->fd < 0) /* started again */
         l->fd = logger_open_target(l);

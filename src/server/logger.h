@@ -10,6 +10,7 @@
 
 #include "access_log.h"
 #include "side.h"
+#include "wakeup.h"
 
 #define LOGGER_ERROR_MAX  512
 #define LOGGER_RING_BYTES (1u << 20) /* of each worker: some 7000 lines */
@@ -17,8 +18,8 @@
 struct logger {
     const char *target; /* a path, "-" for standard output, or "syslog" */
     enum { LOGGER_FILE, LOGGER_STREAM, LOGGER_SYSLOG } kind;
-    int fd;      /* -1: not open */
-    int wake_fd; /* of the workers' */
+    int fd;               /* -1: not open */
+    struct wakeup wakeup; /* by the workers */
     unsigned count;
     struct access_log_config *workers; /* count of them */
     struct side side;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "sys.h"
 #include "util.h"
 
 static struct sockaddr_un notify_addr = {.sun_family = AF_UNIX};
@@ -45,7 +46,7 @@ void notify_init(void)
         if (path[0] == '@') /* the abstract name space */
             notify_addr.sun_path[0] = '\0';
         notify_addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-        notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        notify_fd = sys_socket(AF_UNIX, SOCK_DGRAM, false);
     }
     unsetenv("NOTIFY_SOCKET");
     notify_init_watchdog();

@@ -8,17 +8,21 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#ifdef HAVE_LINUX_CAPABILITY_H
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
+
 #include "log.h"
+#include "sys.h"
 
 /*
  * A user or group number: digits only, and not -1, which means "leave it". False when `text` is no
@@ -137,6 +141,8 @@ static int privdrop_change(const struct privdrop *p, char *error)
     return 0;
 }
 
+#ifdef HAVE_LINUX_CAPABILITY_H
+
 /*
  * Capabilities that an ordinary user was given to bind a port (by systemd, by the file): they have
  * done their duty.
@@ -156,6 +162,15 @@ static void privdrop_capabilities(void)
         log_warn("cannot give up capabilities: %s (does a filter forbid capset?)", strerror(errno));
 }
 
+#else
+
+static void privdrop_capabilities(void)
+{
+    /* there are none */
+}
+
+#endif
+
 int privdrop_apply(const struct privdrop *p, char *error)
 {
     bool root = geteuid() == 0 || getuid() == 0;
@@ -165,7 +180,7 @@ int privdrop_apply(const struct privdrop *p, char *error)
         if (rc < 0)
             return rc;
     }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    if (sys_no_new_privileges() < 0)
         return privdrop_failed(error, "PR_SET_NO_NEW_PRIVS");
     if (geteuid() != 0)
         privdrop_capabilities();
@@ -176,7 +191,7 @@ int privdrop_apply(const struct privdrop *p, char *error)
     const struct rlimit no_core = {0, 0};
     if (root && setrlimit(RLIMIT_CORE, &no_core) < 0)
         return privdrop_failed(error, "RLIMIT_CORE");
-    if (p->change && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+    if (p->change && sys_not_dumpable() < 0)
         return privdrop_failed(error, "PR_SET_DUMPABLE");
     return 0;
 }

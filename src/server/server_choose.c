@@ -18,6 +18,7 @@
 
 #include "backend.h"
 #include "log.h"
+#include "sys.h"
 
 struct server_verdict {
     int rc;
@@ -53,7 +54,7 @@ static void server_ask(const struct privdrop *priv, const char *spec, struct ser
     ssize_t n = 0;
 
     memset(v, 0, sizeof(*v));
-    if (pipe2(fds, O_CLOEXEC) == 0) {
+    if (sys_pipe(fds) == 0) {
         pid = fork();
         if (pid == 0)
             server_choose_child(priv, spec, fds[1]);

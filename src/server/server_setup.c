@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "cpus.h"
@@ -19,6 +18,7 @@
 #include "options_parse.h"
 #include "sandbox.h"
 #include "server_choose.h"
+#include "sys.h"
 
 void server_count_workers(struct server_setup *u)
 {
@@ -39,7 +39,7 @@ void server_count_workers(struct server_setup *u)
 
 bool server_pins(const struct server_setup *u)
 {
-    return u->o.pin && u->cpus && !u->by_quota;
+    return u->o.pin && u->cpus && !u->by_quota && cpus_can_pin();
 }
 
 /* ---- setups ---- */
@@ -315,7 +315,7 @@ int server_read_keys(struct server_setup *u, struct tls_context *before, char *e
     if (tls_context_open(&u->tls, &u->o.tls, before, error) < 0)
         return -1;
     if (!SERVER_SANITIZED)
-        prctl(PR_SET_DUMPABLE, 0);
+        sys_not_dumpable();
     return 0;
 }
 

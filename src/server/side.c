@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
+#include "sys.h"
 #include "util.h"
 #include "worker.h"
 
@@ -49,10 +49,10 @@ int side_start(struct side *side, void (*leave)(void *arg), void *arg, const sig
     if (side->pid > 0)
         return 0;
     leave(arg);
-    prctl(PR_SET_PDEATHSIG, WORKER_ORPHAN_SIGNAL);
+    sys_on_orphaned(WORKER_ORPHAN_SIGNAL);
     if (getppid() != parent)
         exit(1);
-    prctl(PR_SET_NAME, side->name);
+    sys_name_process(side->name);
     exit(side->run(side->arg, mask));
 }
 

@@ -19,6 +19,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "sys.h"
 #include "util.h"
 
 #define STATUS_TIMEOUT_S  5
@@ -36,7 +37,7 @@ struct status_sample {
 static int status_connect(const struct listener_addr *addr)
 {
     const struct timeval limit = {.tv_sec = STATUS_TIMEOUT_S};
-    int fd = socket(addr->u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = sys_socket(addr->u.sa.sa_family, SOCK_STREAM, false);
 
     if (fd < 0)
         return -errno;

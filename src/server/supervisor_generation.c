@@ -21,6 +21,7 @@
 #include "registry.h"
 #include "supervisor_process.h"
 #include "supervisor_watch.h"
+#include "sys.h"
 
 /* ---- starting workers ---- */
 
@@ -38,7 +39,7 @@ int supervisor_fork(struct supervisor *s, unsigned k)
     int fds[2];
 
     s->control[k] = (struct worker_control){.retire = false};
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+    if (sys_socketpair(SOCK_SEQPACKET, false, fds) < 0)
         return -errno;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
     w->pid = fork();

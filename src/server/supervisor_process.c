@@ -7,17 +7,18 @@
 #include "supervisor_process.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cpus.h"
 #include "http1.h"
 #include "log.h"
 #include "notify.h"
+#include "signals.h"
+#include "sys.h"
 #include "tls.h"
 
 /* Report, and wait for the word to go on. 0, or -errno: there is no supervisor any more. */
@@ -43,15 +44,9 @@ static void supervisor_pin(const struct supervisor_plan *plan, const char *name,
     if (!plan->cpus)
         return;
     int cpu = plan->cpus[index % plan->cpu_count];
-    size_t size = CPU_ALLOC_SIZE(cpu + 1);
-    cpu_set_t *set = CPU_ALLOC(cpu + 1);
-    if (set) {
-        CPU_ZERO_S(size, set);
-        CPU_SET_S(cpu, size, set);
-    }
-    if (!set || sched_setaffinity(0, size, set) < 0)
-        log_warn("%s: cannot be pinned to CPU %d: %s", name, cpu, strerror(errno));
-    CPU_FREE(set);
+    int rc = cpus_pin(cpu);
+    if (rc < 0)
+        log_warn("%s: cannot be pinned to CPU %d: %s", name, cpu, strerror(-rc));
 }
 
 /* The plans of all generations that there are, g = 0, 1, ...; NULL: there are no more. */
@@ -87,7 +82,7 @@ void supervisor_forget_tickets(struct supervisor *s)
 /* What is the supervisor's only: for every process that it starts. */
 static void supervisor_leave(struct supervisor *s)
 {
-    close(s->signal_fd);
+    signals_release();
     if (s->upgrade.word_fd >= 0)
         close(s->upgrade.word_fd);
     notify_close();
@@ -154,7 +149,7 @@ int supervisor_be_worker(struct supervisor *s, unsigned k, pid_t parent, int rep
     unsigned count = supervisor_sockets(plan, index, listeners);
     supervisor_leave_as_worker(s, listeners, count);
     /* Nobody serves on a port that nobody looks after: without a supervisor workers end. */
-    prctl(PR_SET_PDEATHSIG, WORKER_ORPHAN_SIGNAL);
+    sys_on_orphaned(WORKER_ORPHAN_SIGNAL);
     if (getppid() != parent)
         return 1;
     snprintf(name, sizeof(name), "worker %u", k);

@@ -22,7 +22,7 @@
  *
  * Processes beside the workers (side.h) run from before the first worker until after the last.
  *
- * Signals are blocked and read from a signalfd, so there is one place to wait in and nothing to
+ * Signals are blocked but while it waits (signals.h), so there is one place to wait in and nothing to
  * race with. A worker reports once, over a pair of sockets of its own, and accepts nobody until it
  * has been told to go on over the same: clients that come before wait in the listeners' queues,
  * which are those of the workers of another backend as well.
@@ -37,13 +37,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
 #include "notify.h"
+#include "signals.h"
 #include "supervisor_generation.h"
 #include "supervisor_process.h"
 #include "supervisor_restart.h"
@@ -164,13 +164,13 @@ static bool supervisor_announce(struct supervisor *s)
     return true;
 }
 
-/* Handle what the signalfd has. True when that is to leave at once. */
-static bool supervisor_on_signal(struct supervisor *s)
+/* Handle the signals that have come. True when that is to leave at once. */
+static bool supervisor_on_signals(struct supervisor *s)
 {
-    struct signalfd_siginfo info;
+    int number;
 
-    while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        switch (info.ssi_signo) {
+    while ((number = signals_next())) {
+        switch (number) {
         case SIGCHLD: supervisor_reap(s); break;
         case SIGUSR1: s->cfg->report(s->cfg->arg); break;
         case SIGUSR2: s->upgrade.wanted = s->state != SUPERVISOR_DRAINING; break;
@@ -190,7 +190,7 @@ static bool supervisor_on_signal(struct supervisor *s)
             }
             if (supervisor_announce(s))
                 break;
-            log_info("%s: draining", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+            log_info("%s: draining", number == SIGTERM ? "SIGTERM" : "SIGINT");
             supervisor_drain(s, false);
         }
     }
@@ -249,12 +249,13 @@ static int supervisor_timeout(const struct supervisor *s)
 
 static int supervisor_wait(struct supervisor *s)
 {
-    s->poll[0] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
     for (unsigned k = 0; k < s->used; k++)
-        s->poll[k + 1] = (struct pollfd){.fd = s->worker[k].report_fd, .events = POLLIN};
-    s->poll[s->used + 1] = (struct pollfd){.fd = s->upgrade.word_fd, .events = POLLIN};
-    int n = poll(s->poll, s->used + 2, supervisor_timeout(s));
-    return n < 0 && errno != EINTR && errno != ENOMEM ? -errno : n;
+        s->poll[k] = (struct pollfd){.fd = s->worker[k].report_fd, .events = POLLIN};
+    s->poll[s->used] = (struct pollfd){.fd = s->upgrade.word_fd, .events = POLLIN};
+    int n = signals_wait(s->poll, s->used + 1, supervisor_timeout(s));
+    if (n < 0 && (errno == EINTR || errno == ENOMEM))
+        return 0;
+    return n < 0 ? -errno : n;
 }
 
 /* A generation has had its time. */
@@ -334,13 +335,13 @@ static int supervisor_loop(struct supervisor *s)
         }
         const unsigned polled = s->used;
         /* Reports first: who reports and dies has still reported. */
-        if (n > 0 && s->poll[polled + 1].revents && s->upgrade.word_fd >= 0 &&
-            supervisor_on_word(s) && s->state == SUPERVISOR_SERVING)
+        if (n > 0 && s->poll[polled].revents && s->upgrade.word_fd >= 0 && supervisor_on_word(s) &&
+            s->state == SUPERVISOR_SERVING)
             supervisor_hand_over(s);
         for (unsigned k = 0; k < polled && n > 0; k++)
-            if (s->poll[k + 1].revents && s->worker[k].report_fd >= 0)
+            if (s->poll[k].revents && s->worker[k].report_fd >= 0)
                 supervisor_on_report(s, k);
-        if (n > 0 && s->poll[0].revents && supervisor_on_signal(s))
+        if (supervisor_on_signals(s))
             return 0;
         supervisor_on_time(s);
         supervisor_try_reload(s);
@@ -358,19 +359,15 @@ static int supervisor_loop(struct supervisor *s)
 static bool supervisor_init(struct supervisor *s)
 {
     static const int numbers[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-    sigset_t set;
 
-    sigemptyset(&set);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        sigaddset(&set, numbers[i]);
-    s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    signals_catch(numbers, ARRAY_LEN(numbers));
     s->worker = calloc(s->cfg->seats, sizeof(*s->worker));
-    s->poll = calloc(s->cfg->seats + 2, sizeof(*s->poll));
+    s->poll = calloc(s->cfg->seats + 1, sizeof(*s->poll));
     s->control = mmap(NULL, s->cfg->seats * sizeof(*s->control), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (s->control == MAP_FAILED)
         s->control = NULL;
-    if (s->signal_fd < 0 || !s->worker || !s->poll || !s->control)
+    if (!s->worker || !s->poll || !s->control)
         return false;
     s->now = supervisor_generation(s, s->cfg->plan);
     if (s->now)
@@ -386,8 +383,7 @@ static void supervisor_destroy(struct supervisor *s)
     if (s->next)
         supervisor_forget(s, s->next);
     free(s->now);
-    if (s->signal_fd >= 0)
-        close(s->signal_fd);
+    signals_release();
     if (s->control)
         munmap(s->control, s->cfg->seats * sizeof(*s->control));
     free(s->worker);

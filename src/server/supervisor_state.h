@@ -71,9 +71,8 @@ struct supervisor {
     struct supervisor_worker *worker; /* the seats */
     struct worker_control *control;   /* ... and what their workers are told, in shared memory */
     unsigned used;                    /* so many of them have been taken so far */
-    struct pollfd *poll;              /* the signalfd, then one for each seat, and the upgrade's */
-    int signal_fd;
-    uint64_t watch_ms;    /* when workers are looked at next */
+    struct pollfd *poll;              /* one for each seat, and the upgrade's */
+    uint64_t watch_ms;                /* when workers are looked at next */
     uint64_t drain_ms;    /* --drain-delay: when the drain begins; 0: not told to end yet */
     uint64_t deadline_ms; /* of the drain; 0: none */
     bool failed;          /* a worker ended in disorder during the drain, or had to be killed */

@@ -17,6 +17,8 @@
 #include "inherit.h"
 #include "log.h"
 #include "notify.h"
+#include "signals.h"
+#include "sys.h"
 
 #define UPGRADE_FIRST 3 /* SD_LISTEN_FDS_START */
 
@@ -97,6 +99,7 @@ static void upgrade_exec(const struct upgrade *u, unsigned count, int word_fd)
         log_error("the sockets cannot be handed down: %s", strerror(errno));
         _exit(1);
     }
+    signals_release();
     signal(SIGPIPE, SIG_DFL);
     sigprocmask(SIG_SETMASK, u->mask, NULL);
     execv(u->path, u->argv);
@@ -113,7 +116,7 @@ pid_t upgrade_start(const struct upgrade *u, int *word_fd)
         return -ENOENT;
     if (count > INHERIT_MAX)
         return -E2BIG;
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if (sys_pipe(fds) < 0)
         return -errno;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
     pid_t pid = fork();

@@ -304,7 +304,7 @@ static int worker_prepare(const struct worker_config *cfg, struct http *h, char 
 int worker_run(const struct worker_config *cfg, char *error)
 {
     char features[BACKEND_TEXT_MAX];
-    uint32_t fds = (uint32_t)MIN(sysconf(_SC_OPEN_MAX), SLOT_TABLE_MAX);
+    uint32_t fds = (uint32_t)MIN(sysconf(_SC_OPEN_MAX), (long)SLOT_TABLE_MAX);
     struct access_log log;
     struct watch watch;
     struct http h;

@@ -67,9 +67,9 @@ ssize_t pread(int fd, void *buf, size_t len, off_t offset)
     return n;
 }
 
-ssize_t pread64(int fd, void *buf, size_t len, off_t offset)
+ssize_t pread64(int fd, void *buf, size_t len, off64_t offset)
 {
-    return pread(fd, buf, len, offset);
+    return pread(fd, buf, len, (off_t)offset);
 }
 
 ssize_t __pread_chk(int fd, void *buf, size_t len, off_t offset, size_t size);

@@ -121,11 +121,13 @@ static char *oracle(const json_t *tree, uint32_t count, int64_t m, uint32_t *bad
 
     for (uint32_t i = 0; i < count; i++) {
         json_t *item = json_copy(json_array_get(tree, i));
-        __int128 total = (__int128)json_integer_value(json_object_get(item, "price")) *
-                         json_integer_value(json_object_get(item, "quantity")) * m;
+        int64_t total = json_integer_value(json_object_get(item, "price"));
+        int64_t quantity = json_integer_value(json_object_get(item, "quantity"));
+        bool overflow = __builtin_mul_overflow(total, quantity, &total) ||
+                        __builtin_mul_overflow(total, m, &total);
         json_object_set_new(item, "total", json_integer((json_int_t)total));
         json_array_append_new(items, item);
-        if (total < INT64_MIN || total > INT64_MAX) {
+        if (overflow) {
             json_decref(items);
             *bad = i;
             return NULL;

@@ -410,7 +410,12 @@ static void test_limit_unsent(void **state)
 
     (void)state;
     assert_int_equal(open_at("127.0.0.1:0", 2), 0);
-    assert_int_equal(listener_limit_unsent(&l, 54321), 0);
+    int rc = listener_limit_unsent(&l, 54321);
+    if (rc == -ENOPROTOOPT) { /* qemu-user's kernel, or one that is not Linux */
+        listener_destroy(&l);
+        skip();
+    }
+    assert_int_equal(rc, 0);
     int peer = client(&l.addr), fd = -1;
     assert_true(peer >= 0);
     for (unsigned i = 0; fd < 0 && i < 100000; i++)
