@@ -19,6 +19,7 @@
 
 #include "query.h"
 #include "util.h"
+#include "wide.h"
 
 static void test_split(void **state)
 {
@@ -251,21 +252,23 @@ static void test_sum_random(void **state)
     for (int i = 0; i < 20000; i++) {
         char query[4096];
         size_t n = 0;
-        __int128 total = 0;
+        wide total = wide_of(0, 0);
         unsigned count = (unsigned)(random_next() % 20), width = 1 + (unsigned)(random_next() % 64);
         for (unsigned k = 0; k < count; k++) {
             int64_t v = (int64_t)(random_next() >> (64 - width));
             v = random_next() & 1 ? v : (int64_t)(0 - (uint64_t)v);
-            total += v;
+            wide magnitude = wide_of(0, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+            total = v < 0 ? wide_subtract(total, magnitude) : wide_add(total, magnitude);
             n += (size_t)sprintf(query + n, "%sv%u=", k ? "&" : "", k);
             n += put_value(query + n, v, 5);
         }
         query[n] = '\0';
-        bool fits = total >= INT64_MIN && total <= INT64_MAX;
+        const int64_t low = (int64_t)wide_low(total);
+        bool fits = wide_high(total) == (low < 0 ? UINT64_MAX : 0);
         struct query_pair bad;
         int64_t value = 0;
         enum integer_status st = sum_text(query, &value, &bad);
-        if (st != (fits ? INTEGER_OK : INTEGER_RANGE) || (fits && value != total))
+        if (st != (fits ? INTEGER_OK : INTEGER_RANGE) || (fits && value != low))
             fail_msg("\"%s\": status %d, value %" PRId64, query, (int)st, value);
     }
 }

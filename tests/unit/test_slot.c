@@ -13,12 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "address_space.h"
 #include "slot.h"
 
 #define PRIV 48
@@ -153,26 +153,13 @@ static void test_limits(void **state)
     slot_table_destroy(&t);
 }
 
-static size_t address_space(void)
-{
-    unsigned long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-
-    if (!f || fscanf(f, "%lu", &pages) != 1)
-        _exit(9);
-    fclose(f);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Room for `more` bytes, and a table that needs 128 MiB: exit status 0 if it fails as it should. */
 static void fail_to_reserve(size_t more)
 {
     size_t before = address_space();
-    const struct rlimit limit = {.rlim_cur = before + more, .rlim_max = before + more};
     struct slot_table t;
 
-    if (setrlimit(RLIMIT_AS, &limit) < 0)
-        _exit(10);
+    address_space_limit(more);
     if (slot_table_init(&t, SLOT_TABLE_MAX, 64) != -ENOMEM)
         _exit(11);
     if (t.slots || t.priv || t.group)
@@ -192,6 +179,8 @@ static void test_no_address_space(void **state)
         if (pid == 0)
             fail_to_reserve(more[i]);
         assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == ADDRESS_SPACE_UNLIMITED)
+            skip();
         assert_int_equal(status, 0);
     }
 }
