@@ -11,6 +11,8 @@ PACKAGES_BUILD="$PACKAGES_BUILD libssl-dev zlib1g-dev libbrotli-dev libzstd-dev"
 PACKAGES_TEST="libcmocka-dev python3 python3-pytest strace curl procps iproute2 zsh fish"
 PACKAGES_PLOTS="python3-numpy python3-matplotlib"
 PACKAGES_MEASURE="wrk nghttp2-client $PACKAGES_PLOTS"
+# What scripts/bench-peers compares with; nobody else needs them.
+PACKAGES_PEERS="nginx-core libnginx-mod-http-echo h2o openssl"
 PACKAGES_CI="ccache clang libclang-rt-dev clang-format cppcheck shellcheck mandoc xz-utils git chromium"
 PACKAGES_CI="$PACKAGES_CI valgrind dpkg-dev debhelper lintian blhc rpm prometheus systemtap-sdt-dev nginx-core haproxy"
 PACKAGES_CI="$PACKAGES_CI python3-seccomp python3-yaml gnupg"

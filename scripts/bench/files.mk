@@ -2,7 +2,7 @@
 
 # The installed command is the one in scripts/ with the place of its package and its interpreter filled in.
 bin_SCRIPTS = bivalve-bench
-dist_noinst_SCRIPTS = scripts/bivalve-bench scripts/bench-bare scripts/bench-memory scripts/bench-scale scripts/bench-selftest
+dist_noinst_SCRIPTS = scripts/bivalve-bench scripts/bench-bare scripts/bench-memory scripts/bench-peers scripts/bench-scale scripts/bench-selftest
 CLEANFILES += bivalve-bench
 
 bivalve-bench: $(srcdir)/scripts/bivalve-bench Makefile

@@ -205,6 +205,61 @@ def greedy(addr, n, pipe, rcvbuf=None):
     pipe.send((ended, len(by_fd)))
 
 
+SLOW_TICK_S = 0.1
+SLOW_READ, SLOW_WRITE = 2048, 50    # bytes a tick: more than --min-body-rate wants
+SLOW_BODY = 1 << 20
+
+
+def slow(addr, n, large, pipe):
+    """n each of clients that take a large file, an echo and much JSON slowly, and that send a body slowly.
+    Told to leave they stop to read and to write, and stay until the server lets them go.  Reports (ended
+    by the server, still open)."""
+    raise_fd_limit()
+    echo = request("POST /echo HTTP/1.1", "Content-Length: %d" % SLOW_BODY, body="e" * SLOW_BODY)
+    upload = request("POST /upload HTTP/1.1", "Content-Length: %d" % SLOW_BODY)
+    kinds = [(request("GET %s HTTP/1.1" % large) * 4, b""), (echo, b""), (MUCH, b""),
+             (upload, b"u" * SLOW_BODY)]
+    clients = {}    # by socket: what is sent as fast as it is taken, and what slowly
+    ended, poller = 0, select.poll()
+    for kind in kinds * n:
+        clients[connect(addr, rcvbuf=4096)] = list(kind)
+
+    def tick(s, rest):
+        try:
+            if rest[0]:
+                rest[0] = rest[0][s.send(rest[0]):]
+            elif rest[1]:
+                rest[1] = rest[1][s.send(rest[1][:SLOW_WRITE]):]
+        except BlockingIOError:
+            pass
+        try:
+            return bool(s.recv(SLOW_READ))
+        except BlockingIOError:
+            return True
+
+    pipe.send("ready")
+    while not pipe.poll(SLOW_TICK_S):
+        for s, rest in list(clients.items()):
+            try:
+                stays = tick(s, rest)
+            except OSError:
+                stays = False
+            if not stays:
+                del clients[s]
+                s.close()
+                ended += 1
+    by_fd = {s.fileno(): s for s in clients}
+    for s in clients:
+        poller.register(s, select.POLLRDHUP)
+    end = time.monotonic() + 3 * wire.HANG_S
+    while by_fd and time.monotonic() < end:
+        for fd, _ in poller.poll(50):
+            poller.unregister(fd)
+            by_fd.pop(fd).close()
+            ended += 1
+    pipe.send((ended, len(by_fd)))
+
+
 def storm(addr, n, pipe, seed=1):
     """n connections that end in a reset (or a close, or a half-close) at every possible point."""
     rng = random.Random(seed)
