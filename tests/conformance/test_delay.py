@@ -7,7 +7,7 @@ import socket
 import time
 
 import wire
-from test_memory import close_all, open_idle, room_for, settled_pss
+from test_memory import MANY, close_all, open_idle, room_for, settled_pss
 from wire import request
 
 
@@ -138,7 +138,7 @@ def test_others_are_served_meanwhile(start):
 
 def test_no_cpu_and_little_memory(backend):
     """Between 1000 and n requests that wait, so that what a process costs alone cancels."""
-    n = room_for(9000)
+    n = room_for(MANY)
     with wire.Server(backend, workers=1) as s:
         def wait(clients):
             for c in clients:

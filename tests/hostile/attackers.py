@@ -206,6 +206,7 @@ def greedy(addr, n, pipe, rcvbuf=None):
 
 
 SLOW_TICK_S = 0.1
+SLOW_TICKS = 10    # at the least, however soon they are told to leave
 SLOW_READ, SLOW_WRITE = 2048, 50    # bytes a tick: more than --min-body-rate wants
 SLOW_BODY = 1 << 20
 
@@ -238,7 +239,10 @@ def slow(addr, n, large, pipe):
             return True
 
     pipe.send("ready")
-    while not pipe.poll(SLOW_TICK_S):
+    ticks = 0
+    while ticks < SLOW_TICKS or not pipe.poll(0):
+        time.sleep(SLOW_TICK_S)
+        ticks += 1
         for s, rest in list(clients.items()):
             try:
                 stays = tick(s, rest)

@@ -54,6 +54,7 @@ def test_many_slow_clients(start, backend, tmp_path):
     client.ask()
     before, fds, most, blocks = pss_of(), s.fds(), 0, 0
     with Attack(attackers.slow, s.addr, N, "/static/large") as attack:
+        wire.wait_until("them to hold something", lambda: s.stats()["blocks_used"] > N // 2)
         for i in range(ROUNDS):
             client.ask()
             most = max(most, pss_of())
