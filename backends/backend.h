@@ -46,7 +46,7 @@
 #include "util.h"
 
 /* Of this contract: it grows with every change that a backend's author has to know of. */
-#define BACKEND_VERSION 4
+#define BACKEND_VERSION 5
 
 #define IO_PENDING 0x40000000 /* send(), detach(), listen_ctl(): an upcall will report the end */
 
@@ -253,7 +253,7 @@ struct backend_ops {
      * Send 1 to BACKEND_SEGMENTS_MAX segments, in order; one send at a time a connection. Returns
      * the bytes taken now (1 to all of them), or IO_PENDING: what the segments point to is frozen
      * until exactly one sent(); or -errno. The array itself is the caller's again at once. Short
-     * counts are the core's to handle. A file that ends before offset + len is -EIO. (SIGPIPE has
+     * counts are the core's to handle; a record (segment.h) is taken whole. A file that ends before offset + len is -EIO. (SIGPIPE has
      * to be ignored by the program: sendfile(2) raises it.)
      */
     int (*send)(struct backend *be, int fd, const struct backend_segment *segments, unsigned count);

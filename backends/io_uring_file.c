@@ -37,7 +37,7 @@ int uring_send_now(struct uring_backend *b, int fd, struct uring_conn *c,
 int uring_send_file(struct uring_backend *b, int fd, struct uring_conn *c,
                     const struct backend_segment *segments, unsigned count)
 {
-    if (page_cache_surely_has(segments->file, segments->offset, segments->len))
+    if (segments->record || page_cache_surely_has(segments->file, segments->offset, segments->len))
         return uring_send_now(b, fd, c, segments, count);
 
     struct uring_extra *x = uring_extra(c);

@@ -11,6 +11,10 @@
 
 #include "sys.h"
 
+/* Of linux/tls.h and linux/socket.h, which not every libc has. */
+#define READINESS_SOL_TLS         282 /* SOL_TLS */
+#define READINESS_SET_RECORD_TYPE 1   /* TLS_SET_RECORD_TYPE */
+
 /* accept(2) may return many errors of clients that are gone; others may have room for them. */
 bool readiness_accept(struct backend *be, unsigned index, int lfd, bool first)
 {
@@ -78,13 +82,34 @@ static ssize_t readiness_send_file(int fd, const struct backend_segment *segment
     return n;
 }
 
+/* A record of another type than the kernel would make it, for a socket whose TLS it does. Bytes or -1 and
+ * errno. */
+static ssize_t readiness_send_record(int fd, const struct backend_segment *segment)
+{
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(segment->record))];
+    } control = {.head = {.cmsg_level = READINESS_SOL_TLS,
+                          .cmsg_type = READINESS_SET_RECORD_TYPE,
+                          .cmsg_len = CMSG_LEN(sizeof(segment->record))}};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)segment->text, .iov_len = segment->len};
+    const struct msghdr msg = {.msg_iov = &iov,
+                               .msg_iovlen = 1,
+                               .msg_control = &control,
+                               .msg_controllen = control.head.cmsg_len};
+
+    *CMSG_DATA(&control.head) = segment->record;
+    return sendmsg(fd, &msg, MSG_NOSIGNAL);
+}
+
 /* One system call's worth of the segments. Bytes or -1 and errno. */
 static ssize_t readiness_send_some(int fd, const struct backend_segment *segments, unsigned count)
 {
     unsigned memory = 0;
 
     if (!segments->data)
-        return readiness_send_file(fd, segments);
+        return segments->record ? readiness_send_record(fd, segments)
+                                : readiness_send_file(fd, segments);
     while (memory < count && segments[memory].data)
         memory++;
     return readiness_send_memory(fd, segments, memory, memory < count);

@@ -8,12 +8,18 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* `len` (> 0) bytes of memory, or of a regular file. */
+/* `len` (> 0) bytes of memory, of a regular file, or a record of TLS that the kernel encrypts. */
 struct backend_segment {
-    const char *data; /* NULL: from the file */
+    const char *data; /* NULL: from the file, or the record */
     size_t len;
-    int file;     /* open for reading; its position is neither used nor moved */
-    off_t offset; /* where in the file */
+    int file; /* open for reading; its position is neither used nor moved */
+    /* Not 0: all of `text` is to be a record of this type, where others of the socket are application
+     * data (TLS_SET_RECORD_TYPE, Documentation/networking/tls.rst). Alone in its send(). */
+    unsigned char record;
+    union {
+        off_t offset;     /* where in the file */
+        const char *text; /* of the record */
+    };
 };
 
 /* Bytes of all segments. */

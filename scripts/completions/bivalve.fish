@@ -12,6 +12,7 @@ complete -c bivalve -f -l tls-key -d 'its private key, PEM; repeatable, in the o
 complete -c bivalve -f -l tls-ocsp -d 'an OCSP response to staple, DER; repeatable, in the order of --tls-cert' -r -F
 complete -c bivalve -f -l tls-min-version -x -d 'the oldest version that is spoken: 1.2 or 1.3' -a '1.2 1.3'
 complete -c bivalve -f -l tls-ciphers -x -d 'as openssl ciphers prints them, by colons, the best first'
+complete -c bivalve -f -l tls-ktls -x -d 'the kernel encrypts what is sent: off, auto (where it can) or on' -a 'off auto on'
 complete -c bivalve -f -s b -l backend -x -d 'auto: the best that runs here, or one of those below' -a 'auto io_uring epoll libev'
 complete -c bivalve -f -s d -l dataset -d 'records that /json serves' -r -F
 complete -c bivalve -f -l compress-level -x -d 'of /json, where the client takes gzip, br or zstd: 1 fast to 9 small; 0: never'

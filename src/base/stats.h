@@ -65,12 +65,14 @@
     X(limit_files)       /* 503: no file could be opened for want of fds or memory */           \
     X(limit_drain)       /* listeners closed at the drain with clients left waiting */          \
     /* TLS */                                                                                   \
-    X(tls_handshakes) /* completed */                                                           \
-    X(tls_resumed)    /* ... of them by a ticket */                                             \
-    X(tls_failed)     /* handshakes and connections: alerts, no TLS, an end in a handshake */   \
-    X(tls_plain)      /* 400: HTTP without TLS where TLS is wanted */                           \
-    X(tls_truncated)  /* ended by the client without close_notify */                            \
-    X(tls_deferred)   /* handshakes that waited for a later iteration */                        \
+    X(tls_handshakes)   /* completed */                                                         \
+    X(tls_resumed)      /* ... of them by a ticket */                                           \
+    X(tls_failed)       /* handshakes and connections: alerts, no TLS, an end in a handshake */ \
+    X(tls_plain)        /* 400: HTTP without TLS where TLS is wanted */                         \
+    X(tls_truncated)    /* ended by the client without close_notify */                          \
+    X(tls_deferred)     /* handshakes that waited for a later iteration */                      \
+    X(tls_ktls)         /* connections whose output the kernel encrypts */                      \
+    X(tls_ktls_refused) /* ... for which it would not: OpenSSL does */                          \
     /* back-pressure and memory */                                                              \
     X(paused)         /* receiving suspended: output above the high-water mark */               \
     X(yields)         /* connections put back in the queue after their share of an iteration */ \

@@ -456,7 +456,11 @@ stream_send_by(struct loop *l, struct slot *s, bool progress, const struct strea
             if (n == 0)
                 break;
             count = (unsigned)n;
-            if (unlikely(!segments->data)) {
+            if (unlikely(!segments->data && (s->flags & STREAM_DIRECT))) {
+                count = 1;
+                rc = segments->record ? backend_send(l->be, stream_fd(l, s), segments, 1)
+                                      : stream_send_file(l, s, segments);
+            } else if (unlikely(!segments->data)) {
                 rc = stream_await_file(l, s, segments);
                 if (rc != IO_PENDING)
                     continue;

@@ -54,6 +54,7 @@ enum {
     STREAM_LAYERED = 1 << 7,   /* what is sent is made by the listener's struct stream_layer */
     STREAM_RESET = 1 << 8,     /* the close is to be a reset */
     STREAM_READ = 1 << 9,      /* what is to be sent of a file next has been read just now */
+    STREAM_DIRECT = 1 << 11,   /* the layer describes slot->out as it stands: its files are sent */
     STREAM_UNBOUND = 1 << 10,  /* the kernel may hold more than --max-unsent-bytes of a file */
 };
 
@@ -114,7 +115,7 @@ struct stream_layer {
     /*
      * Describe what is to be sent next, of slot->out and its own, in up to `max` segments; their
      * number, 0: nothing, or -errno: the connection is closed. Nothing is in flight. One range of a
-     * file: the layer goes on when that has been read, STREAM_READ.
+     * file: the layer goes on when that has been read, STREAM_READ; with STREAM_DIRECT it is sent.
      */
     int (*segments)(struct loop *l, struct slot *s, struct backend_segment *segments, unsigned max);
 

@@ -50,7 +50,9 @@ bool tls_stream_break(struct loop *l, struct slot *s, struct tls_stream *t)
                     tls_reason());
     t->tls.len = 0;
     tls_stream_part(l, s, t, EPROTO);
-    out_clear(&s->out, &l->out_pool);
+    if (!(s->flags & STREAM_SENDING) ||
+        !t->tls.in_kernel) /* else it may be in flight, and goes out */
+        out_clear(&s->out, &l->out_pool);
     t->covers = 0;
     if (t->tls.no_memory || client)
         return stream_close(l, s);
@@ -176,9 +178,12 @@ static void tls_on_gone(struct loop *l, struct slot *s, int err)
     if (err == 0)
         tls_stream_say_goodbye(l, s, t);
     tls_stream_drop_input(l, t);
-    /* What may be in flight is the ciphertext alone: the stream keeps it until it is detached. */
-    out_clear(&s->out, &l->out_pool);
-    s->out = t->tls.out;
+    /* What may be in flight is the ciphertext alone, or what the kernel encrypts: the stream keeps it
+     * until it is detached. */
+    if (!t->tls.in_kernel) {
+        out_clear(&s->out, &l->out_pool);
+        s->out = t->tls.out;
+    }
     l->tls->stream[stream_fd(l, s)] = NULL;
     tls_free(&t->tls);
     free(t);

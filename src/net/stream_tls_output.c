@@ -90,6 +90,47 @@ static int tls_fill(struct loop *l, struct slot *s, struct tls_stream *t)
     return rc;
 }
 
+/* ---- where the kernel encrypts ---- */
+
+/*
+ * All that OpenSSL has written is with the kernel, and there is something to be sent: from here on the
+ * kernel can go on, if it will.
+ */
+static void tls_begin_in_kernel(struct loop *l, struct slot *s, struct tls_stream *t)
+{
+    if (!tls_ktls_begin(&t->tls, stream_fd(l, s))) {
+        l->stats->tls_ktls_refused++;
+        return;
+    }
+    l->stats->tls_ktls++;
+    s->flags |= STREAM_DIRECT;
+}
+
+/* slot->out goes as it stands; behind it the alert, if there is one. */
+static int tls_segments_in_kernel(struct slot *s, struct tls_stream *t,
+                                  struct backend_segment *segments, unsigned max)
+{
+    if (!out_empty(&s->out))
+        return (int)out_segments(&s->out, segments, max);
+    if (s->state == STREAM_ENDING)
+        tls_close(&t->tls);
+    if (!t->tls.alert_due)
+        return 0;
+    *segments = (struct backend_segment){
+        .len = sizeof(t->tls.alert), .record = TLS_RECORD_ALERT, .text = (char *)t->tls.alert};
+    return 1;
+}
+
+static void tls_consume_in_kernel(struct loop *l, struct slot *s, struct tls_stream *t, size_t n)
+{
+    if (n == 0)
+        return;
+    if (!out_empty(&s->out))
+        out_consume(&s->out, &l->out_pool, n);
+    else
+        t->tls.alert_due = false;
+}
+
 int tls_stream_segments(struct loop *l, struct slot *s, struct backend_segment *segments,
                         unsigned max)
 {
@@ -97,6 +138,11 @@ int tls_stream_segments(struct loop *l, struct slot *s, struct backend_segment *
 
     if (!t)
         return 0;
+    if (t->tls.ktls && t->tls.established && out_empty(&t->tls.out) && !out_empty(&s->out) &&
+        t->covers == 0)
+        tls_begin_in_kernel(l, s, t);
+    if (t->tls.in_kernel)
+        return tls_segments_in_kernel(s, t, segments, max);
     if (t->covers == 0 && !out_empty(&s->out)) {
         out_segments(&s->out, segments, 1);
         if (unlikely(!segments->data) && !tls_file_is_read(l, s, segments)) {
@@ -116,6 +162,10 @@ void tls_stream_consume(struct loop *l, struct slot *s, size_t n)
 {
     struct tls_stream *t = tls_stream_get(l, s);
 
+    if (t->tls.in_kernel) {
+        tls_consume_in_kernel(l, s, t, n);
+        return;
+    }
     out_consume(&t->tls.out, &l->out_pool, n);
     if (!out_empty(&t->tls.out) || t->covers == 0)
         return;
@@ -130,7 +180,9 @@ void tls_stream_say_goodbye(struct loop *l, struct slot *s, struct tls_stream *t
     if ((s->flags & (STREAM_SENDING | STREAM_RESET)) || !out_empty(&s->out))
         return;
     tls_close(&t->tls);
-    unsigned count = out_segments(&t->tls.out, segments, ARRAY_LEN(segments));
+    unsigned count = t->tls.in_kernel
+                         ? (unsigned)tls_segments_in_kernel(s, t, segments, ARRAY_LEN(segments))
+                         : out_segments(&t->tls.out, segments, ARRAY_LEN(segments));
     if (count == 0)
         return;
     /* If it pends, the segments are frozen until the stream is detached, which is next. */

@@ -34,7 +34,16 @@
 #define TLS_IDLE_MESSAGES 32
 #define TLS_IDLE_BYTES    65536
 
+#define TLS_RECORD_ALERT 21 /* a record's type, RFC 8446 section 5.1 */
+
 /* ---- what all connections of a process share ---- */
+
+/* Shall the kernel encrypt what is sent? */
+enum tls_ktls_use {
+    TLS_KTLS_OFF,
+    TLS_KTLS_AUTO, /* where it can */
+    TLS_KTLS_ON,   /* or there is no context */
+};
 
 /* A certificate with its chain, the leaf first, and its key; PEM. */
 struct tls_pair {
@@ -48,9 +57,16 @@ struct tls_config {
     unsigned pair_count;                  /* at least 1 */
     unsigned min_version;                 /* 12 or 13 */
     const char *ciphers; /* names as OpenSSL has them, ciphers(1), by colons; NULL: the default */
+    int ktls;            /* enum tls_ktls_use */
 };
 
 struct tls_context;
+
+/*
+ * Can this kernel encrypt what a socket sends? 0 or -errno: ENOENT, it has no such part (Linux loads it
+ * for who may administer the network). Connections may be refused it all the same.
+ */
+int tls_ktls_probe(void);
 
 /* Was it compiled in? What with, as one line. */
 bool tls_available(void);
@@ -123,6 +139,11 @@ struct tls {
     bool restless;     /* ... for TLS_IDLE_MESSAGES: nothing more is read */
     uint16_t messages; /* of them, since */
     uint32_t bytes;    /* ... so many of plain text */
+    bool in_kernel;    /* the kernel encrypts: nothing comes into `out` any more */
+    bool rekeyed;      /* ... and OpenSSL would have other keys than the kernel */
+    bool alert_due;    /* ... and this is to be sent, as a record of type TLS_RECORD_ALERT */
+    unsigned char alert[2];
+    struct tls_ktls *ktls; /* what the kernel needs for it; NULL: it cannot */
 };
 
 /* A new connection; its output comes from `pool`. 0 or -ENOMEM. */
@@ -155,6 +176,13 @@ bool tls_has_pending(const struct tls *t);
 
 /* Encrypt `len` (1 to TLS_RECORD_MAX) bytes into t->out. 0, or -errno: the connection has failed. */
 int tls_write(struct tls *t, const char *data, size_t len);
+
+/*
+ * From now on the kernel encrypts what is sent on `fd`, which is connected by TCP and has been given
+ * everything of t->out: true; plain text is sent on it then, tls_write() is over, and what there is to
+ * say by way of an alert is in t->alert. False: nothing has changed, and it need not be tried again.
+ */
+bool tls_ktls_begin(struct tls *t, int fd);
 
 /* Say that nothing more will be written (close_notify), if that can still be said. */
 void tls_close(struct tls *t);

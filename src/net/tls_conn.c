@@ -46,6 +46,10 @@ static int tls_bio_write(BIO *b, const char *data, size_t len, size_t *n)
     struct tls *t = BIO_get_data(b);
 
     BIO_clear_retry_flags(b);
+    if (unlikely(t->in_kernel)) { /* by a key and a number that are not the kernel's */
+        *n = len;
+        return 1;
+    }
     if (out_append(&t->out, t->pool, data, len) < 0) {
         t->no_memory = true;
         return 0;
@@ -56,10 +60,7 @@ static int tls_bio_write(BIO *b, const char *data, size_t len, size_t *n)
 
 static long tls_bio_ctrl(BIO *b, int command, long number, void *arg)
 {
-    (void)b;
-    (void)number;
-    (void)arg;
-    return command == BIO_CTRL_FLUSH;
+    return command == BIO_CTRL_FLUSH ? 1 : tls_ktls_ctrl(BIO_get_data(b), command, number, arg);
 }
 
 static int tls_bio_create(BIO *b)
@@ -84,13 +85,14 @@ BIO_METHOD *tls_bio_method(void)
 static void tls_on_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl,
                            void *arg)
 {
+    struct tls *t = BIO_get_data(SSL_get_rbio(ssl));
+
     (void)version;
-    (void)data;
-    (void)len;
     (void)arg;
+    if (sent && unlikely(t->context->ktls))
+        tls_ktls_sent(t, type, data, len);
     if (likely(type != (sent ? SSL3_RT_ALERT : SSL3_RT_HANDSHAKE)))
         return;
-    struct tls *t = BIO_get_data(SSL_get_rbio(ssl));
     if (t->established && ++t->messages > TLS_IDLE_MESSAGES)
         t->restless = true;
 }
@@ -203,6 +205,7 @@ int tls_open(struct tls *t, struct tls_context *c, struct bufpool *pool)
 
 void tls_free(struct tls *t)
 {
+    tls_ktls_drop(t);
     SSL_free(t->ssl);
     t->ssl = NULL;
 }
@@ -223,6 +226,12 @@ enum tls_status tls_read(struct tls *t, char *to, size_t size, size_t *n)
 {
     tls_enter(t);
     int rc = SSL_read_ex(t->ssl, to, size, n);
+    if (unlikely(tls_ktls_refuses(t))) {
+        tls_last_blame = TLS_BLAME_PROTOCOL;
+        tls_last_reason = "new keys, which the kernel cannot take";
+        t->closed = true;
+        return TLS_FAILED;
+    }
     if (unlikely(rc != 1))
         return tls_judge(t, rc);
     t->bytes += (uint32_t)*n;

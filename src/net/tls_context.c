@@ -160,6 +160,8 @@ static int context_set_policy(struct tls_context *c, SSL_CTX *ctx, const struct 
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     tls_watch(ctx);
+    if (c->ktls)
+        tls_ktls_install(ctx);
     /* An idle connection holds no buffers. */
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
@@ -327,6 +329,25 @@ static int context_opened(struct tls_context *c, int rc, struct tls_context **ou
     return rc;
 }
 
+/* Whether the kernel encrypts. 0, or -errno and one line in `error`. */
+static int context_set_ktls(struct tls_context *c, const struct tls_config *cfg, char *error)
+{
+    int rc = cfg->ktls == TLS_KTLS_OFF ? 0 : tls_ktls_probe();
+
+    c->ktls = cfg->ktls != TLS_KTLS_OFF && rc == 0;
+    if (rc == 0)
+        return 0;
+    if (cfg->ktls == TLS_KTLS_AUTO) {
+        log_notice("--tls-ktls auto: the kernel has no TLS (%s): OpenSSL encrypts", strerror(-rc));
+        return 0;
+    }
+    snprintf(error, TLS_ERROR_MAX,
+             "--tls-ktls on: the kernel has no TLS (%s): `modprobe tls` if it is a module, or "
+             "--tls-ktls auto",
+             strerror(-rc));
+    return rc;
+}
+
 int tls_context_open(struct tls_context **out, const struct tls_config *cfg,
                      struct tls_context *before, char *error)
 {
@@ -345,6 +366,8 @@ int tls_context_open(struct tls_context **out, const struct tls_config *cfg,
     c->before = before;
     if (c->hosts && c->staples && c->keys)
         rc = context_open_bio(c) && context_open_tickets(c, before) ? 0 : tls_setup_error(error);
+    if (rc == 0)
+        rc = context_set_ktls(c, cfg, error);
     for (unsigned i = 0; rc == 0 && i < cfg->pair_count; i++)
         rc = context_add(c, cfg, &cfg->pairs[i], error);
     c->before = NULL;

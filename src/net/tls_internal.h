@@ -50,6 +50,7 @@ struct tls_context {
     struct bio_method_st *method;
     struct bio_st *bio; /* of every connection: its data is the one that OpenSSL is called for */
     struct tls_bare bare[2]; /* TLS 1.2, 1.3 */
+    bool ktls;               /* the kernel encrypts, where it can */
     struct tls_tickets tickets;
 };
 
@@ -96,6 +97,23 @@ bool tls_client_begin(struct tls_client *k, struct ssl_st *ssl);
  * overdo it.
  */
 void tls_watch(struct ssl_ctx_st *ctx);
+
+/* ---- tls_ktls.c: with the BIO and connections of a context ---- */
+
+/* The kernel is to go on with the connections of this SSL_CTX, where it can. */
+void tls_ktls_install(struct ssl_ctx_st *ctx);
+
+/* Of SSL_CTX_set_msg_callback(3): OpenSSL has sent this. */
+void tls_ktls_sent(struct tls *t, int type, const void *data, size_t len);
+
+/* Of the BIO's ctrl: what it answers to what is not its own. */
+long tls_ktls_ctrl(struct tls *t, int command, long number, void *arg);
+
+/* Did the peer ask for what the kernel cannot do? The alert for it is due then. */
+bool tls_ktls_refuses(struct tls *t);
+
+/* Forget the key. */
+void tls_ktls_drop(struct tls *t);
 
 /* The BIO between a `struct tls` (its data) and OpenSSL. NULL: no memory. */
 struct bio_method_st *tls_bio_method(void);

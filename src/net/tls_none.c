@@ -51,6 +51,18 @@ enum tls_blame tls_blame(void)
     return TLS_BLAME_PROTOCOL;
 }
 
+int tls_ktls_probe(void)
+{
+    return -ENOSYS;
+}
+
+bool tls_ktls_begin(struct tls *t, int fd)
+{
+    (void)t;
+    (void)fd;
+    return false;
+}
+
 void tls_context_free(struct tls_context *c)
 {
     (void)c;

@@ -207,6 +207,26 @@ const struct option_spec option_table[] = {
             "prints their names, separated by colons, the most wanted first; those of TLS 1.3,\n"
             "which begin with TLS_, among them.\n"
             "A version of which none is named is not spoken.\n"},
+    {.section = OPTION_TLS, .name = "tls-ktls", .kind = OPTION_TLS_KTLS, .at = AT(tls.ktls),
+     .arg = "WHEN",
+     .preset = "off",
+     .values = "off auto on",
+     .help = "the kernel encrypts what is sent: off, auto (where it can) or on",
+     .man = "Whether the kernel encrypts what is sent, from a connection's first answer on, files\n"
+            "among it, which then go out by\n"
+            ".Xr sendfile 2 :\n"
+            ".Cm off ,\n"
+            ".Cm auto\n"
+            "for where the kernel has TLS\n"
+            ".Pq Li modprobe tls ,\n"
+            "or\n"
+            ".Cm on :\n"
+            "the server does not start without.\n"
+            "OpenSSL goes on to decrypt what comes, and encrypts where the kernel refuses a\n"
+            "connection\n"
+            ".Pq tls_ktls_refused .\n"
+            "A client that asks for new keys of such a connection is sent an alert: the kernel\n"
+            "cannot change them.\n"},
 
     /* ---- Backend ---- */
     {.section = OPTION_BACKENDS, .name = "backend", .letter = 'b', .kind = OPTION_BACKEND,

@@ -33,6 +33,7 @@ enum option_kind {
     OPTION_TLS_KEY,
     OPTION_TLS_OCSP,
     OPTION_TLS_VERSION, /* 1.2 or 1.3, into unsigned 12 or 13 */
+    OPTION_TLS_KTLS,    /* off, auto or on, into enum tls_ktls_use */
     OPTION_MAKE_CERT,   /* a text, and an action */
     OPTION_TRUE,        /* no argument, into bool */
     OPTION_FALSE,

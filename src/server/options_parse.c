@@ -228,6 +228,21 @@ static int options_tls_version(const struct option_spec *spec, const char *value
     return 0;
 }
 
+static int options_tls_ktls(const struct option_spec *spec, const char *value, int *use,
+                            char *error)
+{
+    static const char *const words[] = {
+        [TLS_KTLS_OFF] = "off", [TLS_KTLS_AUTO] = "auto", [TLS_KTLS_ON] = "on"};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!strcmp(value, words[i])) {
+            *use = (int)i;
+            return 0;
+        }
+    }
+    return options_error(error, spec, value, "is not off, auto or on");
+}
+
 static int options_set(struct options *o, const struct option_spec *spec, const char *value,
                        char *error)
 {
@@ -282,6 +297,7 @@ static int options_set(struct options *o, const struct option_spec *spec, const 
     case OPTION_TLS_KEY:
     case OPTION_TLS_OCSP: return options_tls_file(o, spec, value, error);
     case OPTION_TLS_VERSION: return options_tls_version(spec, value, at, error);
+    case OPTION_TLS_KTLS: return options_tls_ktls(spec, value, at, error);
     case OPTION_MAKE_CERT:
         o->action = MAX(o->action, OPTIONS_MAKE_CERT);
         *(const char **)at = value;

@@ -14,6 +14,8 @@ import tempfile
 
 import wire
 
+# More options of a server with TLS: `WIRE_TLS_OPTIONS="--tls-ktls on"`, where the kernel has it.
+EXTRA = tuple(os.environ.get("WIRE_TLS_OPTIONS", "").split())
 NAMES = ("localhost", "127.0.0.1")
 
 
@@ -30,7 +32,7 @@ class Certificates:
         assert done.returncode == 0, done.stderr
         self.cert = os.path.join(self.dir, "cert.pem")
         self.key = os.path.join(self.dir, "key.pem")
-        self.options = ("--tls-cert", self.cert, "--tls-key", self.key)
+        self.options = ("--tls-cert", self.cert, "--tls-key", self.key, *EXTRA)
 
     def make(self, name, names="DNS:other.test", rsa=False):
         """Another pair, by openssl; (certificate, key)."""
