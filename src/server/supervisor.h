@@ -67,7 +67,7 @@ struct supervisor_config {
                      const char *features);
     /*
      * SIGUSR2: start the server anew, with this signal mask, on the sockets of this one. The process,
-     * and in *word_fd where it says that it serves, by a byte; or -errno, having logged why.
+     * no child of this one, and in *word_fd where it says that it serves, by a byte; or -errno.
      */
     pid_t (*upgrade)(void *arg, const sigset_t *mask, int *word_fd);
     /* It serves: what both have is no more ours, who end now. */

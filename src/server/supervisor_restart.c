@@ -81,7 +81,7 @@ void supervisor_restart(struct supervisor *s, unsigned k)
     s->cfg->stats[k].restarts++;
 }
 
-void supervisor_ending(char *out, size_t out_size, int status)
+static void supervisor_ending(char *out, size_t out_size, int status)
 {
     if (WIFSIGNALED(status))
         snprintf(out, out_size, "killed by signal %d (%s)%s", WTERMSIG(status),

@@ -13,7 +13,4 @@ void supervisor_restart(struct supervisor *s, unsigned k);
 /* The worker of seat `k` has ended, as wait(2) says by `status`. */
 void supervisor_on_death(struct supervisor *s, unsigned k, int status);
 
-/* How a process ended, by wait(2)'s `status`, for the log. */
-void supervisor_ending(char *out, size_t out_size, int status);
-
 #endif

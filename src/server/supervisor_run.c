@@ -92,8 +92,6 @@ static void supervisor_reap(struct supervisor *s)
         for (unsigned i = 0; i < s->cfg->side_count; i++)
             if (s->cfg->sides[i]->pid == pid)
                 side_died(s->cfg->sides[i], status);
-        if (s->upgrade.pid == pid)
-            supervisor_upgrade_died(s, status);
     }
 }
 

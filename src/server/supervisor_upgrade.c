@@ -13,7 +13,6 @@
 
 #include "clock.h"
 #include "log.h"
-#include "supervisor_restart.h"
 
 /* It loads its data, and its workers have SUPERVISOR_START_MS, for each backend that they try. */
 #define SUPERVISOR_UPGRADE_MS (4 * SUPERVISOR_START_MS)
@@ -57,30 +56,21 @@ void supervisor_try_upgrade(struct supervisor *s)
 bool supervisor_on_word(struct supervisor *s)
 {
     struct supervisor_upgrade *u = &s->upgrade;
-    char word;
+    char word, why[80];
     ssize_t n = read(u->word_fd, &word, 1);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     supervisor_close_word(s);
-    if (n != 1) /* it ends without: SIGCHLD says so */
-        return false;
-    s->cfg->upgraded(s->cfg->arg, u->pid);
+    if (n == 1) {
+        s->cfg->upgraded(s->cfg->arg, u->pid);
+    } else {
+        snprintf(why, sizeof(why), "the new server [%d] has ended before it served", (int)u->pid);
+        supervisor_upgrade_failed(s, why);
+    }
     u->pid = 0;
     u->deadline_ms = 0;
-    return true;
-}
-
-void supervisor_upgrade_died(struct supervisor *s, int status)
-{
-    char how[128], why[sizeof(how) + 64];
-
-    supervisor_ending(how, sizeof(how), status);
-    snprintf(why, sizeof(why), "the new server [%d] %s before it served", (int)s->upgrade.pid, how);
-    supervisor_close_word(s);
-    s->upgrade.pid = 0;
-    s->upgrade.deadline_ms = 0;
-    supervisor_upgrade_failed(s, why);
+    return n == 1;
 }
 
 void supervisor_upgrade_late(struct supervisor *s)
@@ -88,5 +78,5 @@ void supervisor_upgrade_late(struct supervisor *s)
     s->upgrade.deadline_ms = 0;
     log_error("the new server [%d] does not serve within %d s: killed", (int)s->upgrade.pid,
               SUPERVISOR_UPGRADE_MS / 1000);
-    kill(s->upgrade.pid, SIGKILL); /* SIGCHLD says the rest */
+    kill(s->upgrade.pid, SIGKILL); /* the end of its word_fd says the rest */
 }

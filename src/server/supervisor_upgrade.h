@@ -11,11 +11,8 @@
 /* Start it, if that is wanted and nothing else is under way. */
 void supervisor_try_upgrade(struct supervisor *s);
 
-/* Something has come of it by word_fd: true when it serves. */
+/* Something has come of it by word_fd, or word_fd has come to its end: true when it serves. */
 bool supervisor_on_word(struct supervisor *s);
-
-/* It has ended, as wait(2) says by `status`. */
-void supervisor_upgrade_died(struct supervisor *s, int status);
 
 /* It has had its time: kill it. */
 void supervisor_upgrade_late(struct supervisor *s);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "inherit.h"
@@ -107,6 +108,49 @@ static void upgrade_exec(const struct upgrade *u, unsigned count, int word_fd)
     _exit(1);
 }
 
+/*
+ * Start it as an orphan: its parent, which does nothing else, tells by `told_fd` what it is called, or
+ * -errno. Were it a child of this process, the service manager would hear of a main process that is not
+ * its own child yet, and never wait for its end: systemd kills at once what such a one leaves behind.
+ */
+static void upgrade_bear(const struct upgrade *u, unsigned count, int word_fd, int told_fd)
+{
+    pid_t pid = fork();
+
+    if (pid == 0)
+        upgrade_exec(u, count, word_fd);
+    if (pid < 0)
+        pid = -errno;
+    _exit(write(told_fd, &pid, sizeof(pid)) != sizeof(pid));
+}
+
+/* Its number, or -errno. */
+static pid_t upgrade_orphan(const struct upgrade *u, unsigned count, int word_fd)
+{
+    int told[2];
+    pid_t pid;
+    ssize_t n;
+
+    if (sys_pipe(told) < 0)
+        return -errno;
+    pid_t parent = fork();
+    if (parent == 0)
+        upgrade_bear(u, count, word_fd, told[1]);
+    int err = errno;
+    close(told[1]);
+    if (parent < 0) {
+        close(told[0]);
+        return -err;
+    }
+    do
+        n = read(told[0], &pid, sizeof(pid));
+    while (n < 0 && errno == EINTR);
+    close(told[0]);
+    while (waitpid(parent, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return n == sizeof(pid) ? pid : -ECHILD;
+}
+
 pid_t upgrade_start(const struct upgrade *u, int *word_fd)
 {
     unsigned count = upgrade_count(u);
@@ -119,15 +163,11 @@ pid_t upgrade_start(const struct upgrade *u, int *word_fd)
     if (sys_pipe(fds) < 0)
         return -errno;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
-    pid_t pid = fork();
-    if (pid == 0)
-        upgrade_exec(u, count, fds[1]);
-    int err = errno;
+    pid_t pid = upgrade_orphan(u, count, fds[1]);
     close(fds[1]);
-    if (pid < 0) {
+    if (pid < 0)
         close(fds[0]);
-        return -err;
-    }
-    *word_fd = fds[0];
+    else
+        *word_fd = fds[0];
     return pid;
 }

@@ -25,8 +25,8 @@ struct upgrade {
 void upgrade_find(const char *argv0, char *out);
 
 /*
- * Start it. The process, and *word_fd, non-blocking, to read from: a byte when it serves; nothing and
- * its end when it does not. -errno.
+ * Start it. The process, which is nobody's child here, and *word_fd, non-blocking, to read from: a byte when
+ * it serves; its end without one when it has ended before. -errno.
  */
 pid_t upgrade_start(const struct upgrade *u, int *word_fd);
 

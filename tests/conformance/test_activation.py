@@ -206,6 +206,11 @@ def upgrade(server):
     return old
 
 
+def parent(pid):
+    with open("/proc/%d/status" % pid, encoding="ascii") as f:
+        return int(re.search(r"^PPid:\t(\d+)", f.read(), re.M)[1])
+
+
 def test_no_request_fails(start):
     server = start("--drain-timeout", 5)
     with Load(server):
@@ -244,6 +249,8 @@ def test_what_is_idle_is_told_and_who_waits_is_answered(start):
         busy.send(b"POST /baseline11?a=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n4")
         wire.wait_until("both", lambda: server.stats()["slots_used"] == 2)
         old = upgrade(server)
+        # systemd waits for the end of a main process that is its own child, and of no other.
+        assert old.poll() is None and parent(server.pid) == os.getpid()
         # The workers are told after the log is: one more answer may say nothing yet.
         wire.wait_until("its end", lambda: idle.get("/pipeline").closes)
         assert busy.send(b"1").response().body.strip() == b"42"
