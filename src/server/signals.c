@@ -35,8 +35,7 @@ void signals_catch(const int *numbers, size_t count)
     for (size_t i = 0; i < count; i++) {
         sigdelset(&signals_waiting, numbers[i]);
         sigaction(numbers[i], NULL, &signals_before[i]);
-        if (signals_before[i].sa_handler != SIG_IGN)
-            sigaction(numbers[i], &action, NULL);
+        sigaction(numbers[i], &action, NULL);
     }
 }
 

@@ -11,7 +11,8 @@
 
 /*
  * Catch these, at most 32, which the caller has blocked, from now on; they are kept by reference.
- * What is ignored (by nohup(1), by a shell in the background) goes on being ignored.
+ * Those that are ignored (by nohup(1), by a shell in the background), too: a server has to hear its
+ * operator, however it was started.
  */
 void signals_catch(const int *numbers, size_t count);
 

@@ -70,6 +70,15 @@ def only(server, count):
     wire.wait_until("the old workers to end", lambda: len(server.workers()) == count)
 
 
+def test_signals_that_were_ignored(start):
+    """nohup(1), and a shell in the background, leave SIGHUP and SIGINT ignored: the server hears its operator."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    server = start(before_exec=lambda: [signal.signal(n, signal.SIG_IGN) for n in numbers])
+    reload(server)
+    server.signal(signal.SIGINT)
+    assert server.wait() == 0
+
+
 def test_no_request_fails(start):
     server = start()
     first = server.workers()
