@@ -251,6 +251,9 @@ static int supervisor_wait(struct supervisor *s)
         s->poll[k] = (struct pollfd){.fd = s->worker[k].report_fd, .events = POLLIN};
     s->poll[s->used] = (struct pollfd){.fd = s->upgrade.word_fd, .events = POLLIN};
     int n = signals_wait(s->poll, s->used + 1, supervisor_timeout(s));
+    /* Who has died may have reported since the descriptors were looked at. */
+    if (n < 0 && errno == EINTR)
+        n = poll(s->poll, s->used + 1, 0);
     if (n < 0 && (errno == EINTR || errno == ENOMEM))
         return 0;
     return n < 0 ? -errno : n;
