@@ -5,9 +5,10 @@ Every child leads a session of its own, so that Ctrl-C reaches the tool alone. A
 forked first, holds the read end of a pipe whose write end only the tool has: when the tool is
 killed outright the pipe closes and the watchdog kills every session that is still on its list. The
 tool also adopts orphans of its children (subreaper), so that a server which forks and leaves can
-still be found.
+still be found: by a mark in the environment, that all have from the child that they come from.
 """
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
@@ -17,14 +18,17 @@ from . import procfs
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 5.0
+MARK = "BIVALVE_BENCH_CHILD"
+numbers = itertools.count(1)
 
 
 class Child:
     """A started process: `popen`, the path of what it writes on stdout and stderr, and its control
     group."""
 
-    def __init__(self, popen, stdout_path, stderr_path, group=None):
+    def __init__(self, popen, stdout_path, stderr_path, group=None, mark=None):
         self.popen = popen
+        self.mark = mark
         self.pid = popen.pid
         self.stdout_path = stdout_path
         self.stderr_path = stderr_path
@@ -77,6 +81,7 @@ class Nursery:
         """Start argv on these CPUs, output to LOG_BASE.out and .err. Raises OSError when it cannot
         be executed."""
         before = os.sched_getaffinity(0)
+        mark = f"{os.getpid()}.{next(numbers)}"
         out_path, err_path = log_base + ".out", log_base + ".err"
         if group:
             argv = ["sh", "-c", 'echo $$ >"$1" && shift && exec "$@"', "sh", group.procs] + list(
@@ -91,14 +96,14 @@ class Nursery:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT if stderr_to_stdout else err,
-                    env=env,
+                    env=dict(os.environ if env is None else env, **{MARK: mark}),
                     start_new_session=True,
                 )
             finally:
                 if cpus:
                     os.sched_setaffinity(0, before)
         self._tell("+", popen.pid)
-        child = Child(popen, out_path, err_path, group)
+        child = Child(popen, out_path, err_path, group, mark)
         self.living[popen.pid] = child
         return child
 
@@ -124,7 +129,7 @@ class Nursery:
                 p for p in members if procfs.process(p) and procfs.process(p)["state"] not in "ZX"
             }
             left.discard(child.pid if not child.running() else -1)
-            left |= set(procfs.session_members({child.pid}))
+            left |= set(procfs.session_members({child.pid})) | adopted(child)
             if not left or time.monotonic() > deadline:
                 break
             for pid in left:
@@ -158,6 +163,21 @@ class Nursery:
             os.waitpid(self.watchdog, 0)
         except ChildProcessError:
             pass
+
+
+def adopted(child):
+    """Living orphans of it, which are ours by now: a process may have forked after its descendants were
+    looked at, and then ended."""
+    mark = f"{MARK}={child.mark}"
+    return {
+        p["pid"]
+        for p in map(procfs.process, procfs.list_pids())
+        if p
+        and p["ppid"] == os.getpid()
+        and p["pid"] != child.pid
+        and p["state"] not in "ZX"
+        and mark in procfs.read_text(f"/proc/{p['pid']}/environ").split("\0")
+    }
 
 
 def _kill(pids, sig):

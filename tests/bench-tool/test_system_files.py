@@ -249,6 +249,30 @@ def test_bytes_are_predicted_from_the_mix():
     assert slicerun.predicted_bytes(predicted, {"a": 3, "b": 1}) == 125
 
 
+def test_an_orphan_made_at_the_end_is_found(tmp_path):
+    """Told to end, it starts a process in a session of its own, and leaves it behind."""
+    code = (
+        "import os, signal, subprocess, time\n"
+        "def end(*_):\n"
+        "    print(subprocess.Popen(['sleep', '300'], start_new_session=True).pid, flush=True)\n"
+        "    os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    nursery = children.Nursery()
+    try:
+        child = nursery.spawn([sys.executable, "-c", code], str(tmp_path / "log"))
+        end = time.monotonic() + 20
+        while "ready" not in child.stdout() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert nursery.stop(child) == 0
+        orphan = int(child.stdout().split()[1])
+        assert (procfs.process(orphan) or {"state": "Z"})["state"] in "ZX"
+    finally:
+        nursery.close()
+
+
 def test_the_watchdog_ends_what_the_tool_could_not(tmp_path):
     """A tool that is killed outright leaves nothing behind."""
     code = (
