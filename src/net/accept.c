@@ -239,8 +239,10 @@ int64_t acceptor_due_ms(const struct loop *l)
 /* ---- the end ---- */
 
 /*
- * Take what the kernel has queued on a listener: those clients believe they are connected. Not
- * without end: whoever keeps connecting cannot keep the drain from beginning.
+ * Take what the kernel has queued on a listener: those clients believe they are connected. Also where other
+ * processes go on accepting from it (`kept`, `shared`): a client wakes one of all that wait, and
+ * that one may have been this one, which has let go of the listener since; nobody else would look until the
+ * next client comes. Not without end: whoever keeps connecting cannot keep the drain from beginning.
  */
 static void acceptor_take_rest(struct loop *l, unsigned index)
 {
@@ -259,7 +261,7 @@ static void acceptor_take_rest(struct loop *l, unsigned index)
             break;
         }
     }
-    if (!a->shared && poll(&waiting, 1, 0) == 1 && (waiting.revents & POLLIN)) {
+    if (!a->shared && !a->kept && poll(&waiting, 1, 0) == 1 && (waiting.revents & POLLIN)) {
         l->stats->limit_drain++;
         log_limited(LOG_LEVEL_WARN, "%s: clients are still queued at the end: they are refused",
                     a->text);
@@ -270,8 +272,7 @@ static void acceptor_close(struct loop *l, unsigned index)
 {
     struct accept_listener *a = &l->acceptor.listener[index];
 
-    if (!a->kept)
-        acceptor_take_rest(l, index);
+    acceptor_take_rest(l, index);
     close(a->fd);
     a->fd = -1;
 }

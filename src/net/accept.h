@@ -38,8 +38,8 @@ void acceptor_drain(struct loop *l);
 
 /*
  * The same for a process whose place others have taken: they accept from the sockets of those
- * listeners whose bits are set in `kept` (bit i: the one that was added as the i-th), and have the
- * clients that wait there.
+ * listeners whose bits are set in `kept` (bit i: the one that was added as the i-th), and go on after
+ * this one has taken who waited when it let go.
  */
 void acceptor_retire(struct loop *l, uint64_t kept);
 

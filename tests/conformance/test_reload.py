@@ -289,6 +289,22 @@ def test_a_dead_worker_is_replaced_by_a_reload(start):
     server.kill()  # its log has deaths
 
 
+def test_a_client_that_wakes_who_retires(start):
+    """New workers wait at the same sockets, and a client wakes one of all that wait: the old one, which is
+    stopped here until it is to retire as well. Whoever has it: nobody waits for the next client's knock."""
+    server = start(workers=1)
+    for _ in range(10):
+        only(server, 1)
+        old = server.workers()[0]
+        os.kill(old, signal.SIGSTOP)
+        reload(server)
+        clients = [server.connect() for _ in range(4)]
+        os.kill(old, signal.SIGCONT)
+        for c in clients:
+            with c:
+                assert c.get("/pipeline").body == b"ok"
+
+
 def test_no_supervisor(start):
     """--workers 0 has nobody to reload, and is not ended by the signal."""
     server = start(workers=0)
