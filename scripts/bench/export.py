@@ -79,15 +79,10 @@ def rows_of_cpu(runs):
             what = cell["profile"] + (f" {cell['conns']}" if len(same) > 1 else "")
             what += f" {plots.short_number(cell['rate'])}/s" if cell["rate"] else ""
             for name in [s["name"] for s in run["servers"]][1:]:
-                row = cpu_verdict(cell, name)
+                row = metrics.verdict_of(cell.get("verdicts", {}), name)
                 if row:
                     out.append((f"{name}: {what}", row))
     return out
-
-
-def cpu_verdict(cell, name):
-    rows = cell.get("verdicts", {}).get(name, [])
-    return next((v for v in rows if v["metric"] == "cpu_us"), None)
 
 
 def summary(runs):
@@ -107,7 +102,7 @@ def summary(runs):
                 us = (cell.get("medians", {}).get(name) or {}).get("cpu_us")
                 row.append("-" if us is None else metrics.small_text(us))
                 if name != names[0]:
-                    v = cpu_verdict(cell, name)
+                    v = metrics.verdict_of(cell.get("verdicts", {}), name)
                     row += [tables.ratio_text(v), v["verdict"]] if v else ["-", "not measured"]
             rows.append(row)
     return header, rows
@@ -184,7 +179,7 @@ def figures(cell, name, run):
         value = medians.get(key)
         out.append("-" if value is None else metrics.BY_KEY[key].form(value))
     first = run["servers"][0]["name"]
-    row = cpu_verdict(cell, name)
+    row = metrics.verdict_of(cell.get("verdicts", {}), name)
     if not row:
         return out + ["-", "-", "the baseline" if name == first else "-"]
     ratio, _, interval = tables.ratio_text(row).partition(" ")

@@ -133,6 +133,11 @@ def compare_metric(metric, first, second, seed):
     }
 
 
+def verdict_of(verdicts, name, metric="cpu_us"):
+    """The row on one metric of the server named `name`, of a cell's verdicts, or None."""
+    return next((v for v in verdicts.get(name, []) if v["metric"] == metric), None)
+
+
 def medians(slices, metrics=None):
     """{metric key: median} of one side's slices."""
     out = {}
@@ -192,7 +197,7 @@ def conclusion(slices_by_name, verdicts, rate):
         return []
     said = []
     for other in names[1:]:
-        row = next((v for v in verdicts.get(other, []) if v["metric"] == "cpu_us"), None)
+        row = verdict_of(verdicts, other)
         if not row or row["low"] is None:
             continue
         if row["verdict"] == NONE_SHOWN:

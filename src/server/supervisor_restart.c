@@ -81,6 +81,7 @@ void supervisor_restart(struct supervisor *s, unsigned k)
     s->cfg->stats[k].restarts++;
 }
 
+/* How a process ended, by wait(2)'s `status`, for the log. */
 static void supervisor_ending(char *out, size_t out_size, int status)
 {
     if (WIFSIGNALED(status))
