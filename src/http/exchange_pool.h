@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * exchange_pool.h - where exchanges come from and go to, and the queue of those to go on with: for
- * http1.c, not for handlers.
+ * http1*.c, not for handlers.
  */
 #ifndef BIVALVE_EXCHANGE_POOL_H
 #define BIVALVE_EXCHANGE_POOL_H
