@@ -1,39 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream.c - see stream.h.
+ * stream.c - see stream.h: how a stream begins and ends, its input and its deadlines.
  */
 #include "config.h"
 
 #include "stream.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "log.h"
-#include "page_cache.h"
-#include "readers.h"
-#include "sys.h"
+#include "stream_internal.h"
 #include "trace.h"
 #include "util.h"
 
-/* The first upcall of a wait; apart, so that the others need no room for what it needs. */
-static __attribute__((noinline)) void stream_read_clock(struct loop *l)
+__attribute__((noinline)) void stream_read_clock(struct loop *l)
 {
     clock_update(&l->clock);
     l->clock_stale = false;
-}
-
-/* What an upcall begins with. */
-static inline struct slot *stream_of(struct loop *l, int fd)
-{
-    if (unlikely(l->clock_stale))
-        stream_read_clock(l);
-    return l->current = slot_get(&l->slots, fd);
 }
 
 /* ---- the beginning and the end ---- */
@@ -121,8 +107,7 @@ static void stream_part(struct loop *l, struct slot *s, int err)
     timer_stop(&l->timers, &s->timer);
 }
 
-/* stream_close() because of `err`, a positive errno. */
-static bool stream_fail(struct loop *l, struct slot *s, int err)
+bool stream_fail(struct loop *l, struct slot *s, int err)
 {
     assert(s->state != STREAM_FREE);
     if (s->state == STREAM_DETACHING)
@@ -194,8 +179,7 @@ void stream_on_connected(void *loop, int fd, int err)
     stream_protocol(l, s)->open(l, s);
 }
 
-/* All output is sent, and no more will come. */
-static bool stream_finish(struct loop *l, struct slot *s)
+bool stream_finish(struct loop *l, struct slot *s)
 {
     if ((s->flags & (STREAM_EOF | STREAM_PEER_DONE)) || shutdown(stream_fd(l, s), SHUT_WR) < 0)
         return stream_close(l, s);
@@ -318,296 +302,7 @@ void stream_on_failed(void *loop, int fd, int err)
     stream_fail(l, s, err);
 }
 
-/* ---- output ---- */
-
-/* At most so much of a file is looked at, or read, before it is sent. */
-#define STREAM_FILE_WINDOW (1u << 20)
-
-/*
- * While much of a file is to be sent the kernel may hold more of it than --max-unsent-bytes: what it
- * holds are the file's own pages, and each time that it has room for a little more costs as much as
- * for a lot.
- */
-static void stream_bound_file(struct loop *l, struct slot *s, size_t left)
-{
-    bool unbound = left > MAX(l->set->max_unsent_bytes, STREAM_FILE_WINDOW / 4);
-    int bytes = unbound ? INT_MAX : (int)l->set->max_unsent_bytes;
-
-    if (unbound == !!(s->flags & STREAM_UNBOUND) || (s->flags & STREAM_UNIX) ||
-        !l->set->max_unsent_bytes)
-        return;
-    s->flags ^= STREAM_UNBOUND;
-    sys_limit_unsent(stream_fd(l, s), bytes);
-}
-
-/* Called by a reader: end the wait. */
-static void stream_reads_done(void *loop)
-{
-    struct loop *l = loop;
-
-    atomic_store(&l->reads_done, true);
-    l->be->ops->wake(l->be);
-}
-
-/* Have a range of a file read. False: nobody can. */
-static bool stream_read_file(struct loop *l, struct slot *s, const struct backend_segment *file)
-{
-    if (!l->readers && l->set->file_readers)
-        l->readers = readers_new(l->set->file_readers, stream_reads_done, l);
-    return l->readers &&
-           readers_ask(l->readers, stream_fd(l, s), s->gen, file->file, file->offset, file->len);
-}
-
-/*
- * A file comes first: as backend_send(). It is sent only when it is in memory, if the backend would
- * wait for the disk; what has been read just now is not looked at again, so that there is progress
- * also where memory is so short that it has gone.
- */
-static int stream_send_file(struct loop *l, struct slot *s, struct backend_segment *file)
-{
-    stream_bound_file(l, s, file->len);
-    file->len = MIN(file->len, STREAM_FILE_WINDOW);
-    if (l->be->ops->waits_for_files && !(s->flags & STREAM_READ) && l->set->file_readers &&
-        !page_cache_has(file->file, file->offset, file->len)) {
-        l->stats->file_reads++;
-        if (stream_read_file(l, s, file))
-            return IO_PENDING;
-        l->stats->file_waits++;
-    }
-    s->flags &= (uint16_t)~STREAM_READ;
-    return backend_send(l->be, stream_fd(l, s), file, 1);
-}
-
-/* A layer wants a range of a file in memory. IO_PENDING, or 0: it has to wait for the disk itself. */
-static int stream_await_file(struct loop *l, struct slot *s, const struct backend_segment *file)
-{
-    l->stats->file_reads++;
-    if (stream_read_file(l, s, file))
-        return IO_PENDING;
-    l->stats->file_waits++;
-    s->flags |= STREAM_READ;
-    return 0;
-}
-
-/* Hand the head of the output to the backend, as `*count` segments, or a file. */
-static int stream_send_out(struct loop *l, struct slot *s, struct backend_segment *segments,
-                           unsigned *count)
-{
-    *count = out_segments(&s->out, segments, BACKEND_SEGMENTS_MAX);
-    if (segments->data)
-        return backend_send(l->be, stream_fd(l, s), segments, *count);
-    *count = 1;
-    return stream_send_file(l, s, segments);
-}
-
-/* What a send has come to, for who sends. */
-enum stream_sent {
-    STREAM_SENT_GONE, /* the connection is, as `false` elsewhere */
-    STREAM_SENT_WAIT, /* it pends */
-    STREAM_SENT_ON,   /* bytes were taken: there may be more to send */
-};
-
-/*
- * The backend has answered `rc` to a send of `len` bytes. `progress`: the peer has taken bytes since
- * the deadline was set, if it was. `layer` is NULL, a constant, or the stream's.
- */
-static inline __attribute__((always_inline)) enum stream_sent
-stream_sent_by(struct loop *l, struct slot *s, int rc, size_t len, bool progress,
-               const struct stream_layer *layer)
-{
-    TRACE2(send, s, rc);
-    if (rc == IO_PENDING) {
-        s->flags |= STREAM_SENDING;
-        s->sent_at = (uint32_t)l->stats->iterations;
-        if (layer && s->timer_kind == STREAM_TIMER_LAYER)
-            return STREAM_SENT_WAIT; /* it does not begin anew with every step */
-        if (likely(progress) || s->timer_kind != STREAM_TIMER_WRITE)
-            stream_set_timer(l, s, STREAM_TIMER_WRITE, l->set->write_timeout_ms);
-        return STREAM_SENT_WAIT;
-    }
-    if (unlikely(rc <= 0)) {
-        l->stats->resets++;
-        stream_fail(l, s, -rc);
-        return STREAM_SENT_GONE;
-    }
-    if (unlikely((size_t)rc < len))
-        l->stats->short_sends++;
-    l->stats->bytes_out += (uint64_t)rc;
-    if (layer)
-        layer->consume(l, s, (size_t)rc);
-    else
-        out_consume(&s->out, &l->out_pool, (size_t)rc);
-    return STREAM_SENT_ON;
-}
-
-/* Send what there is; as above. */
-static inline __attribute__((always_inline)) bool
-stream_send_by(struct loop *l, struct slot *s, bool progress, const struct stream_layer *layer)
-{
-    struct backend_segment segments[BACKEND_SEGMENTS_MAX];
-
-    for (;;) {
-        unsigned count = 1;
-        int rc;
-        if (layer) {
-            int n = layer->segments(l, s, segments, ARRAY_LEN(segments));
-            if (unlikely(n < 0))
-                return stream_fail(l, s, -n);
-            if (n == 0)
-                break;
-            count = (unsigned)n;
-            if (unlikely(!segments->data && (s->flags & STREAM_DIRECT))) {
-                count = 1;
-                rc = segments->record ? backend_send(l->be, stream_fd(l, s), segments, 1)
-                                      : stream_send_file(l, s, segments);
-            } else if (unlikely(!segments->data)) {
-                rc = stream_await_file(l, s, segments);
-                if (rc != IO_PENDING)
-                    continue;
-            } else {
-                rc = backend_send(l->be, stream_fd(l, s), segments, count);
-            }
-        } else if (unlikely(out_empty(&s->out))) {
-            break;
-        } else {
-            rc = stream_send_out(l, s, segments, &count);
-        }
-        enum stream_sent sent =
-            stream_sent_by(l, s, rc, backend_segments_len(segments, count), progress, layer);
-        if (sent != STREAM_SENT_ON)
-            return sent == STREAM_SENT_WAIT;
-        progress = true;
-    }
-    return s->state == STREAM_ENDING ? stream_finish(l, s) : true;
-}
-
-static bool stream_send(struct loop *l, struct slot *s, bool progress)
-{
-    return stream_send_by(l, s, progress, NULL);
-}
-
-static bool stream_send_layered(struct loop *l, struct slot *s, bool progress)
-{
-    return stream_send_by(l, s, progress, stream_layer(l, s));
-}
-
-/* stream_flush() of anything but one block. */
-static __attribute__((noinline)) bool stream_flush_any(struct loop *l, struct slot *s)
-{
-    if (!(s->flags & (STREAM_SENDING | STREAM_LAYERED)))
-        return stream_send(l, s, true);
-    if (!(s->flags & STREAM_SENDING))
-        return stream_send_layered(l, s, true);
-    s->flags |= STREAM_MORE;
-    return true;
-}
-
-/* One block has been handed to the backend, which has not taken all of it at once. */
-static __attribute__((noinline)) bool stream_flush_rest(struct loop *l, struct slot *s, int rc,
-                                                        size_t len)
-{
-    enum stream_sent sent = stream_sent_by(l, s, rc, len, true, NULL);
-
-    return sent == STREAM_SENT_ON ? stream_send(l, s, true) : sent == STREAM_SENT_WAIT;
-}
-
-bool stream_flush(struct loop *l, struct slot *s)
-{
-    struct backend_segment segment;
-    struct buf *b = s->out.tail;
-
-    if (unlikely((s->flags & (STREAM_SENDING | STREAM_LAYERED)) || !b || !out_is_simple(&s->out) ||
-                 s->state != STREAM_OPEN))
-        return stream_flush_any(l, s);
-    segment.data = b->data + b->start;
-    segment.len = b->end - b->start;
-    int rc = backend_send(l->be, stream_fd(l, s), &segment, 1);
-    if (unlikely(rc != (int)segment.len))
-        return stream_flush_rest(l, s, rc, segment.len);
-    TRACE2(send, s, rc);
-    l->stats->bytes_out += segment.len;
-    s->out.tail = NULL;
-    bufpool_put(&l->out_pool, b);
-    return true;
-}
-
-size_t stream_send_now(struct loop *l, struct slot *s, const char *data, size_t len)
-{
-    struct backend_segment segments[BACKEND_SEGMENTS_MAX];
-    unsigned count = 0;
-
-    if (s->flags & (STREAM_SENDING | STREAM_LAYERED))
-        return 0;
-    if (!out_empty(&s->out))
-        count = out_segments(&s->out, segments, ARRAY_LEN(segments) - 1);
-    for (unsigned i = 0; i < count; i++)
-        if (!segments[i].data)
-            return 0;
-    size_t pending = backend_segments_len(segments, count);
-    if (pending < out_pending(&s->out))
-        return 0;
-    segments[count++] = (struct backend_segment){.data = data, .len = len};
-    size_t n = backend_send_now(l->be, stream_fd(l, s), segments, count);
-    TRACE2(send, s, (int)n);
-    l->stats->bytes_out += n;
-    if (pending && n)
-        out_consume(&s->out, &l->out_pool, MIN(n, pending));
-    return n > pending ? n - pending : 0;
-}
-
-/* stream_on_sent() of a layered stream: there may be more to send than slot->out tells. */
-static void stream_on_sent_layered(struct loop *l, struct slot *s, size_t n)
-{
-    stream_layer(l, s)->consume(l, s, n);
-    if (stream_send_layered(l, s, n > 0) && s->state == STREAM_OPEN)
-        stream_protocol(l, s)->writable(l, s);
-}
-
-void stream_on_sent(void *loop, int fd, int result)
-{
-    struct loop *l = loop;
-    struct slot *s = stream_of(l, fd);
-
-    assert(s->flags & STREAM_SENDING);
-    if (unlikely(result < 0)) {
-        l->stats->resets++;
-        stream_fail(l, s, -result);
-        return;
-    }
-    bool more = s->flags & STREAM_MORE;
-    s->flags &= (uint16_t) ~(STREAM_SENDING | STREAM_MORE);
-    l->stats->bytes_out += (uint64_t)result;
-    if (unlikely(s->flags & STREAM_LAYERED)) {
-        stream_on_sent_layered(l, s, (size_t)result);
-        return;
-    }
-    out_consume(&s->out, &l->out_pool, (size_t)result);
-    if (unlikely(!out_empty(&s->out)) || s->state == STREAM_ENDING) {
-        l->stats->short_sends += !more && !out_empty(&s->out);
-        if (!stream_send(l, s, result > 0))
-            return;
-    }
-    if (s->state == STREAM_OPEN)
-        stream_protocol(l, s)->writable(l, s);
-}
-
-/* The same as if there were room again, if the connection still waits. */
-static void stream_on_read(void *loop, int fd, uint32_t gen)
-{
-    struct loop *l = loop;
-    struct slot *s = slot_get(&l->slots, fd);
-
-    if (s->gen != gen || !(s->flags & STREAM_SENDING) || s->state == STREAM_DETACHING)
-        return;
-    s->flags |= STREAM_READ;
-    stream_on_sent(l, fd, 0);
-}
-
-void stream_collect_reads(struct loop *l)
-{
-    atomic_store(&l->reads_done, false);
-    readers_collect(l->readers, stream_on_read, l);
-}
+/* ---- what it holds, and its deadlines ---- */
 
 size_t stream_held(const struct loop *l, const struct slot *s)
 {
@@ -617,8 +312,6 @@ size_t stream_held(const struct loop *l, const struct slot *s)
         return blocks * l->out_pool.block_size + stream_protocol(l, s)->held(l, s);
     return blocks * l->out_pool.block_size;
 }
-
-/* ---- deadlines ---- */
 
 void stream_on_timer(void *loop, struct timer *t)
 {
