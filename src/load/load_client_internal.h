@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * load_client_internal.h - what load_lifetime.c (put together, taken apart), load_conn.c (requests and
- * answers), load_pace.c (when what is begun) and load_rest.c (when nothing is) share.
+ * load_client_internal.h - what load_lifetime.c (put together, taken apart), load_conn.c (what is sent
+ * and comes back), load_answer.c (what becomes of requests; load_answer.h), load_pace.c (when what is
+ * begun) and load_rest.c (when nothing is) share.
  */
 #ifndef BIVALVE_LOAD_CLIENT_INTERNAL_H
 #define BIVALVE_LOAD_CLIENT_INTERNAL_H
@@ -57,15 +58,8 @@ static inline uint32_t client_conns(const struct load_client *c)
 /* Send what is unsent of the connection's requests. False: it is gone. */
 bool client_send(struct load_client *c, struct load_conn *conn, uint64_t now);
 
-/* Requests in flight that have waited for the timeout come to nothing, `text` says how. True: some
- * have. */
-bool client_expire(struct load_client *c, struct load_conn *conn, uint64_t now, const char *text);
-
 /* What kind of failure the end of a connection is that TLS has failed on (EPROTO). */
 enum load_failure client_tls_failure(void);
-
-/* A failure that is not of one request, or that has been attributed already. */
-void client_count_failure(struct load_client *c, enum load_failure kind, const char *text);
 
 /* ---- load_pace.c ---- */
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * load_conn.c - see load_client.h: connections, what is sent on them, what comes back. When
- * connections and requests are begun is load_pace.c's business.
+ * load_conn.c - see load_client.h: connections, what is sent on them and what comes back. What becomes
+ * of requests by that is load_answer.c's business, when they and connections are begun load_pace.c's.
  */
 #include "config.h"
-
-#include "load_client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,8 +11,8 @@
 
 #include "accept.h"
 #include "crc32c.h"
+#include "load_answer.h"
 #include "load_client_internal.h"
-#include "log.h"
 #include "loop.h"
 #include "stream.h"
 #include "stream_tls.h"
@@ -30,11 +28,6 @@ static inline struct load_client *client_of(struct loop *l)
     return CONTAINER_OF(l, struct load_client, loop);
 }
 
-static inline struct load_flight *client_oldest(struct load_conn *conn)
-{
-    return &conn->ring[conn->head];
-}
-
 /* Flight `n` after the oldest, n below the depth. */
 static inline struct load_flight *client_flight(const struct load_client *c, struct load_conn *conn,
                                                 uint32_t n)
@@ -42,87 +35,6 @@ static inline struct load_flight *client_flight(const struct load_client *c, str
     uint32_t at = conn->head + n;
 
     return &conn->ring[at < c->depth ? at : at - c->depth];
-}
-
-/* ---- what has become of a request ---- */
-
-/* When it was due, of the client's time: not so long ago that 32 bits have gone round. */
-static inline bool client_is_measured(const struct load_client *c, const struct load_flight *f,
-                                      uint64_t now)
-{
-    return now - (uint32_t)((uint32_t)now - f->due) >= c->measure_us;
-}
-
-static inline void client_drop_oldest(struct load_client *c, struct load_conn *conn)
-{
-    conn->head = (uint16_t)(conn->head + 1 < c->depth ? conn->head + 1 : 0);
-    conn->flying--;
-    c->flying--;
-    if (unlikely(conn->unsent > conn->flying)) {
-        conn->unsent = conn->flying;
-        conn->sent_at = 0;
-    }
-}
-
-static inline void client_answered(struct load_client *c, struct load_conn *conn, uint64_t now)
-{
-    const struct load_flight *f = client_oldest(conn);
-
-    if (likely(client_is_measured(c, f, now))) {
-        c->results->requests++;
-        hist_record(&c->results->response, (uint32_t)now - f->due);
-        if (c->plan.rate_from > 0) /* in the closed loop it is the same */
-            hist_record(&c->results->service, (uint32_t)now - f->sent);
-    }
-    c->results->answered += now >= c->measure_us && now < c->end_us;
-    c->last_us = now;
-    c->backoff_us = 0;
-    conn->flags |= CONN_ANSWERED;
-    client_drop_oldest(c, conn);
-}
-
-void client_count_failure(struct load_client *c, enum load_failure kind, const char *text)
-{
-    c->results->failures[kind]++;
-    if (!*c->results->first[kind])
-        log_escape(c->results->first[kind], LOAD_FIRST_MAX, text, strlen(text));
-}
-
-/* The oldest request in flight has come to nothing. */
-static void client_failed(struct load_client *c, struct load_conn *conn, uint64_t now,
-                          enum load_failure kind, const char *text)
-{
-    const struct load_flight *f = client_oldest(conn);
-
-    if (client_is_measured(c, f, now)) {
-        client_count_failure(c, kind, text);
-        if (kind == LOAD_FAILURE_TIMEOUT) { /* as long as it has lasted: longer, if anything */
-            hist_record(&c->results->response, (uint32_t)now - f->due);
-            if (c->plan.rate_from > 0)
-                hist_record(&c->results->service, (uint32_t)now - f->sent);
-        }
-    }
-    c->last_us = now;
-    client_drop_oldest(c, conn);
-}
-
-static void client_all_failed(struct load_client *c, struct load_conn *conn, uint64_t now,
-                              enum load_failure kind, const char *text)
-{
-    while (conn->flying)
-        client_failed(c, conn, now, kind, text);
-}
-
-bool client_expire(struct load_client *c, struct load_conn *conn, uint64_t now, const char *text)
-{
-    bool some = false;
-
-    while (conn->flying &&
-           (uint32_t)((uint32_t)now - client_oldest(conn)->sent) >= c->plan.options->timeout_us) {
-        client_failed(c, conn, now, LOAD_FAILURE_TIMEOUT, text);
-        some = true;
-    }
-    return some;
 }
 
 /* ---- sending ---- */
@@ -216,57 +128,6 @@ static void client_throttle(struct load_client *c, struct load_conn *conn, size_
     client_set_timer(c, conn, now);
 }
 
-/* --same-body: the first right answer says what all others have to be. */
-static bool client_is_same(struct load_client *c, const struct load_conn *conn)
-{
-    struct load_sum *sum = &c->sums[conn->ring[conn->head].request];
-    uint32_t crc = conn->body_at ? c->crcs[client_index(c, conn)] : 0;
-
-    if (!sum->known)
-        *sum = (struct load_sum){.crc = crc, .len = conn->body_at, .known = true};
-    return sum->crc == crc && sum->len == conn->body_at;
-}
-
-/* The answer is complete: is it right? If not, of which kind is that, in `text`? */
-static bool client_judge(struct load_client *c, const struct load_conn *conn, bool to_head,
-                         enum load_failure *kind, char text[LOAD_FIRST_MAX])
-{
-    const struct load_requests *requests = c->plan.requests;
-
-    if (unlikely(!c->plan.options->expect_status[conn->reply.status])) {
-        *kind = LOAD_FAILURE_STATUS;
-        snprintf(text, LOAD_FIRST_MAX, "status %u", conn->reply.status);
-        return false;
-    }
-    if (c->sums && !to_head && !client_is_same(c, conn)) {
-        *kind = LOAD_FAILURE_BODY;
-        snprintf(text, LOAD_FIRST_MAX,
-                 "it differs from the first answer's (%u bytes, CRC-32C %08x)", conn->body_at,
-                 c->crcs[client_index(c, conn)]);
-        return false;
-    }
-    if (!requests->body || to_head ||
-        (!(conn->flags & CONN_BAD_BODY) && conn->body_at == requests->body_len))
-        return true;
-    *kind = LOAD_FAILURE_BODY;
-    snprintf(text, LOAD_FIRST_MAX, "%s after byte %u of %zu",
-             conn->flags & CONN_BAD_BODY ? "another byte" : "its end", conn->body_at,
-             requests->body_len);
-    return false;
-}
-
-static void client_count_status(struct load_client *c, unsigned status)
-{
-    struct load_results *r = c->results;
-
-    switch (status / 100) {
-    case 2: r->status_2xx++; break;
-    case 3: r->status_3xx++; break;
-    case 4: r->status_4xx++; break;
-    default: r->status_5xx++; break;
-    }
-}
-
 /* A piece of the body; where one is expected it is compared. */
 static void client_body(struct load_client *c, struct load_conn *conn, const char *body, size_t len)
 {
@@ -285,53 +146,6 @@ static void client_body(struct load_client *c, struct load_conn *conn, const cha
         conn->flags |= CONN_BAD_BODY;
     else
         conn->body_at += (uint32_t)len;
-}
-
-static void client_malformed(struct load_client *c, struct load_conn *conn, uint64_t now,
-                             const char *what, const char *data, size_t len)
-{
-    char text[LOAD_FIRST_MAX];
-
-    snprintf(text, sizeof(text), "%s, in or before \"%.*s\"", what, (int)MIN(len, 40), data);
-    if (conn->flying)
-        client_failed(c, conn, now, LOAD_FAILURE_MALFORMED, text);
-    else
-        client_count_failure(c, LOAD_FAILURE_MALFORMED, text);
-    stream_close(&c->loop, client_slot(c, conn));
-}
-
-/* Ready for the next answer. */
-static void client_next_reply(struct load_conn *conn)
-{
-    reply_init(&conn->reply, false);
-    conn->flags &= (uint8_t)~CONN_BAD_BODY;
-    conn->body_at = 0;
-}
-
-/* An answer that the parser has found complete, `len` bytes at `from` if all of it is there. */
-static void client_complete(struct load_client *c, struct load_conn *conn, uint64_t now,
-                            const char *from, size_t len)
-{
-    uint32_t which = client_oldest(conn)->request;
-    const struct load_request *q = &c->plan.requests->list[which];
-    char text[LOAD_FIRST_MAX];
-    enum load_failure kind;
-
-    if (!reply_persists(&conn->reply) || conn->unsent == conn->flying)
-        conn->flags |= CONN_LAST; /* or it has answered before it had the whole request */
-    conn->flags |= CONN_ANSWERED;
-    c->backoff_us = 0;
-    client_count_status(c, conn->reply.status);
-    if (likely(client_judge(c, conn, q->to_head, &kind, text))) {
-        if (from && !(conn->flags & CONN_LAST) && !q->random_count)
-            /* The offset is one in the final head, which begins elsewhere behind interim ones. */
-            load_match_learn(&c->matches[which], from, len,
-                             conn->reply.interim ? 0 : conn->reply.date_off);
-        client_answered(c, conn, now);
-    } else {
-        client_failed(c, conn, now, kind, text);
-    }
-    client_next_reply(conn);
 }
 
 /*
@@ -563,15 +377,6 @@ const struct protocol client_protocol = {
     .held = client_held,
     .gone = client_gone,
 };
-
-/* What is in flight when the end has come too early has neither been answered nor failed. */
-static void client_forget(struct load_client *c, struct load_conn *conn, uint64_t now)
-{
-    while (conn->flying) {
-        c->results->due -= client_is_measured(c, client_oldest(conn), now);
-        client_drop_oldest(c, conn);
-    }
-}
 
 void load_client_abort(struct load_client *c)
 {

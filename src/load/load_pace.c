@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "accept.h"
+#include "load_answer.h"
 #include "load_client_internal.h"
 #include "loop.h"
 #include "stream.h"
