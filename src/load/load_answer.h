@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * load_answer.h - what becomes of the requests in flight on a connection: each is answered, rightly or
- * not, or fails; the oldest first. Counted where it is measured. For load_conn.c and load_pace.c.
+ * not, or fails; the oldest first. Counted where it is measured. For load_conn.c, load_connect.c and
+ * load_pace.c.
  */
 #ifndef BIVALVE_LOAD_ANSWER_H
 #define BIVALVE_LOAD_ANSWER_H

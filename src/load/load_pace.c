@@ -1,57 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * load_pace.c - when a client begins connections and requests, and when it has its end.
+ * load_pace.c - when a client begins requests, what it measures of the time, and when it has its end.
  *
  * Requests that are due in the open loop are in no queue: the schedule stands still at the first
  * that has no free connection, and goes on from there when one is.
  */
 #include "config.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "accept.h"
 #include "load_answer.h"
 #include "load_client_internal.h"
 #include "loop.h"
-#include "stream.h"
-#include "stream_tls.h"
 
-#define PACE_CONNECTING_MAX 128 /* at once: a listener's queue is not endless */
-#define PACE_BACKOFF_US     20
-#define PACE_BACKOFF_MAX_US 100000
 #define PACE_STOP_US        1000000 /* after load_client_stop() answers are waited for so long */
-#define PACE_NARROW_MIN     UINT64_C(2048) /* ... of the socket's buffer */
-#define PACE_NARROW_MAX     UINT64_C(65536)
 #define PACE_TIMERS_LATE_US (4000 * LOOP_TICK_MS) /* no deadline of a connection is so late */
 
 static inline struct load_client *pace_client(struct loop *l)
 {
     return CONTAINER_OF(l, struct load_client, loop);
-}
-
-/* ---- lists of connections ---- */
-
-void client_list_push(struct load_client *c, struct load_list *list, struct load_conn *conn)
-{
-    uint32_t index = client_index(c, conn);
-
-    conn->next[list->link] = LOAD_NOBODY;
-    if (list->first == LOAD_NOBODY)
-        list->first = index;
-    else
-        client_conn(c, list->last)->next[list->link] = index;
-    list->last = index;
-}
-
-static struct load_conn *list_pop(struct load_client *c, struct load_list *list)
-{
-    if (list->first == LOAD_NOBODY)
-        return NULL;
-    struct load_conn *conn = client_conn(c, list->first);
-    list->first = conn->next[list->link];
-    return conn;
 }
 
 /* ---- what is due ---- */
@@ -83,14 +48,6 @@ static void pace_advance(struct load_client *c)
         c->warming = false;
         client_set_schedule(c, c->measure_us, c->plan.rate_to);
     }
-}
-
-/* Is there another request that is to be sent at or after `now`? */
-static inline bool pace_has_more(const struct load_client *c, uint64_t now)
-{
-    if (c->quota_left == 0 || c->stopped || c->resting)
-        return false;
-    return (client_is_open_loop(c) ? c->due_us : now) < c->end_us;
 }
 
 static inline void pace_count_due(struct load_client *c, uint64_t due, uint32_t count, uint64_t now)
@@ -173,7 +130,7 @@ void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now)
     if (unlikely(conn->flags & CONN_IDLE)) {
         pace_feed_idle(c, conn, now);
     } else if (client_is_open_loop(c)) {
-        while (pace_room(c, conn) && pace_has_more(c, now) && c->due_us <= now)
+        while (pace_room(c, conn) && client_has_more(c, now) && c->due_us <= now)
             pace_begin_due(c, conn, now);
         if (c->due_us > now)
             c->backlogged = false;
@@ -182,7 +139,7 @@ void client_feed(struct load_client *c, struct load_conn *conn, uint64_t now)
             client_list_push(c, &c->free, conn);
         }
     } else {
-        uint32_t room = pace_has_more(c, now) ? pace_room(c, conn) : 0;
+        uint32_t room = client_has_more(c, now) ? pace_room(c, conn) : 0;
         if (unlikely(room > c->quota_left))
             room = (uint32_t)c->quota_left;
         if (room)
@@ -197,7 +154,7 @@ static struct load_conn *pace_free(struct load_client *c)
 {
     struct load_conn *conn;
 
-    while ((conn = list_pop(c, &c->free)) != NULL) {
+    while ((conn = client_list_pop(c, &c->free)) != NULL) {
         conn->flags &= (uint8_t)~CONN_FREE;
         if (pace_room(c, conn))
             return conn;
@@ -210,7 +167,7 @@ static void pace_dispatch(struct load_client *c)
 {
     uint64_t now = load_client_now(c);
 
-    while (pace_has_more(c, now) && c->due_us <= now) {
+    while (client_has_more(c, now) && c->due_us <= now) {
         struct load_conn *conn = pace_free(c);
         if (!conn) {
             c->backlogged = true;
@@ -224,7 +181,7 @@ static void pace_dispatch(struct load_client *c)
         client_send(c, conn, now);
         now = load_client_now(c);
     }
-    while (c->backlogged && pace_has_more(c, now) &&
+    while (c->backlogged && client_has_more(c, now) &&
            c->due_us + c->plan.options->timeout_us <= now) {
         uint64_t due = c->due_us, late = now - due;
         if (due >= c->measure_us) {
@@ -235,149 +192,6 @@ static void pace_dispatch(struct load_client *c)
         pace_count_backlog(c, due, late);
         pace_count_due(c, due, 1, now);
         pace_advance(c);
-    }
-}
-
-/* ---- connecting ---- */
-
-void client_wait(struct load_client *c, struct load_conn *conn)
-{
-    bool lost = (conn->flags & CONN_KEPT) && !c->aborted;
-
-    conn->state = LOAD_CONN_WAITING;
-    conn->flags &= CONN_FREE | CONN_TRYING | CONN_IDLE;
-    c->results->idle_lost += lost && !c->gathering;
-    c->results->idle -= lost && c->gathering;
-    if (!c->aborted && (c->gathering || !(conn->flags & CONN_IDLE)))
-        client_list_push(c, &c->waiting, conn);
-}
-
-void client_back_off(struct load_client *c, uint64_t now)
-{
-    c->backoff_us = MIN(MAX(c->backoff_us * 2, PACE_BACKOFF_US), PACE_BACKOFF_MAX_US);
-    c->connect_at_us = now + c->backoff_us;
-}
-
-/* The connection's source address has no port left for the target: is there another one to try? */
-static bool pace_next_source(struct load_client *c, const struct load_conn *conn)
-{
-    c->results->ports_used_up++;
-    if (c->plan.source_count == 0)
-        return false;
-    if (!c->plan.in_turn && conn->source != c->source)
-        return true; /* many may hear it of one address, which is given up once */
-    if (++c->exhausted >= c->plan.source_count)
-        return false;
-    if (!c->plan.in_turn)
-        c->source = (c->source + 1) % c->plan.source_count;
-    return true;
-}
-
-/* What kind of failure is it that a connection could not be opened, and why was that? */
-static enum load_failure pace_failure(const struct load_client *c, int err)
-{
-    if (err == EMFILE || err == ENFILE || err == ENOMEM)
-        return LOAD_FAILURE_LOCAL;
-    return err == EPROTO && c->plan.tls ? client_tls_failure() : LOAD_FAILURE_CONNECT;
-}
-
-static const char *pace_reason(const struct load_client *c, int err)
-{
-    if (err == EPROTO && c->plan.tls)
-        return tls_reason();
-    return err == ECONNABORTED ? "closed in the handshake of TLS" : strerror(err);
-}
-
-void client_connect_failed(struct load_client *c, struct load_conn *conn, int err)
-{
-    uint64_t now = load_client_now(c);
-    uint64_t tried_us = (uint32_t)((uint32_t)now - conn->since);
-    char text[LOAD_FIRST_MAX];
-
-    client_expire(c, conn, now, "no connection within --timeout");
-    if (err == EADDRNOTAVAIL && pace_next_source(c, conn)) {
-        client_wait(c, conn);
-        return;
-    }
-    c->exhausted = 0;
-    client_back_off(c, now);
-    /* A unix socket whose queue is full says so where TCP would wait, connect(2). */
-    conn->flags |= CONN_TRYING;
-    if (err != EAGAIN || tried_us >= c->plan.options->timeout_us) {
-        conn->flags &= (uint8_t)~CONN_TRYING;
-        snprintf(text, sizeof(text), "%.120s: %s", c->plan.target->text, pace_reason(c, err));
-        if (!c->aborted)
-            client_count_failure(c, pace_failure(c, err), text);
-    }
-    client_wait(c, conn);
-}
-
-/* What is not read is to pend on the server's side rather than here. */
-static void pace_narrow(int fd, uint64_t read_rate)
-{
-    int bytes = (int)MAX(MIN(read_rate, PACE_NARROW_MAX), PACE_NARROW_MIN);
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-}
-
-static void pace_connect(struct load_client *c, struct load_conn *conn, uint64_t now)
-{
-    const struct load_target *t = c->plan.target;
-    const struct load_addr *source = NULL;
-
-    if (!(conn->flags & CONN_TRYING))
-        conn->since = (uint32_t)now;
-    if (c->plan.in_turn)
-        c->source = (c->source + 1) % c->plan.source_count;
-    conn->source = c->source;
-    if (c->plan.in_turn ||
-        c->source) /* without, the kernel chooses 127.0.0.1, and has less to do */
-        source = &c->plan.sources[c->source];
-    int fd = load_socket(t, source);
-    if (fd < 0) {
-        client_connect_failed(c, conn, -fd);
-        return;
-    }
-    if (unlikely(c->plan.options->read_rate))
-        pace_narrow(fd, c->plan.options->read_rate);
-    int rc = stream_connect(&c->loop, 0, fd, &t->addr.u.sa, t->addr.len, conn);
-    if (rc < 0) {
-        client_connect_failed(c, conn, -rc);
-        return;
-    }
-    conn->state = LOAD_CONN_CONNECTING;
-    conn->fd = fd;
-    c->connecting++;
-    stream_set_timer(&c->loop, client_slot(c, conn), STREAM_TIMER_PROTOCOL,
-                     (uint32_t)(c->plan.options->timeout_us / 1000));
-}
-
-/* When the ramp lets the next connection go; CLIENT_NEVER: all have been let go. */
-static uint64_t pace_ramp(const struct load_client *c)
-{
-    if (c->begun >= c->plan.connections)
-        return CLIENT_NEVER;
-    return c->start_us + c->plan.options->ramp_us * c->begun / c->plan.connections;
-}
-
-/* May another connection be begun now? */
-static bool pace_may_connect(const struct load_client *c, uint64_t now)
-{
-    return c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX &&
-           now >= c->connect_at_us;
-}
-
-static void pace_connect_waiting(struct load_client *c, uint64_t now)
-{
-    while (unlikely(now >= pace_ramp(c)))
-        client_list_push(c, &c->waiting, client_conn(c, c->begun++));
-    if (unlikely(c->resting))
-        return;
-    /* Each once, at most: one that fails at once is behind the others. */
-    for (unsigned i = 0; i < PACE_CONNECTING_MAX && pace_may_connect(c, now); i++) {
-        struct load_conn *conn = list_pop(c, &c->waiting);
-        if (conn->flying || pace_has_more(c, now))
-            pace_connect(c, conn, now); /* else there is nothing to do on it any more */
     }
 }
 
@@ -448,8 +262,8 @@ static uint64_t pace_give_up(const struct load_client *c)
 /* When there is something to do next without anything having happened; CLIENT_NEVER: nothing. */
 static uint64_t pace_next(const struct load_client *c, uint64_t now)
 {
-    uint64_t next = pace_ramp(c);
-    bool more = pace_has_more(c, now);
+    uint64_t next = client_ramp(c);
+    bool more = client_has_more(c, now);
 
     if (c->gathering)
         next = pace_earlier(next, c->gathered_us + c->plan.options->timeout_us + 1);
@@ -459,7 +273,7 @@ static uint64_t pace_next(const struct load_client *c, uint64_t now)
         next = pace_earlier(next, c->end_us);
     if (client_takes_turns(c) && now < c->end_us)
         next = pace_earlier(next, client_next_turn(c));
-    if (c->waiting.first != LOAD_NOBODY && c->connecting < PACE_CONNECTING_MAX && !c->resting)
+    if (c->waiting.first != LOAD_NOBODY && c->connecting < CLIENT_CONNECTING_MAX && !c->resting)
         next = pace_earlier(next, c->connect_at_us);
     if (client_is_open_loop(c) && more && !c->gathering)
         next = pace_earlier(next, c->due_us + (c->backlogged ? c->plan.options->timeout_us : 0));
@@ -478,7 +292,8 @@ int64_t client_before_wait(struct loop *l)
     pace_window(c, now);
     if (unlikely(client_takes_turns(c)))
         client_take_turn(c, now);
-    pace_connect_waiting(c, now);
+    if (now >= client_ramp(c) || client_may_connect(c, now))
+        client_connect_waiting(c, now);
     if (client_is_open_loop(c) && !c->gathering)
         pace_dispatch(c);
 
@@ -503,7 +318,7 @@ static bool pace_is_given_up(const struct load_client *c, uint64_t now)
 bool load_client_done(struct load_client *c)
 {
     uint64_t now = load_client_now(c);
-    bool over = !pace_has_more(c, now) && (now >= c->end_us || c->quota_left == 0);
+    bool over = !client_has_more(c, now) && (now >= c->end_us || c->quota_left == 0);
 
     if (!over && !pace_is_given_up(c, now))
         return false;
