@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listener.c - the sockets of an address.
+ * listener.c - the sockets of an address; of one with a path, listener_unix.c.
  *
  * Each worker has a socket of its own on the same address (SO_REUSEPORT), and yet a second server
  * must not slip in beside the first. So the first socket is bound and listens without SO_REUSEPORT:
@@ -12,27 +12,21 @@
 
 #include "listener.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "listener_internal.h"
 #include "sys.h"
 #include "util.h"
 
-#define LISTENER_BACKLOG    4096 /* the kernel lowers it to net.core.somaxconn */
-#define LISTENER_LOCK_TRIES 200  /* 10 ms each */
-
 /* ---- opening ---- */
 
-/* What went wrong with `call` on the address, and what to do about it. Returns -err. */
-static int listener_error(char *error, const struct listener_addr *addr, const char *call, int err)
+int listener_error(char *error, const struct listener_addr *addr, const char *call, int err)
 {
     const char *path = addr->u.un.sun_path;
 
@@ -173,29 +167,14 @@ static int listener_open_tcp(struct listener *l, char *error)
     return MIN(l->fds[0], 0);
 }
 
-/* The directory of a path, in `path`, which holds a sun_path; "." where it has none. */
-static const char *listener_directory(const struct listener_addr *addr, char *path)
-{
-    memcpy(path, addr->u.un.sun_path, sizeof(addr->u.un.sun_path));
-    char *slash = strrchr(path, '/');
-    if (slash)
-        slash[slash == path] = '\0';
-    return slash ? path : ".";
-}
-
 int listener_check(const struct listener_addr *addr, char *error)
 {
     struct listener_addr any = *addr;
-    char path[sizeof(addr->u.un.sun_path)];
-    struct stat st;
 
     if (listener_is_abstract(addr) || addr->named)
         return 0;
-    if (addr->unix_socket) {
-        if (stat(listener_directory(addr, path), &st) < 0)
-            return listener_error(error, addr, "stat", errno);
-        return S_ISDIR(st.st_mode) ? 0 : listener_error(error, addr, "stat", ENOTDIR);
-    }
+    if (addr->unix_socket)
+        return listener_check_unix(addr, error);
     int fd = listener_socket_tcp(addr->u.sa.sa_family);
     if (fd < 0)
         return listener_error(error, addr, "socket", -fd);
@@ -205,121 +184,6 @@ int listener_check(const struct listener_addr *addr, char *error)
         any.u.in4.sin_port = 0;
     int rc = bind(fd, &any.u.sa, any.len) < 0 ? listener_error(error, addr, "bind", errno) : 0;
     close(fd);
-    return rc;
-}
-
-/* Make the path free: nothing there, or a socket that nobody answers. 0, or -errno with `error`. */
-static int listener_clear_path(const struct listener_addr *addr, char *error)
-{
-    const char *path = addr->u.un.sun_path;
-    struct stat st;
-
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT ? 0 : listener_error(error, addr, "lstat", errno);
-    if (!S_ISSOCK(st.st_mode)) {
-        snprintf(error, LISTENER_ERROR_MAX,
-                 "cannot listen on %s: there is a file that is no socket; move it away or choose "
-                 "another path",
-                 addr->text);
-        return -EEXIST;
-    }
-    int fd = sys_socket(AF_UNIX, SOCK_STREAM, true);
-    if (fd < 0)
-        return listener_error(error, addr, "socket", errno);
-    int err = connect(fd, &addr->u.sa, addr->len) < 0 ? errno : EADDRINUSE;
-    close(fd);
-    if (err == EAGAIN) /* somebody listens there and is busy */
-        err = EADDRINUSE;
-    if (err != ECONNREFUSED)
-        return err == ENOENT ? 0 : listener_error(error, addr, "connect", err);
-    return unlink(path) < 0 && errno != ENOENT ? listener_error(error, addr, "unlink", errno) : 0;
-}
-
-/*
- * Lock the directory of the path against other servers that start: a socket that is bound and does
- * not listen yet looks like one that a dead server left behind. The fd to close afterwards, -1
- * where this user may write to the directory but not read it, so that there is no lock to be had;
- * -2 with `error` and errno.
- */
-static int listener_lock_directory(const struct listener_addr *addr, char *error)
-{
-    char path[sizeof(addr->u.un.sun_path)];
-
-    int fd = open(listener_directory(addr, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES)
-        return -1;
-    if (fd < 0) {
-        errno = -listener_error(error, addr, "open", errno);
-        return -2;
-    }
-    /* Others hold it for some system calls; who holds it longer is not one of us. */
-    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
-        const struct timespec pause = {.tv_nsec = 10000000};
-        int err = errno;
-        if (err == EINTR)
-            continue;
-        if (err != EWOULDBLOCK || i >= LISTENER_LOCK_TRIES) {
-            close(fd);
-            errno = -listener_error(error, addr, "lock of the directory", err);
-            return -2;
-        }
-        nanosleep(&pause, NULL);
-    }
-    return fd;
-}
-
-/* The file at its path is ours: listener_unlink(). */
-static void listener_note_path(struct listener *l)
-{
-    struct stat st;
-
-    if (!l->addr.unix_socket || listener_is_abstract(&l->addr) ||
-        lstat(l->addr.u.un.sun_path, &st) < 0)
-        return;
-    l->unix_dev = st.st_dev;
-    l->unix_ino = st.st_ino;
-    l->unix_made = st.st_mtim; /* inode numbers are used again soon */
-}
-
-/*
- * Bind and listen. Everybody may connect, as to a TCP port; who may reach the path is for its
- * directory to say.
- */
-static int listener_bind_unix(struct listener *l, char *error)
-{
-    const struct listener_addr *addr = &l->addr;
-    int fd = l->fds[0] = sys_socket(AF_UNIX, SOCK_STREAM, true);
-
-    if (fd < 0)
-        return listener_error(error, addr, "socket", errno);
-    mode_t mask = umask(0111);
-    int rc = bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
-    umask(mask);
-    if (rc < 0)
-        return listener_error(error, addr, "bind", -rc);
-    listener_note_path(l);
-    if (listen(fd, LISTENER_BACKLOG) < 0) {
-        rc = -errno;
-        listener_unlink(l);
-        return listener_error(error, addr, "listen", -rc);
-    }
-    return 0;
-}
-
-static int listener_open_unix(struct listener *l, char *error)
-{
-    const struct listener_addr *addr = &l->addr;
-
-    if (listener_is_abstract(addr)) /* no file: the kernel frees it with the last socket */
-        return listener_bind_unix(l, error);
-    int lock = listener_lock_directory(addr, error);
-    if (lock < -1)
-        return -errno;
-    int rc = listener_clear_path(addr, error);
-    if (rc == 0)
-        rc = listener_bind_unix(l, error);
-    if (lock >= 0)
-        close(lock);
     return rc;
 }
 
@@ -491,19 +355,6 @@ void listener_close(struct listener *l)
 {
     for (unsigned i = 0; i < l->count; i++)
         listener_close_one(l, i);
-}
-
-int listener_unlink(const struct listener *l)
-{
-    const char *path = l->addr.u.un.sun_path;
-    struct stat st;
-
-    if (!l->addr.unix_socket || l->given || !l->unix_ino || lstat(path, &st) < 0)
-        return 0;
-    if (st.st_dev != l->unix_dev || st.st_ino != l->unix_ino ||
-        st.st_mtim.tv_sec != l->unix_made.tv_sec || st.st_mtim.tv_nsec != l->unix_made.tv_nsec)
-        return 0; /* another server's by now */
-    return unlink(path) < 0 ? -errno : 0;
 }
 
 void listener_destroy(struct listener *l)
