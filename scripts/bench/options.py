@@ -128,56 +128,22 @@ def add_url(p):
     )
 
 
-def build_parser():
-    p = argparse.ArgumentParser(
-        prog="bivalve-bench",
-        description=(
-            "Compare HTTP servers, or bivalve's backends, on one "
-            "machine, with intervals. See bivalve-bench(1)."
-        ),
-    )
-    p.set_defaults(sides=[])
-    sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    c = sub.add_parser(
-        "compare",
-        help="two servers or backends against each other",
-        description="Measure servers in interleaved pairs and say what the difference is.",
-    )
-    c.add_argument(
-        "--backend",
-        action=Side,
-        metavar="NAME",
-        help=(
-            "a backend of bivalve (libev, epoll, io_uring, libev:poll); given twice or more."
-            " Default: those of libev, epoll and io_uring that run here"
-        ),
-    )
-    c.add_argument(
-        "--server",
-        action=Side,
-        metavar="NAME=COMMAND",
-        help=(
-            "any server: its command line with {port}, and {max_requests} if it can end connections;"
-            " {config:FILE} is a copy of FILE with the same filled in, {dir} a folder of its own"
-        ),
-    )
-    add_url(c)
-    add_common(c)
-    add_apart(c)
-    c.add_argument(
+def add_slices(p):
+    """What is measured for how long, and under which load."""
+    p.add_argument(
         "--pairs",
         type=positive(high=compare.PAIRS_MAX),
         metavar="N",
         help=f"pairs of slices for each cell; default {compare.DEFAULT_PAIRS}",
     )
-    c.add_argument(
+    p.add_argument(
         "--seconds",
         type=positive(high=3600),
         default=1,
         metavar="S",
         help="seconds of a slice; default 1",
     )
-    c.add_argument(
+    p.add_argument(
         "--turn",
         type=positive(float, low=0, high=1000),
         metavar="MS",
@@ -187,19 +153,19 @@ def build_parser():
             " with many connections or long answers"
         ),
     )
-    c.add_argument(
+    p.add_argument(
         "--crowd",
         type=positive(int, low=0),
         metavar="N",
         help="so many idle connections in place of what a profile with idle ones has",
     )
-    c.add_argument(
+    p.add_argument(
         "--rate",
         type=rate_list,
         metavar="R[,R]",
         help="fixed rates, requests/s: a row for each; several give a curve",
     )
-    c.add_argument(
+    p.add_argument(
         "--no-half-rate",
         dest="half_rate",
         action="store_false",
@@ -208,23 +174,27 @@ def build_parser():
             " did in the closed loop"
         ),
     )
-    c.add_argument(
+    p.add_argument(
         "--until", type=percent, metavar="W%%", help="add pairs until the interval is that narrow"
     )
-    c.add_argument(
+    p.add_argument(
         "--until-metric",
         choices=[m.key for m in metrics.METRICS],
         default="cpu_us",
         metavar="METRIC",
         help="whose interval --until watches; default cpu_us: CPU time per request",
     )
-    c.add_argument(
+    p.add_argument(
         "--time-budget",
         type=positive(low=5, high=10**6),
         metavar="SECONDS",
         help=f"all in all; pairs are run until it is spent (--until: {compare.UNTIL_BUDGET_S})",
     )
-    c.add_argument(
+
+
+def add_counts(p):
+    """What else is counted, and what is thought of the machine."""
+    p.add_argument(
         "--counts",
         action="store_true",
         help=(
@@ -232,7 +202,7 @@ def build_parser():
             " with --counters"
         ),
     )
-    c.add_argument(
+    p.add_argument(
         "--counters",
         action="store_true",
         help=(
@@ -240,7 +210,7 @@ def build_parser():
             " and branch misses, page faults, context switches"
         ),
     )
-    c.add_argument(
+    p.add_argument(
         "--idle",
         type=positive(low=0, high=1000000),
         metavar="N",
@@ -249,88 +219,144 @@ def build_parser():
             f"idle connections held for memory per connection; default {idle.CONNECTIONS}, 0: none"
         ),
     )
-    c.add_argument(
+    p.add_argument(
         "--max-foreign",
         type=positive(float, low=0.0, high=1000.0),
         default=0.1,
         metavar="CPUS",
         help="CPUs that others may use during a slice before it is redone; default 0.1",
     )
-    c.add_argument(
+    p.add_argument(
         "--seed", type=positive(low=0), metavar="N", help="of the random order and the bootstrap"
     )
-    r = sub.add_parser(
+
+
+def add_compare(commands):
+    p = commands.add_parser(
+        "compare",
+        help="two servers or backends against each other",
+        description="Measure servers in interleaved pairs and say what the difference is.",
+    )
+    p.add_argument(
+        "--backend",
+        action=Side,
+        metavar="NAME",
+        help=(
+            "a backend of bivalve (libev, epoll, io_uring, libev:poll); given twice or more."
+            " Default: those of libev, epoll and io_uring that run here"
+        ),
+    )
+    p.add_argument(
+        "--server",
+        action=Side,
+        metavar="NAME=COMMAND",
+        help=(
+            "any server: its command line with {port}, and {max_requests} if it can end connections;"
+            " {config:FILE} is a copy of FILE with the same filled in, {dir} a folder of its own"
+        ),
+    )
+    add_url(p)
+    add_common(p)
+    add_apart(p)
+    add_slices(p)
+    add_counts(p)
+
+
+def add_run(commands):
+    p = commands.add_parser(
         "run",
         help="one server, best of three, in HttpArena's table",
         description="Measure one server and show the change against saved results.",
     )
-    r.add_argument(
+    p.add_argument(
         "--backend",
         action=Side,
         metavar="NAME",
         help="the backend of bivalve; default: auto",
     )
-    r.add_argument(
+    p.add_argument(
         "--server",
         action=Side,
         metavar="NAME=COMMAND",
         help="any server with {port}",
     )
-    add_url(r)
-    add_common(r)
-    add_apart(r)
-    r.add_argument(
+    add_url(p)
+    add_common(p)
+    add_apart(p)
+    p.add_argument(
         "--seconds",
         type=positive(high=3600),
         default=5,
         metavar="S",
         help="seconds of a run; default 5",
     )
-    r.add_argument(
+    p.add_argument(
         "--save",
         metavar="FILE",
         help="save the results; if FILE exists, show the change against it first",
     )
-    r.add_argument(
+    p.add_argument(
         "--against",
         action="append",
         default=[],
         metavar="FILE",
         help="saved results: show the change against the first, and score among all of them",
     )
-    g = sub.add_parser(
+
+
+def add_check_generators(commands):
+    p = commands.add_parser(
         "check-generators",
         help="one server under every load generator that is found",
         description="Say whether the load generators agree on what a request costs the server.",
     )
-    g.add_argument("--backend", action=Side, metavar="NAME", help="default: auto")
-    g.add_argument(
+    p.add_argument("--backend", action=Side, metavar="NAME", help="default: auto")
+    p.add_argument(
         "--server", action=Side, metavar="NAME=COMMAND", help="any server"
     )
-    add_url(g)
-    add_common(g)
-    g.add_argument(
+    add_url(p)
+    add_common(p)
+    p.add_argument(
         "--pairs",
         type=positive(high=compare.PAIRS_MAX),
         default=agree.DEFAULT_ROUNDS,
         metavar="N",
         help=f"rounds; default {agree.DEFAULT_ROUNDS}",
     )
-    g.add_argument(
+    p.add_argument(
         "--seconds", type=positive(high=3600), default=1, metavar="S", help="of a slice; default 1"
     )
-    g.add_argument(
+    p.add_argument(
         "--rate",
         type=positive(float, low=1),
         metavar="R",
         help="a fixed rate, requests/s, under those that keep one",
     )
-    g.add_argument("--seed", type=positive(low=0), metavar="N", help="of order and bootstrap")
-    t = sub.add_parser(
+    p.add_argument("--seed", type=positive(low=0), metavar="N", help="of order and bootstrap")
+
+
+def add_report(commands):
+    p = commands.add_parser(
         "report",
         help="the HTML page, the Markdown table and the text of a folder",
         description="Write report.html and table.md from DIR/results.json.",
     )
-    t.add_argument("dir", metavar="DIR")
-    saved_cli.add_parsers(sub)
+    p.add_argument("dir", metavar="DIR")
+
+
+def build_parser():
+    p = argparse.ArgumentParser(
+        prog="bivalve-bench",
+        description=(
+            "Compare HTTP servers, or bivalve's backends, on one "
+            "machine, with intervals. See bivalve-bench(1)."
+        ),
+    )
+    p.set_defaults(sides=[])
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_compare(commands)
+    add_run(commands)
+    add_check_generators(commands)
+    add_report(commands)
+    saved_cli.add_parsers(commands)
     return p
