@@ -6,14 +6,12 @@ import os
 import random
 import select
 import socket
-import subprocess
-import tempfile
 
 import pytest
 
 import wire
 import wire_tls
-from test_faults import environment
+from shims import environment, shim
 from wire import request as get
 
 SIZE = 100003      # what the shim takes for a file on the disk
@@ -23,15 +21,8 @@ COLD = random.Random(5).randbytes(SIZE)
 
 @pytest.fixture(scope="module")
 def disk():
-    built = os.path.join(os.environ.get("BUILDDIR", ""), "tests", "faults", "shim_disk.so")
-    with tempfile.TemporaryDirectory(dir=wire.TMP) as tmp:
-        if not os.path.exists(built):
-            built = os.path.join(tmp, "shim_disk.so")
-            source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim_disk.c")
-            cc = os.environ.get("CC", "cc").split()
-            if subprocess.run(cc + ["-O1", "-shared", "-fPIC", "-o", built, source, "-ldl"]).returncode:
-                pytest.skip("no C compiler to build tests/faults/shim_disk.c with")
-        yield built
+    with shim("shim_disk") as path:
+        yield path
 
 
 @pytest.fixture

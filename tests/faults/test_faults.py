@@ -15,13 +15,12 @@ import errno
 import os
 import re
 import socket
-import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import wire
+from shims import environment, fired, shim
 
 PARALLEL = 4
 CALLS_MAX = 400    # more than the script below makes
@@ -37,23 +36,10 @@ SCRIPT = [
 ]
 
 
-def shim(tmp):
-    """The shim, built by the build system, or here where it was not."""
-    built = os.path.join(os.environ.get("BUILDDIR", ""), "tests", "faults", "shim.so")
-    if os.path.exists(built):
-        return built
-    out = os.path.join(tmp, "shim.so")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim.c")
-    cc = os.environ.get("CC", "cc").split()
-    if subprocess.run(cc + ["-O1", "-shared", "-fPIC", "-o", out, source, "-ldl"]).returncode:
-        pytest.skip("no C compiler to build tests/faults/shim.c with")
-    return out
-
-
 @pytest.fixture(scope="session")
 def preload():
-    with tempfile.TemporaryDirectory(dir=wire.TMP) as tmp:
-        yield shim(tmp)
+    with shim("shim") as path:
+        yield path
 
 
 GONE = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
@@ -89,25 +75,9 @@ def talk(addr, data):
         return answer(s)
 
 
-def environment(preload, log, **faults):
-    env = dict(os.environ, LD_PRELOAD=preload, BIVALVE_FAULT_LOG=log)
-    # The sanitizer's runtime wants to be first; the shim calls on to whatever comes next.
-    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    env.update({"BIVALVE_FAULT_" + k.upper(): str(v) for k, v in faults.items()})
-    return env
-
-
 def reference(backend):
     with wire.Server(backend, workers=0) as s:
         return [talk(s.addr, data) for data in SCRIPT]
-
-
-def fired(log):
-    try:
-        with open(log) as f:
-            return f.read().split("\n")[:-1]
-    except FileNotFoundError:
-        return []
 
 
 def run_one(backend, env, want, rounds=1):

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import wire
-from test_faults import GONE, PARALLEL, environment, fired, preload  # noqa: F401
+from shims import environment, fired
+from test_faults import GONE, PARALLEL, preload  # noqa: F401
 from wire import request
 
 # One that is copied, and one that is sent by the backend.

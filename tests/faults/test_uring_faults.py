@@ -15,13 +15,12 @@ import resource
 import select
 import signal
 import socket
-import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import shims
 import test_faults as calls
 import wire
 import wire_fixtures
@@ -79,32 +78,19 @@ TOO_MUCH = MUCH * 5
 TOGETHER = 4    # clients
 
 
-def built_shim(tmp):
-    built = os.path.join(os.environ.get("BUILDDIR", ""), "tests", "faults", "shim_uring.so")
-    if os.path.exists(built):
-        return built
-    out = os.path.join(tmp, "shim_uring.so")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim_uring.c")
-    cc = os.environ.get("CC", "cc").split()
-    if subprocess.run(cc + ["-O1", "-shared", "-fPIC", "-o", out, source, "-ldl"]).returncode:
-        pytest.skip("no C compiler or no liburing.h to build tests/faults/shim_uring.c with")
-    return out
-
-
 @pytest.fixture(scope="session")
 def preload():
     """The shim, where there is an io_uring that it can work on."""
     tested, left_out = wire_fixtures.backend_list()
     if "io_uring" not in tested:
         pytest.skip("io_uring: " + left_out.get("io_uring", "not asked for"))
-    with tempfile.TemporaryDirectory(dir=wire.TMP) as tmp:
-        shim = built_shim(tmp)
-        env = dict(calls.environment(shim, os.devnull), BIVALVE_FAULT_PROBE="1")
+    with shims.shim("shim_uring", "C compiler or no liburing.h") as path:
+        env = dict(shims.environment(path, os.devnull), BIVALVE_FAULT_PROBE="1")
         probe = wire.run("--version", env=env)
         if probe.returncode == 77:
             pytest.skip("faults cannot be injected: " + probe.stdout.strip())
         assert probe.returncode == 0, "the shim's probe: %r" % probe
-        yield shim
+        yield path
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +170,7 @@ class Stuck:
 
 def injected(log):
     """The (call, what) of the faults that the log tells of."""
-    return [tuple(line.split()[2:4]) for line in calls.fired(log)]
+    return [tuple(line.split()[2:4]) for line in shims.fired(log)]
 
 
 def harmless(log):
@@ -243,7 +229,7 @@ def attempt(backend, preload, want, log, rounds=1, parallel=1, options=(), **fau
     """One run; the faults that were injected and what was wrong, None if nothing was."""
     stuck = "uring_cancel" in faults.get("calls", "uring_cancel")
     try:
-        said, started = run_one(backend, calls.environment(preload, log, **faults), want,
+        said, started = run_one(backend, shims.environment(preload, log, **faults), want,
                                 stuck=stuck, rounds=rounds, parallel=parallel, options=options,
                                 whole=lambda: harmless(log))
         # The server's own operations begin when it serves; a start ends for want of memory only.
@@ -311,7 +297,7 @@ def test_limit_holds_when_a_cancel_fails(kind, preload, tmp_path):
     if hard < 2 * limit:
         pytest.skip("needs %d fds, the limit is %d" % (2 * limit, hard))
     log = str(tmp_path / "limit")
-    env = calls.environment(preload, log, calls="uring_cancel", at=1, kind=kind, first=1)
+    env = shims.environment(preload, log, calls="uring_cancel", at=1, kind=kind, first=1)
     server = wire.Server("io_uring", "--max-connections", limit, workers=0, env=env,
                          rlimit_nofile=2 * limit)
     clients = []
@@ -388,7 +374,7 @@ def test_start_fails(call, first, preload, want, tmp_path):
     def one(task):
         at, kind, backend = task
         log = str(tmp_path / ("%s-%d-%d-%s" % (call, at, kind, backend)))
-        env = calls.environment(preload, log, at=at, kind=kind, calls=call, first=first)
+        env = shims.environment(preload, log, at=at, kind=kind, calls=call, first=first)
         try:
             said, started = run_one(backend, env, want, whole=lambda: True)
         except Exception as e:
