@@ -24,7 +24,7 @@
  *                                 short of that, never go beyond
  *   SCAN(same_block)(a, b)        the SCAN_BLOCK bytes at `a` and at `b` are the same
  *
- * There is no guard: it is a template.
+ * There is no guard: it is a template, and undefines the macros at its end.
  */
 
 /* The end of the input, shorter than a block: its last block, without what has been seen of it. */
@@ -143,3 +143,9 @@ static inline bool SCAN(same)(const char *a, const char *b, size_t len)
             return false;
     return SCAN(same_block)(last, last + by);
 }
+
+#undef SCAN
+#undef SCAN_BITS
+#undef SCAN_VECTOR
+#undef SCAN_BLOCK
+#undef SCAN_VALUE_CLOSE

@@ -123,10 +123,5 @@ static inline bool http_neon_same_block(const char *a, const char *b)
 #define SCAN_BLOCK       16
 #define SCAN_VALUE_CLOSE 112
 #include "http_scan_loops.h"
-#undef SCAN
-#undef SCAN_BITS
-#undef SCAN_VECTOR
-#undef SCAN_BLOCK
-#undef SCAN_VALUE_CLOSE
 
 #endif

@@ -165,10 +165,5 @@ static inline bool http_swar_same_block(const char *a, const char *b)
 #define SCAN_BLOCK       8
 #define SCAN_VALUE_CLOSE 24
 #include "http_scan_loops.h"
-#undef SCAN
-#undef SCAN_BITS
-#undef SCAN_VECTOR
-#undef SCAN_BLOCK
-#undef SCAN_VALUE_CLOSE
 
 #endif
