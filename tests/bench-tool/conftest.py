@@ -30,6 +30,19 @@ def tiny(*words):
     return " ".join([sys.executable, TINY, "{port}", *words])
 
 
+def comparison(*servers, **options):
+    """The words for a comparison of NAME=COMMAND...: an option by its name, True where it takes no value, a list
+    where it is given more than once. Without idle connections, and with its results in out/, unless they say
+    something else."""
+    words = ["compare"]
+    for name, values in {"server": list(servers), "idle": 0, "out": "out", **options}.items():
+        for value in values if isinstance(values, list) else [values]:
+            words.append("--" + name.replace("_", "-"))
+            if value is not True:
+                words.append(str(value))
+    return words
+
+
 def bench(*argv, cwd, timeout=240, env=None):
     """Run the tool in `cwd`. Slices count however busy the machine is: nothing here depends on
     their speed."""

@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from conftest import assert_nothing_left, bench, need, results, tiny
+from conftest import assert_nothing_left, bench, comparison, need, results, tiny
 
 WORDS = {"faster", "slower", "less", "more", "no difference shown"}
 LIMITED = "{max_requests}"
@@ -48,26 +48,17 @@ def test_all_backends(generator, bivalve, backends, dataset, tmp_path):
         need("wrk", "wrk")
     sides = backends if len(backends) > 1 else backends * 2
     names = backends if len(backends) > 1 else [backends[0], backends[0] + "#2"]
-    argv = [w for e in sides for w in ("--backend", e)]
     done = bench(
-        "compare",
-        *argv,
-        "--bivalve",
-        bivalve,
-        "--dataset",
-        dataset,
-        "--conns",
-        "8",
-        "--pairs",
-        "2",
-        "--idle",
-        "200",
-        "--generator",
-        generator,
-        "--workers",
-        "1",
-        "--out",
-        "out",
+        *comparison(
+            backend=sides,
+            bivalve=bivalve,
+            dataset=dataset,
+            conns=8,
+            pairs=2,
+            idle=200,
+            generator=generator,
+            workers=1,
+        ),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr + done.stdout
@@ -101,30 +92,17 @@ def test_backend_counters(wrk, bivalve, backends, dataset, tmp_path):
     if not any(map(__import__("shutil").which, ("strace", "perf"))):
         pytest.skip("neither strace nor perf is on the PATH (Debian: apt install strace)")
     done = bench(
-        "compare",
-        "--backend",
-        backends[0],
-        "--backend",
-        backends[-1],
-        "--bivalve",
-        bivalve,
-        "--dataset",
-        dataset,
-        "--conns",
-        "8",
-        "--pairs",
-        "1",
-        "--idle",
-        "0",
-        "--profile",
-        "baseline",
-        "--generator",
-        "wrk",
-        "--workers",
-        "1",
-        "--counts",
-        "--out",
-        "out",
+        *comparison(
+            backend=[backends[0], backends[-1]],
+            bivalve=bivalve,
+            dataset=dataset,
+            conns=8,
+            pairs=1,
+            profile="baseline",
+            generator="wrk",
+            workers=1,
+            counts=True,
+        ),
         cwd=tmp_path,
         timeout=400,
     )
@@ -149,27 +127,16 @@ def test_any_server_and_profiles_of_ones_own(wrk, tmp_path):
         " /baseline11?a=1&b=1\nexpect = 2\n"
     )
     done = bench(
-        "compare",
-        "--server",
-        "one=" + tiny("max=" + LIMITED),
-        "--server",
-        "two=" + tiny("max=" + LIMITED),
-        "--server",
-        "three=" + tiny("max=" + LIMITED),
-        "--profile",
-        "twice,limited-conn",
-        "--profiles-dir",
-        "mine",
-        "--conns",
-        "4",
-        "--pairs",
-        "2",
-        "--idle",
-        "0",
-        "--generator",
-        "wrk",
-        "--out",
-        "out",
+        *comparison(
+            "one=" + tiny("max=" + LIMITED),
+            "two=" + tiny("max=" + LIMITED),
+            "three=" + tiny("max=" + LIMITED),
+            profile="twice,limited-conn",
+            profiles_dir="mine",
+            conns=4,
+            pairs=2,
+            generator="wrk",
+        ),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -179,31 +146,10 @@ def test_any_server_and_profiles_of_ones_own(wrk, tmp_path):
 
 
 def test_until_and_time_budget(wrk, tmp_path):
-    sides = [
-        "--server",
-        "one=" + tiny(),
-        "--server",
-        "two=" + tiny(),
-        "--conns",
-        "4",
-        "--idle",
-        "0",
-        "--generator",
-        "wrk",
-        "--profile",
-        "baseline",
-    ]
+    sides = ("one=" + tiny(), "two=" + tiny())
+    usual = {"conns": 4, "generator": "wrk", "profile": "baseline"}
     done = bench(
-        "compare",
-        *sides,
-        "--until",
-        "99%",
-        "--until-metric",
-        "rps",
-        "--time-budget",
-        "90",
-        "--out",
-        "a",
+        *comparison(*sides, until="99%", until_metric="rps", time_budget=90, out="a", **usual),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -214,7 +160,7 @@ def test_until_and_time_budget(wrk, tmp_path):
         cell["stopped"] == ("interval narrow enough" if narrow else "time budget")
         and cell["pairs"] >= 6
     )
-    done = bench("compare", *sides, "--time-budget", "8", "--out", "b", cwd=tmp_path)
+    done = bench(*comparison(*sides, time_budget=8, out="b", **usual), cwd=tmp_path)
     cell = results(tmp_path / "b")["cells"][0]
     assert (
         cell["stopped"] == "time budget"
@@ -228,25 +174,15 @@ def test_fixed_rate(generator, bivalve, tmp_path):
     if generator == "h2load":
         need("h2load", "nghttp2-client")
     done = bench(
-        "compare",
-        "--server",
-        "one=" + tiny(),
-        "--server",
-        "two=" + tiny(),
-        "--bivalve",
-        bivalve,
-        "--generator",
-        generator,
-        "--rate",
-        "80",
-        "--conns",
-        "4",
-        "--pairs",
-        "1",
-        "--idle",
-        "0",
-        "--out",
-        "out",
+        *comparison(
+            "one=" + tiny(),
+            "two=" + tiny(),
+            bivalve=bivalve,
+            generator=generator,
+            rate=80,
+            conns=4,
+            pairs=1,
+        ),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -264,25 +200,15 @@ def test_fixed_rate(generator, bivalve, tmp_path):
 
 def test_a_rate_that_is_not_reached_is_marked(bivalve, tmp_path):
     done = bench(
-        "compare",
-        "--server",
-        "one=" + tiny(),
-        "--server",
-        "two=" + tiny(),
-        "--bivalve",
-        bivalve,
-        "--rate",
-        "100000",
-        "--conns",
-        "4",
-        "--pairs",
-        "1",
-        "--idle",
-        "0",
-        "--profile",
-        "baseline",
-        "--out",
-        "out",
+        *comparison(
+            "one=" + tiny(),
+            "two=" + tiny(),
+            bivalve=bivalve,
+            rate=100000,
+            conns=4,
+            pairs=1,
+            profile="baseline",
+        ),
         cwd=tmp_path,
     )
     assert "of 100,000 requests/s" in done.stdout and "under 99 %" in done.stdout, (

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import TOOL, assert_nothing_left, bench, results, tiny
+from conftest import TOOL, assert_nothing_left, bench, comparison, results, tiny
 
 
 def test_a_port_that_another_process_answers_is_not_measured(wrk, tmp_path):
@@ -142,23 +142,14 @@ def test_wrong_answers_stop_it(wrk, tmp_path):
 def test_answers_that_turn_wrong_under_load_fail_the_row(wrk, tmp_path):
     """The check passes; afterwards the bytes per response are not what it predicts."""
     done = bench(
-        "compare",
-        "--server",
-        "a=" + tiny(),
-        "--server",
-        "b=" + tiny("late=40"),
-        "--profile",
-        "pipelined",
-        "--conns",
-        "2",
-        "--pairs",
-        "1",
-        "--idle",
-        "0",
-        "--generator",
-        "wrk",
-        "--out",
-        "out",
+        *comparison(
+            "a=" + tiny(),
+            "b=" + tiny("late=40"),
+            profile="pipelined",
+            conns=2,
+            pairs=1,
+            generator="wrk",
+        ),
         cwd=tmp_path,
     )
     assert done.returncode == 1
@@ -169,23 +160,14 @@ def test_answers_that_turn_wrong_under_load_fail_the_row(wrk, tmp_path):
 
 def test_a_server_that_dies_fails_the_row(wrk, tmp_path):
     done = bench(
-        "compare",
-        "--server",
-        "a=" + tiny(),
-        "--server",
-        "b=" + tiny("die=2.5"),
-        "--profile",
-        "baseline",
-        "--conns",
-        "2",
-        "--pairs",
-        "6",
-        "--idle",
-        "0",
-        "--generator",
-        "wrk",
-        "--out",
-        "out",
+        *comparison(
+            "a=" + tiny(),
+            "b=" + tiny("die=2.5"),
+            profile="baseline",
+            conns=2,
+            pairs=6,
+            generator="wrk",
+        ),
         cwd=tmp_path,
     )
     assert done.returncode == 1
@@ -214,27 +196,15 @@ def test_a_busy_port(wrk, tmp_path):
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_interrupted_it_reports_and_leaves_nothing(wrk, number, status, tmp_path):
     # The servers hide: children in sessions of their own that ignore SIGTERM.
-    argv = [
-        "compare",
-        "--server",
+    argv = comparison(
         "a=" + tiny("child=1", f"at={tmp_path}"),
-        "--server",
         "b=" + tiny("child=1", f"at={tmp_path}"),
-        "--profile",
-        "baseline",
-        "--conns",
-        "2",
-        "--pairs",
-        "50",
-        "--idle",
-        "0",
-        "--generator",
-        "wrk",
-        "--max-foreign",
-        "1000",
-        "--out",
-        "out",
-    ]
+        profile="baseline",
+        conns=2,
+        pairs=50,
+        generator="wrk",
+        max_foreign=1000,
+    )
     tool = subprocess.Popen(
         [sys.executable, TOOL, *argv],
         cwd=tmp_path,
@@ -265,25 +235,15 @@ def test_interrupted_it_reports_and_leaves_nothing(wrk, number, status, tmp_path
 
 
 def test_killed_outright_it_leaves_nothing(wrk, tmp_path):
-    argv = [
-        "compare",
-        "--server",
+    argv = comparison(
         "a=" + tiny(f"at={tmp_path}"),
-        "--server",
         "b=" + tiny(f"at={tmp_path}"),
-        "--profile",
-        "baseline",
-        "--conns",
-        "2",
-        "--pairs",
-        "50",
-        "--idle",
-        "0",
-        "--generator",
-        "wrk",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+        profile="baseline",
+        conns=2,
+        pairs=50,
+        generator="wrk",
+        out=str(tmp_path / "out"),
+    )
     tool = subprocess.Popen(
         [sys.executable, TOOL, *argv],
         cwd=tmp_path,
