@@ -29,29 +29,16 @@
 #include "config.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "batch.h"
-#include "list.h"
+#include "epoll_internal.h"
 #include "readiness.h"
 #include "util.h"
-
-/*
- * Events of one epoll_wait. With 64 a busy worker makes a system call for 64 requests; more showed no
- * difference. But those that wait to be fetched have one turn where connections that go on have
- * several: with 128 and 1800 clients that ask for much, a new one waited twice as long.
- */
-#define EPOLL_EVENTS 1024
 
 /* Connections accepted from one listener in an iteration, however many wait. */
 #define EPOLL_BURST_MAX 256
@@ -60,7 +47,6 @@
 #define EPOLL_INPUT (EPOLLIN | EPOLLRDHUP | EPOLLPRI)
 
 #define EPOLL_LISTENER (UINT64_C(1) << 63) /* event data: | its index */
-#define EPOLL_WAKE     (UINT64_C(1) << 62)
 
 /* epoll_conn.flags */
 enum {
@@ -88,26 +74,6 @@ struct epoll_conn {
 
 static_assert(sizeof(struct epoll_conn) == 16, "every connection has one");
 
-struct epoll_listener {
-    int fd;
-    uint32_t burst;
-    bool on;
-};
-
-struct epoll_backend {
-    struct backend base;
-    int epoll_fd;
-    int wake_fd;
-    int32_t ready_head, ready_tail; /* fds, -1: none */
-    uint16_t round;                 /* 0 or EPOLL_ROUND, in turn, one an iteration */
-    bool no_pwait2;                 /* this kernel has only milliseconds */
-    struct batch batch;
-    struct epoll_listener listener[BACKEND_LISTENERS_MAX];
-    struct epoll_event events[EPOLL_EVENTS];
-    char *large;    /* one receive of READINESS_LARGE_BYTES; NULL: none was needed lately */
-    char scratch[]; /* one receive */
-};
-
 enum { EPOLL_COUNT_READY, EPOLL_COUNT_LATE, EPOLL_COUNT_BATCHES };
 static const char *const epoll_counters[] = {
     "reread",      /* receives for connections of the ready list */
@@ -115,11 +81,6 @@ static const char *const epoll_counters[] = {
     "batch_waits", /* that began with a window */
     NULL,
 };
-
-static inline struct epoll_backend *epoll_of(struct backend *be)
-{
-    return (struct epoll_backend *)be;
-}
 
 static inline struct epoll_conn *epoll_conn(struct epoll_backend *b, int fd)
 {
@@ -337,6 +298,13 @@ static int epoll_fetch(struct epoll_backend *b, int64_t timeout_us)
     return timeout_us % 1000 ? epoll_fetch_us(b, timeout_us) : epoll_fetch_ms(b, timeout_us / 1000);
 }
 
+bool epoll_has_pwait2(struct epoll_backend *b)
+{
+    b->no_pwait2 = false;
+    epoll_fetch(b, 1);
+    return !b->no_pwait2;
+}
+
 /* The window of batch.h; a signal ends it. What is left of timeout_us. */
 static int64_t epoll_window(struct epoll_backend *b, int64_t timeout_us)
 {
@@ -495,119 +463,6 @@ static int epoll_detach(struct backend *be, int fd)
 
 /* ---- the backend as a whole ---- */
 
-/* The window that `variant` asks for; 0: it is no variant. */
-static uint32_t epoll_batch(const char *variant)
-{
-    return strncmp(variant, "batch=", 6) ? 0 : batch_parse(variant + 6, strlen(variant + 6));
-}
-
-static int epoll_check_variant(const char *variant, char *error)
-{
-    if (epoll_batch(variant))
-        return 0;
-    snprintf(error, BACKEND_TEXT_MAX,
-             "epoll has no variant \"%.60s\"; there is batch=TIME, " BATCH_WANT, variant);
-    return -EINVAL;
-}
-
-static void epoll_version(char *out, size_t out_size)
-{
-    struct utsname kernel;
-
-    snprintf(out, out_size, "epoll of Linux %s", uname(&kernel) < 0 ? "?" : kernel.release);
-}
-
-/* The fds: epoll's and the one that wakes. 0, or -errno with `error`, and nothing left behind. */
-static int epoll_open_fds(struct epoll_backend *b, char *error)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = EPOLL_WAKE};
-    const char *call = "epoll_create1";
-    int err = 0;
-
-    b->wake_fd = -1;
-    b->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (b->epoll_fd >= 0) {
-        call = "eventfd";
-        b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    }
-    if (b->wake_fd >= 0) {
-        call = "epoll_ctl";
-        if (epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, b->wake_fd, &event) == 0)
-            return 0;
-    }
-    err = errno;
-    snprintf(error, BACKEND_TEXT_MAX, "%s: %s%s", call, strerror(err),
-             err == EMFILE   ? "; raise the limit of open files (ulimit -n, LimitNOFILE=)"
-             : err == ENOSPC ? "; raise the sysctl fs.epoll.max_user_watches"
-                             : "");
-    if (b->wake_fd >= 0)
-        close(b->wake_fd);
-    if (b->epoll_fd >= 0)
-        close(b->epoll_fd);
-    return -err;
-}
-
-static void epoll_close_fds(struct epoll_backend *b)
-{
-    close(b->wake_fd);
-    close(b->epoll_fd);
-}
-
-/* Is there the wait of microseconds? It is asked for none. */
-static bool epoll_has_pwait2(struct epoll_backend *b)
-{
-    b->no_pwait2 = false;
-    epoll_fetch(b, 1);
-    return !b->no_pwait2;
-}
-
-static void epoll_probe(const char *variant, struct backend_probe *out)
-{
-    struct epoll_backend b = {.base = {.ops = &epoll_backend_ops}};
-
-    memset(out, 0, sizeof(*out));
-    if ((variant && epoll_check_variant(variant, out->reason) < 0) ||
-        epoll_open_fds(&b, out->reason) < 0)
-        return;
-    snprintf(out->features, sizeof(out->features), "edge_triggered %sepoll_pwait2",
-             epoll_has_pwait2(&b) ? "" : "no:");
-    epoll_close_fds(&b);
-    out->usable = true;
-}
-
-static int epoll_open(const struct backend_config *cfg, struct backend **be, char *error)
-{
-    struct epoll_backend *b = calloc(1, sizeof(*b) + cfg->recv_buffer_bytes);
-
-    if (!b) {
-        snprintf(error, BACKEND_TEXT_MAX, "no memory for the epoll backend");
-        return -ENOMEM;
-    }
-    b->base.ops = &epoll_backend_ops;
-    b->base.cfg = *cfg;
-    b->ready_head = b->ready_tail = -1;
-    int rc = cfg->variant ? epoll_check_variant(cfg->variant, error) : 0;
-    if (rc == 0)
-        rc = epoll_open_fds(b, error);
-    if (rc < 0) {
-        free(b);
-        return rc;
-    }
-    if (cfg->variant) {
-        b->batch.us = epoll_batch(cfg->variant);
-        prctl(PR_SET_TIMERSLACK, 1000UL); /* otherwise a window takes 50 us more */
-    }
-    *be = &b->base;
-    return 0;
-}
-
-static void epoll_close(struct backend *be)
-{
-    epoll_close_fds(epoll_of(be));
-    free(epoll_of(be)->large);
-    free(be);
-}
-
 /* The buffer is made again where it is needed. */
 static size_t epoll_trim(struct backend *be)
 {
@@ -617,14 +472,6 @@ static size_t epoll_trim(struct backend *be)
     free(b->large);
     b->large = NULL;
     return bytes;
-}
-
-static void epoll_describe(struct backend *be, char *out, size_t out_size)
-{
-    int n = snprintf(out, out_size, "edge-triggered, %d events a wait", EPOLL_EVENTS);
-
-    if (epoll_of(be)->batch.us && n > 0 && (size_t)n < out_size)
-        snprintf(out + n, out_size - (size_t)n, ", in windows of %u us", epoll_of(be)->batch.us);
 }
 
 static const int epoll_syscalls[] = {
