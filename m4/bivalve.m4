@@ -115,3 +115,22 @@ AC_DEFUN([BIVALVE_LIBRARY_MISSING], [
   Fedora:          dnf install $3
   Alpine:          apk add $4$5])
 ])
+
+# BIVALVE_TIME_64
+# On 32-bit machines glibc's time_t ends in 2038 unless it is asked for the one of 64 bits (glibc 2.34; needs
+# _FILE_OFFSET_BITS=64, so AC_SYS_LARGEFILE before). No structure with a time in it is shared with a library here.
+AC_DEFUN([BIVALVE_TIME_64], [
+    AC_REQUIRE([AC_SYS_LARGEFILE])
+    AC_CACHE_CHECK([for what makes time_t 64 bits wide], [bivalve_cv_time_64], [
+        bivalve_cv_time_64=nothing
+        for bivalve_define in '' '#define _TIME_BITS 64'; do
+            AC_COMPILE_IFELSE([AC_LANG_SOURCE([[
+                $bivalve_define
+                #include <time.h>
+                int wide[sizeof(time_t) >= 8 ? 1 : -1];
+                ]])],
+                [bivalve_cv_time_64=${bivalve_define:-none needed}; break])
+        done])
+    AS_IF([test "$bivalve_cv_time_64" = '#define _TIME_BITS 64'],
+        [AC_DEFINE([_TIME_BITS], [64], [Number of bits in time_t, on hosts where this is settable.])])
+])

@@ -125,7 +125,10 @@ static bool http_date_seconds(const struct http_date *d, time_t *t)
         return false;
     int64_t day = http_date_year_days(d->year) - http_date_year_days(1970) + before[d->month] +
                   (d->month > 1 && leap) + d->day - 1;
-    *t = (time_t)(day * 86400 + d->hour * 3600 + d->minute * 60 + d->second);
+    int64_t seconds = day * 86400 + d->hour * 3600 + d->minute * 60 + d->second;
+    if ((time_t)seconds != seconds) /* of 32 bits it ends in 2038 */
+        return false;
+    *t = (time_t)seconds;
     return true;
 }
 

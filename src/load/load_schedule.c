@@ -16,14 +16,14 @@
  */
 static uint64_t schedule_time_us(const struct load_schedule *s, double arrivals)
 {
-    double span_arrivals = (s->from + s->slope * s->span_s / 2) * s->span_s, t;
+    double span_arrivals = (s->from + s->to) / 2 * s->span_s, t;
 
     if (s->slope == 0)
         t = arrivals / s->from;
     else if (arrivals <= span_arrivals)
         t = 2 * arrivals / (s->from + sqrt(fmax(0, s->from * s->from + 2 * s->slope * arrivals)));
     else
-        t = s->span_s + (arrivals - span_arrivals) / (s->from + s->slope * s->span_s);
+        t = s->span_s + (arrivals - span_arrivals) / s->to;
     return (uint64_t)(fmin(t, SCHEDULE_MAX_S) * 1e6 + 0.5);
 }
 
@@ -31,6 +31,7 @@ void load_schedule_init(struct load_schedule *s, double from, double to, uint64_
                         bool poisson, uint64_t seed, double phase)
 {
     s->from = from;
+    s->to = to;
     s->span_s = (double)span_us / 1e6;
     s->slope = span_us ? (to - from) / s->span_s : 0;
     s->poisson = poisson;

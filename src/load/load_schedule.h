@@ -12,10 +12,11 @@
 #include "prng.h"
 
 struct load_schedule {
-    double from, slope; /* requests a second at the start, and how much more each second */
-    double span_s;      /* so long it changes; then it stays */
-    double arrivals;    /* requests due up to the next one, as the integral of the rate */
-    bool poisson;       /* independent of each other (the time between two is exponential) */
+    double from, to; /* requests a second at the start, and at the end */
+    double slope;    /* how much more each second */
+    double span_s;   /* so long it changes; then it stays */
+    double arrivals; /* requests due up to the next one, as the integral of the rate */
+    bool poisson;    /* independent of each other (the time between two is exponential) */
     struct prng prng;
     uint64_t due_us; /* the next request, from the start */
 };

@@ -70,6 +70,8 @@ static void test_date(void **state)
         time_t t = 4711;
         bool good = http_date_parse(cases[i].text, strlen(cases[i].text), NOW, &t);
         int64_t want = strstr(cases[i].text, "1969") || cases[i].t >= 0 ? cases[i].t : 4711;
+        if ((time_t)want != want)
+            want = 4711;
         if (good != (want != 4711) || t != want)
             fail_msg("\"%s\": %d, %lld", cases[i].text, good, (long long)t);
         /* a piece of it is none */
@@ -84,7 +86,7 @@ static void test_date_both_ways(void **state)
     char text[CLOCK_DATE_LEN + 1];
 
     (void)state;
-    for (int64_t t = 0; t < INT64_C(253402300799); t += 86400 * 13 + 4711) {
+    for (int64_t t = 0; t < INT64_C(253402300799) && (time_t)t == t; t += 86400 * 13 + 4711) {
         time_t got;
         clock_format_date(text, (time_t)t);
         assert_true(http_date_parse(text, CLOCK_DATE_LEN, NOW, &got));
