@@ -7,7 +7,7 @@ import socket
 import time
 
 import wire
-from test_memory import MANY, close_all, open_idle, room_for, settled_pss
+from test_memory import MANY, close_all, open_idle, room_for, settled_memory
 from wire import request
 
 
@@ -147,13 +147,13 @@ def test_no_cpu_and_little_memory(backend):
         clients = wait(open_idle(s, 1000))
         wait_for_waiting(s, 1000)
         measured = s.readable() and not wire.sanitized()
-        low = settled_pss(s, 1) if measured else 0
+        low = settled_memory(s, 1) if measured else 0
         # They begin together, however long it takes to connect them: 60 s is the longest that one may wait.
         close_all(s, clients)
         clients = wait(open_idle(s, n))
         wait_for_waiting(s, n)
         before = s.cpu()
-        high = settled_pss(s, 1) if measured else 0
+        high = settled_memory(s, 1) if measured else 0
         time.sleep(0 if measured else 1)
         spent = s.cpu() - before
         stats = s.stats()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What connections cost in user memory, and that it is given back.  The bounds are promises of the
-README; they are measured by the kernel's own accounting (PSS), for the whole process tree."""
+README; they are measured by the kernel's own accounting, for the whole process tree."""
 
 import os
 import resource
@@ -51,12 +51,12 @@ def open_idle(server, n, ask=True):
     return clients
 
 
-def settled_pss(server, seconds=3):
-    """The PSS when what is cached for a burst has gone: the least of some seconds' readings."""
-    low = server.pss()
+def settled_memory(server, seconds=3):
+    """The memory when what is cached for a burst has gone: the least of some seconds' readings."""
+    low = server.memory()
     for _ in range(int(seconds / 0.25)):
         time.sleep(0.25)
-        low = min(low, server.pss())
+        low = min(low, server.memory())
     return low
 
 
@@ -73,15 +73,15 @@ def test_memory_comes_back(backend, workers):
     assert n >= 5000, "the fd limit leaves room for %d connections only" % n
     with wire.Server(backend, workers=workers) as s:
         close_all(s, open_idle(s, 100))
-        before = s.pss()
+        before = s.memory()
         clients = open_idle(s, n)
-        peak = s.pss()
+        peak = s.memory()
         fds = s.fds()
         close_all(s, clients)
         after = wire.wait_until(
-            "PSS within 512 KiB of %d KiB (peak %d, now %d)" % (before // 1024, peak // 1024,
-                                                               s.pss() // 1024),
-            lambda: s.pss() - before <= 512 * 1024 and s.pss(), timeout=5, step=0.2)
+            "memory within 512 KiB of %d KiB (peak %d, now %d)" % (before // 1024, peak // 1024,
+                                                               s.memory() // 1024),
+            lambda: s.memory() - before <= 512 * 1024 and s.memory(), timeout=5, step=0.2)
         print("%s, %d workers, %d connections: %d KiB, peak %d, then %d" %
               (backend, workers, n, before // 1024, peak // 1024, after // 1024))
         assert fds - s.fds() >= n, "file descriptors were not given back"
@@ -99,9 +99,9 @@ def test_memory_per_idle_connection(backend):
                 c.send(GET)
             for c in clients:
                 assert c.response().status == 200
-        low = settled_pss(s)
+        low = settled_memory(s)
         clients += open_idle(s, n - 1000)
-        high = settled_pss(s)
+        high = settled_memory(s)
         each = (high - low) / (n - 1000.0)
         print("%s: %.1f bytes of user memory per idle connection (%d of them)" % (backend, each, n))
         assert each <= bound, "%.1f bytes per idle connection, promised %d" % (each, bound)
@@ -165,10 +165,10 @@ def test_churn_leaves_nothing(backend):
                     c.close()
         churn(500)
         wire.wait_until("free slots", lambda: s.stats().get("slots_used", 0) == 0)
-        before, fds = s.pss(), s.fds()
+        before, fds = s.memory(), s.fds()
         churn(4000)
         wire.wait_until("free slots", lambda: s.stats().get("slots_used", 0) == 0)
         assert s.fds() == fds
-        assert s.pss() - before <= 512 * 1024
+        assert s.memory() - before <= 512 * 1024
         stats = s.stats()
         assert stats["accepted"] == stats["closed"], stats

@@ -50,11 +50,11 @@ def test_upload_of_what_no_memory_holds(start):
     s = start("--max-body-bytes", 0, workers=1)
     with s.connect(timeout=120) as c:
         assert c.get("/pipeline").body == b"ok"
-        before = s.pss() if s.readable() and not wire.sanitized() else 0
+        before = s.memory() if s.readable() and not wire.sanitized() else 0
         c.send(post("/upload", HUGE))
         send_all(c, HUGE // 2)
         if before:
-            assert s.pss() - before < 512 * 1024, "more than a large receive was stored"
+            assert s.memory() - before < 512 * 1024, "more than a large receive was stored"
         send_all(c, HUGE // 2)
         r = c.response()
         assert (r.status, r.body) == (200, b"%d" % HUGE)
@@ -148,7 +148,7 @@ def test_echo_of_what_no_memory_holds(start):
     s = start("--max-body-bytes", 0, "--max-buffer-bytes", "2M", workers=1)
     c = s.connect(timeout=120)
     assert c.get("/pipeline").body == b"ok"
-    before = s.pss() if s.readable() and not wire.sanitized() else 0
+    before = s.memory() if s.readable() and not wire.sanitized() else 0
     c.send(post("/echo", HUGE))
     sender = threading.Thread(target=send_all, args=(c, HUGE), daemon=True)
     sender.start()
@@ -162,7 +162,7 @@ def test_echo_of_what_no_memory_holds(start):
         assert n and buf[:n] == zeros[:n], "%d bytes of the echo are missing or wrong" % left
         left -= n
         if before and not most and left < HUGE // 2:
-            most = s.pss()
+            most = s.memory()
     sender.join()
     assert c.get("/pipeline").body == b"ok"
     c.close()

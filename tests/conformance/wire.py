@@ -287,12 +287,11 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def pss_bytes(pid):
+def pss_bytes(pid, *kinds):
+    """Its proportional set size in bytes (proc_pid_smaps(5)): all of it, or the sum of `kinds`."""
     with open("/proc/%d/smaps_rollup" % pid) as f:
-        for line in f:
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    raise RuntimeError("no Pss line")
+        sizes = dict(line.split()[:2] for line in f if line.startswith("Pss"))
+    return sum(int(sizes[kind + ":"]) for kind in kinds or ("Pss",)) * 1024
 
 
 def fd_count(pid):
@@ -394,8 +393,11 @@ class Server:
     def processes(self):
         return [self.pid] + self.workers()
 
-    def pss(self):
-        return sum(pss_bytes(p) for p in self.processes())
+    def memory(self):
+        """Bytes of memory that its processes wrote to. Not the whole PSS: the pages of its program
+        and libraries are shared with every other server and Python that runs, and its share of them
+        grows by megabytes when those end."""
+        return sum(pss_bytes(p, "Pss_Anon", "Pss_Shmem") for p in self.processes())
 
     def readable(self):
         """Whether the kernel lets us look at the server's memory and descriptors: a server that is

@@ -24,22 +24,22 @@ ANSWER_S = 0.5
 SECONDS = 3
 
 
-def watch(server, seconds, pss_of):
+def watch(server, seconds, memory_of):
     """New clients, one after the other; the longest that one waited, and the most memory: of the
-    server (PSS), of its sockets, and of all TCP sockets here."""
+    server, of its sockets, and of all TCP sockets here."""
     pid = server.workers()[0]
-    longest = pss = sockets = tcp = 0
+    longest = memory = sockets = tcp = 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with observe.Wait([pid]) as wait:
             with server.connect() as c:
                 assert c.get("/pipeline").body == b"ok"
         longest = max(longest, wait.seconds)
-        pss = max(pss, pss_of())
+        memory = max(memory, memory_of())
         sockets = max(sockets, observe.socket_memory(server.addr[1][1]))
         tcp = max(tcp, observe.tcp_memory())
         time.sleep(0.02)
-    return longest, pss, sockets, tcp
+    return longest, memory, sockets, tcp
 
 
 def test_greedy_clients(backend):
@@ -47,26 +47,26 @@ def test_greedy_clients(backend):
     with wire.Server(backend, *options, workers=1) as server:
         # Shadow memory would be in every figure; a server that is not dumpable is closed to all but root.
         measurable = server.readable() and not wire.sanitized()
-        pss_of = server.pss if measurable else lambda: 0
+        memory_of = server.memory if measurable else lambda: 0
         with server.connect() as c:
             for _ in range(100):
                 assert c.get("/json/50").status == 200
         wire.wait_until("that one to be gone", lambda: server.stats()["slots_used"] == 0)
-        before, fds, tcp_before = pss_of(), server.fds(), observe.tcp_memory()
+        before, fds, tcp_before = memory_of(), server.fds(), observe.tcp_memory()
         with Attack(attackers.greedy, server.addr, N) as attack:
-            longest, pss, sockets, tcp = watch(server, SECONDS, pss_of)
+            longest, memory, sockets, tcp = watch(server, SECONDS, memory_of)
             attack.tell()
             ended, _ = attack.result()
         wire.wait_until("every slot to be free", lambda: server.stats()["slots_used"] == 0)
         wire.wait_until("memory to be given back: %d KiB before, %d in the load" % (
-            before >> 10, pss >> 10), lambda: pss_of() - before < MIB)
+            before >> 10, memory >> 10), lambda: memory_of() - before < MIB)
         stats = server.stats()
-        print("%s: %d greedy clients, --max-buffer-bytes %d: PSS %+d KiB, afterwards %+d; sockets %d KiB, "
+        print("%s: %d greedy clients, --max-buffer-bytes %d: memory %+d KiB, afterwards %+d; sockets %d KiB, "
               "all of TCP %+d; let go %d (%d for room); a new client waited %.3f s" % (
-                  backend, N, BUFFERS, (pss - before) >> 10, (pss_of() - before) >> 10, sockets >> 10,
+                  backend, N, BUFFERS, (memory - before) >> 10, (memory_of() - before) >> 10, sockets >> 10,
                   (tcp - tcp_before) >> 10, ended, stats["limit_buffers"], longest))
         assert stats["limit_buffers"] > 0, "they did not come near the limit"
-        assert pss - before <= BUFFERS + MORE
+        assert memory - before <= BUFFERS + MORE
         assert sockets <= N * SOCKET_EACH
         assert longest <= ANSWER_S
         assert stats["accepted"] == stats["closed"] and stats["blocks_used"] == 0

@@ -49,23 +49,23 @@ def test_many_slow_clients(start, backend, tmp_path):
     s = start("--static", tmp_path, "--open-file-cache", 1, "--max-buffer-bytes", BUFFERS, "--write-timeout", 2,
               "--body-timeout", 2, "--linger-timeout", 2, "--idle-timeout", 600, workers=1)
     measurable = s.readable() and not wire.sanitized()
-    pss_of = s.pss if measurable else lambda: 0
+    memory_of = s.memory if measurable else lambda: 0
     client = Behaved(s)
     client.ask()
-    before, fds, most, blocks = pss_of(), s.fds(), 0, 0
+    before, fds, most, blocks = memory_of(), s.fds(), 0, 0
     with Attack(attackers.slow, s.addr, N, "/static/large") as attack:
         wire.wait_until("them to hold something", lambda: s.stats()["blocks_used"] > N // 2)
         for i in range(ROUNDS):
             client.ask()
-            most = max(most, pss_of())
+            most = max(most, memory_of())
             if i % 10 == 9:
                 blocks = max(blocks, s.stats()["blocks_used"])
         attack.tell()
         while attack.running():    # now they do nothing at all
             client.ask()
-            most = max(most, pss_of())
+            most = max(most, memory_of())
         ended, left = attack.result()
-    print("%s: %d slow clients, %d answers beside them; PSS %+d KiB, up to %d blocks in use, %d let go for room" % (
+    print("%s: %d slow clients, %d answers beside them; memory %+d KiB, up to %d blocks in use, %d let go for room" % (
         backend, 4 * N, client.answered, (most - before) >> 10, blocks, s.stats()["limit_buffers"]))
     assert (ended, left) == (4 * N, 0), "the server did not let go of %d" % left
     wire.wait_until("nobody but the client that behaves", lambda: s.stats()["slots_used"] == 1)

@@ -270,17 +270,17 @@ def test_soak(backend, tmp_path):
     with Victim(backend, str(tmp_path / "soak")) as server:
         workers = server.workers()
         measurable = server.readable() and not wire.sanitized()
-        pss_of = server.pss if measurable else lambda: 0
+        memory_of = server.memory if measurable else lambda: 0
         assault(server, WARM_UP_S)
         settle(server)
         time.sleep(1)
-        before, fds = pss_of(), server.fds()
+        before, fds = memory_of(), server.fds()
         visits, longest, wall, listener_dies = assault(server, SECONDS)
         stats = settle(server)
         wire.wait_until("memory to be given back (%d KiB before)" % (before >> 10),
-                        lambda: pss_of() - before <= MORE_MAX, step=0.2)
+                        lambda: memory_of() - before <= MORE_MAX, step=0.2)
         print("%s: %d visits in %d s, the longest %.3f s (%.3f by the clock); memory %d KiB, then %d; %s" % (
-            backend, visits, SECONDS, longest, wall, before >> 10, pss_of() >> 10,
+            backend, visits, SECONDS, longest, wall, before >> 10, memory_of() >> 10,
             " ".join("%s=%s" % kv for kv in stats.items())), flush=True)
         assert longest <= WAIT_MAX_S
         assert server.workers() == workers, "a worker died"

@@ -43,9 +43,10 @@ class Holder:
             sock.close()
 
 
-def pss(pid):
+def memory(pid):
+    """Bytes that it wrote to. Pages of libraries are shared, and its share grows when others end."""
     with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as f:
-        return int(re.search(r"^Pss:\s+(\d+) kB", f.read(), re.M).group(1)) * 1024
+        return 1024 * sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", f.read(), re.M)))
 
 
 def child(pid):
@@ -54,7 +55,7 @@ def child(pid):
 
 
 def memory_of(backend, connections):
-    """PSS of the process that has them, open and idle."""
+    """Memory of the process that has them, open and idle."""
     holder = Holder()
     proc = start(
         "-q", "-d60s", "-c", connections, "-R", "0.05", "--arrivals=uniform", "--backend", backend,
@@ -67,7 +68,7 @@ def memory_of(backend, connections):
             time.sleep(0.05)
         assert len(holder.held) == connections
         time.sleep(0.3)
-        return pss(child(proc.pid))
+        return memory(child(proc.pid))
     finally:
         proc.kill()
         proc.communicate()
