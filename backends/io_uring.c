@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * io_uring.c - the completion backend: iterations, and the backend as a whole. Its connections are
- * io_uring_conn.c, its listeners io_uring_accept.c, the ring with its options and buffers
- * io_uring_ring.c.
+ * io_uring_conn.c and io_uring_send.c, its listeners io_uring_accept.c, the ring with its options and
+ * buffers io_uring_ring.c.
  *
  * One request's way: the connection's multishot receive, started once at attach, completes with a
  * piece of the process's pool of buffers; the core's input() parses there, answers, and calls

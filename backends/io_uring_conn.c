@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_conn.c - the connections of the io_uring backend: what is in flight for them, what is
- * reported, and what has to wait until the next wait() begins.
+ * io_uring_conn.c - the connections of the io_uring backend: what they receive, what is reported of
+ * it, and what has to wait until the next wait() begins. What they send is io_uring_send.c.
  *
  * Invariants:
  *   - a connection has at most one receive and one send in flight (URING_RECV_ARMED,
@@ -16,10 +16,8 @@
 #include "config.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "io_uring_internal.h"
 #include "util.h"
@@ -62,8 +60,7 @@ static void uring_enqueue_in(struct uring_backend *b, struct uring_queue *q, int
     uring_queue_add(b, q, fd);
 }
 
-/* Have fd looked at when the next wait() begins. */
-static void uring_enqueue(struct uring_backend *b, int fd)
+void uring_enqueue(struct uring_backend *b, int fd)
 {
     uring_enqueue_in(b, &b->queue, fd);
 }
@@ -87,15 +84,6 @@ static void uring_recv_arm(struct uring_backend *b, int fd, struct uring_conn *c
     uring_stats(b)->in_flight++;
 }
 
-/* What URING_SEND_ARMED stands for now. */
-static inline enum uring_op uring_send_op(const struct uring_conn *c)
-{
-    return c->flags & URING_CONNECTING ? URING_OP_CONNECT
-           : c->flags & URING_READING  ? URING_OP_READ
-           : c->flags & URING_AWAITING ? URING_OP_ROOM
-                                       : URING_OP_SEND;
-}
-
 /* Cancel what is in flight and not being cancelled: the receive, and the send as well when `all`.
  */
 static void uring_conn_cancel(struct uring_backend *b, int fd, struct uring_conn *c, bool all)
@@ -116,76 +104,7 @@ static void uring_conn_cancel(struct uring_backend *b, int fd, struct uring_conn
     }
 }
 
-/* The operation in `sqe` is the connection's send. */
-static void uring_send_armed(struct uring_backend *b, int fd, struct uring_conn *c,
-                             struct io_uring_sqe *sqe)
-{
-    sqe->user_data = uring_user_data(uring_send_op(c), uring_gen(b, fd), fd);
-    c->flags |= URING_SEND_ARMED;
-    uring_stats(b)->in_flight++;
-}
-
-/* One piece of memory. False: no place in the queue. */
-static bool uring_send_arm(struct uring_backend *b, int fd, struct uring_conn *c, const char *buf,
-                           size_t len)
-{
-    struct io_uring_sqe *sqe = uring_sqe(b);
-
-    if (unlikely(!sqe))
-        return false;
-    io_uring_prep_send(sqe, fd, buf, len, MSG_NOSIGNAL);
-    uring_send_armed(b, fd, c, sqe);
-    b->send_bytes += (unsigned)len;
-    uring_stats(b)->send_calls++;
-    return true;
-}
-
-/* What c->extra describes: a connect, a read of a file, or several pieces; or a poll for room, which
- * has nothing there. False: no place. */
-static bool uring_extra_arm(struct uring_backend *b, int fd, struct uring_conn *c)
-{
-    struct uring_extra *x = c->extra;
-    struct io_uring_sqe *sqe = uring_sqe(b);
-
-    if (!sqe)
-        return false;
-    if (c->flags & URING_CONNECTING) {
-        io_uring_prep_connect(sqe, fd, (struct sockaddr *)&x->addr, x->addr_len);
-    } else if (c->flags & URING_READING) {
-        io_uring_prep_read(sqe, x->file, x->file_buf, x->file_len, (uint64_t)x->file_offset);
-    } else if (c->flags & URING_AWAITING) {
-        io_uring_prep_poll_add(sqe, fd, POLLOUT);
-    } else {
-        io_uring_prep_sendmsg(sqe, fd, &x->msg, MSG_NOSIGNAL);
-        for (size_t i = 0; i < x->msg.msg_iovlen; i++)
-            b->send_bytes += (unsigned)x->iov[i].iov_len;
-        uring_stats(b)->send_calls++;
-    }
-    uring_send_armed(b, fd, c, sqe);
-    return true;
-}
-
-/* ---- what a connection has besides its slot ---- */
-
-struct uring_extra *uring_extra(struct uring_conn *c)
-{
-    if (!c->extra) {
-        c->extra = calloc(1, sizeof(*c->extra));
-        if (c->extra)
-            c->extra->tail = &c->extra->head;
-    }
-    return c->extra;
-}
-
-/* Free it if nothing is in it: no input, and no send in flight or deferred. */
-void uring_extra_trim(struct uring_conn *c)
-{
-    if (likely(!c->extra) || c->extra->head || (c->flags & (URING_SEND_ARMED | URING_DEFERRED)))
-        return;
-    free(c->extra->file_buf);
-    free(c->extra);
-    c->extra = NULL;
-}
+/* ---- input that is held ---- */
 
 static void uring_held_free(struct uring_backend *b, struct uring_held *h)
 {
@@ -269,8 +188,7 @@ static void uring_report_end(struct uring_backend *b, int fd, struct uring_conn 
         backend_on_failed(&b->base, fd, end);
 }
 
-/* If the connection is being detached and nothing holds it any more, say so. */
-static void uring_report_detached(struct uring_backend *b, int fd, struct uring_conn *c)
+void uring_report_detached(struct uring_backend *b, int fd, struct uring_conn *c)
 {
     if (c->flags & (URING_RECV_ARMED | URING_SEND_ARMED | URING_QUEUED))
         return;
@@ -326,10 +244,7 @@ static bool uring_look_at(struct uring_backend *b, int fd)
     }
     if (c->flags & URING_DEFERRED) {
         c->flags &= (uint16_t)~URING_DEFERRED;
-        if (!uring_extra_arm(b, fd, c)) {
-            c->flags |= URING_DEFERRED;
-            uring_enqueue(b, fd);
-        }
+        uring_extra_arm_or_defer(b, fd, c);
     }
     if (!(c->flags & URING_ATTACHED))
         return false;
@@ -451,46 +366,6 @@ void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsig
     }
 }
 
-struct uring_conn *uring_send_ended(struct uring_backend *b, int fd, uint32_t gen)
-{
-    struct uring_conn *c = uring_conn(b, fd);
-
-    if (unlikely(uring_gen(b, fd) != gen || !(c->flags & URING_SEND_ARMED))) {
-        uring_stats(b)->stale++;
-        return NULL;
-    }
-    c->flags &= (uint16_t) ~(URING_SEND_ARMED | URING_SEND_CANCEL);
-    uring_stats(b)->in_flight--;
-    if (unlikely(c->flags & URING_DETACHING)) {
-        uring_report_detached(b, fd, c);
-        return NULL;
-    }
-    return c;
-}
-
-void uring_on_send(struct uring_backend *b, int fd, uint32_t gen, int res)
-{
-    struct uring_conn *c = uring_send_ended(b, fd, gen);
-
-    if (unlikely(!c))
-        return;
-    uring_extra_trim(c);
-    if (unlikely(res == -EINTR || res == -EAGAIN))
-        res = 0; /* nothing was taken: the core sends again */
-    backend_on_sent(&b->base, fd, res);
-}
-
-void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res)
-{
-    struct uring_conn *c = uring_send_ended(b, fd, gen);
-
-    if (unlikely(!c))
-        return;
-    c->flags &= (uint16_t)~URING_CONNECTING;
-    uring_extra_trim(c);
-    backend_on_connected(&b->base, fd, res < 0 ? -res : 0);
-}
-
 /* A cancel found nothing to cancel. If what it was for has not ended all the same, it is tried
  * again in the next iteration. */
 void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int fd, uint32_t gen)
@@ -506,14 +381,6 @@ void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int 
 }
 
 /* ---- the contract's members ---- */
-
-void uring_extra_arm_or_defer(struct uring_backend *b, int fd, struct uring_conn *c)
-{
-    if (likely(uring_extra_arm(b, fd, c)))
-        return;
-    c->flags |= URING_DEFERRED;
-    uring_enqueue(b, fd);
-}
 
 int uring_attach(struct backend *be, int fd)
 {
@@ -543,66 +410,6 @@ void uring_recv_ctl(struct backend *be, int fd, bool on)
         uring_enqueue(b, fd);
     else if (!(c->flags & (URING_RECV_ARMED | URING_QUEUED)))
         uring_recv_arm(b, fd, c);
-}
-
-int uring_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len)
-{
-    struct uring_backend *b = uring_of(be);
-    struct uring_conn *c = uring_conn(b, fd);
-
-    if (len > sizeof(c->extra->addr))
-        return -EINVAL;
-    struct uring_extra *x = uring_extra(c);
-    if (!x)
-        return -ENOMEM;
-    memcpy(&x->addr, addr, len);
-    x->addr_len = len;
-    c->flags |= URING_CONNECTING;
-    uring_extra_arm_or_defer(b, fd, c);
-    return 0;
-}
-
-static bool uring_has_file(const struct backend_segment *segments, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (!segments[i].data)
-            return true;
-    return false;
-}
-
-/* Memory: in one operation. */
-static int uring_send_memory(struct uring_backend *b, int fd, struct uring_conn *c,
-                             const struct backend_segment *segments, unsigned count)
-{
-    struct uring_extra *x = uring_extra(c);
-
-    if (!x)
-        return -ENOMEM;
-    x->msg = (struct msghdr){.msg_iov = x->iov};
-    for (unsigned i = 0; i < count; i++)
-        x->iov[x->msg.msg_iovlen++] =
-            (struct iovec){.iov_base = (void *)(uintptr_t)segments[i].data,
-                           .iov_len = MIN(segments[i].len, (size_t)INT32_MAX)};
-    uring_extra_arm_or_defer(b, fd, c);
-    return IO_PENDING;
-}
-
-int uring_send(struct backend *be, int fd, const struct backend_segment *segments, unsigned count)
-{
-    struct uring_backend *b = uring_of(be);
-    struct uring_conn *c = uring_conn(b, fd);
-
-    assert(count > 0 && count <= BACKEND_SEGMENTS_MAX &&
-           !(c->flags & (URING_SEND_ARMED | URING_DEFERRED | URING_DETACHING)));
-    if (unlikely(!segments->data))
-        return uring_send_file(b, fd, c, segments, count);
-    if (unlikely(count > 1 && uring_has_file(segments, count))) /* the file's head */
-        return uring_send_now(b, fd, c, segments, count);
-    uring_stats(b)->send_pending++;
-    if (likely(count == 1) &&
-        likely(uring_send_arm(b, fd, c, segments->data, MIN(segments->len, (size_t)INT32_MAX))))
-        return IO_PENDING;
-    return uring_send_memory(b, fd, c, segments, count);
 }
 
 int uring_detach(struct backend *be, int fd)

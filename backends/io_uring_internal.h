@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_internal.h - the backend's state, and what its files share: io_uring_accept.c
- * (listeners) and io_uring_conn.c (connections), with io_uring_file.c (what they send of files),
- * stand on what is here and do not know each other; io_uring.c (iterations) calls both.
+ * io_uring_internal.h - the backend's state, and what its files share. io_uring_accept.c (listeners),
+ * and for connections io_uring_conn.c, io_uring_send.c (what they send) and io_uring_file.c (what of
+ * that lies in files) stand on what is here; listeners and connections do not know each other.
+ * io_uring.c (iterations) calls all of them.
  */
 #ifndef BIVALVE_IO_URING_INTERNAL_H
 #define BIVALVE_IO_URING_INTERNAL_H
@@ -155,6 +156,15 @@ static inline void uring_count(struct uring_backend *b, enum uring_counter count
     b->base.cfg.stats->backend[counter]++;
 }
 
+/* What URING_SEND_ARMED stands for now. */
+static inline enum uring_op uring_send_op(const struct uring_conn *c)
+{
+    return c->flags & URING_CONNECTING ? URING_OP_CONNECT
+           : c->flags & URING_READING  ? URING_OP_READ
+           : c->flags & URING_AWAITING ? URING_OP_ROOM
+                                       : URING_OP_SEND;
+}
+
 static inline uint64_t uring_user_data(enum uring_op op, uint32_t gen, int fd)
 {
     return (uint64_t)op << 56 | (uint64_t)(gen & SLOT_GEN_MASK) << 32 | (uint32_t)fd;
@@ -186,11 +196,12 @@ void uring_on_listener_cancel_missed(struct uring_backend *b, unsigned index);
 /* ---- io_uring_conn.c ---- */
 
 /* backend_ops, for one connection */
-int uring_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len);
 int uring_attach(struct backend *be, int fd);
 void uring_recv_ctl(struct backend *be, int fd, bool on);
-int uring_send(struct backend *be, int fd, const struct backend_segment *segments, unsigned count);
 int uring_detach(struct backend *be, int fd);
+
+/* Have fd looked at when the next wait() begins. */
+void uring_enqueue(struct uring_backend *b, int fd);
 
 /* When wait() begins: look at every connection in the queue, and at as many of the starved ones as
  * there are buffers. True: an upcall was made. */
@@ -202,12 +213,26 @@ static inline bool uring_has_queued(const struct uring_backend *b)
     return b->queue.head >= 0 || b->starved.head >= 0;
 }
 
-/* Have what c->extra or the flags describe done now, or when wait() begins if there is no place. */
-void uring_extra_arm_or_defer(struct uring_backend *b, int fd, struct uring_conn *c);
+/* If the connection is being detached and nothing holds it any more, say so. */
+void uring_report_detached(struct uring_backend *b, int fd, struct uring_conn *c);
 
-/* What it has besides its slot; NULL: no memory. uring_extra_trim() frees it if nothing is in it. */
+/* Completions. */
+void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsigned flags);
+void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int fd, uint32_t gen);
+
+/* ---- io_uring_send.c ---- */
+
+/* backend_ops, for one connection */
+int uring_connect(struct backend *be, int fd, const struct sockaddr *addr, socklen_t len);
+int uring_send(struct backend *be, int fd, const struct backend_segment *segments, unsigned count);
+
+/* What it has besides its slot; NULL: no memory. uring_extra_trim() frees it if nothing is in it: no
+ * input, and no send in flight or deferred. */
 struct uring_extra *uring_extra(struct uring_conn *c);
 void uring_extra_trim(struct uring_conn *c);
+
+/* Have what c->extra or the flags describe done now, or when wait() begins if there is no place. */
+void uring_extra_arm_or_defer(struct uring_backend *b, int fd, struct uring_conn *c);
 
 /* The connection whose send, or what was done for one, has ended; NULL: of another generation, or it
  * was being detached and that has been dealt with. */
@@ -215,9 +240,7 @@ struct uring_conn *uring_send_ended(struct uring_backend *b, int fd, uint32_t ge
 
 /* Completions. */
 void uring_on_connect(struct uring_backend *b, int fd, uint32_t gen, int res);
-void uring_on_recv(struct uring_backend *b, int fd, uint32_t gen, int res, unsigned flags);
 void uring_on_send(struct uring_backend *b, int fd, uint32_t gen, int res);
-void uring_on_conn_cancel_missed(struct uring_backend *b, enum uring_op op, int fd, uint32_t gen);
 
 /* ---- io_uring_file.c ---- */
 
