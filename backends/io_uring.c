@@ -41,7 +41,8 @@
     1000000 /* the kernel takes no submission now: wait for it to complete something, so long at \
                most */
 
-#define URING_UNASKED_MAX 128 /* completions, until a submission asks the kernel for others */
+#define URING_TAKEN_BYTES 16384 /* longer sends are parts of streams: see uring_take_sent() */
+#define URING_UNASKED_MAX 128   /* completions, until a submission asks the kernel for others */
 
 /* ---- waking ---- */
 
@@ -77,9 +78,10 @@ static void uring_complete(struct uring_backend *b, uint64_t user_data, int res,
 {
     int fd = (int)(uint32_t)user_data;
     uint32_t gen = (uint32_t)(user_data >> 32) & SLOT_GEN_MASK;
-    enum uring_op op = (enum uring_op)(user_data >> 56);
+    enum uring_op op = uring_op_of(user_data);
 
     switch (op) {
+    case URING_OP_TAKEN: break;
     case URING_OP_RECV: uring_on_recv(b, fd, gen, res, flags); break;
     case URING_OP_SEND: uring_on_send(b, fd, gen, res); break;
     case URING_OP_READ: uring_on_read(b, fd, gen, res); break;
@@ -94,6 +96,45 @@ static void uring_complete(struct uring_backend *b, uint64_t user_data, int res,
     case URING_OP_CANCEL_LISTENER: uring_on_listener_cancel_missed(b, (unsigned)fd); break;
     default: uring_stats(b)->stale++; break;
     }
+}
+
+/*
+ * What was submitted early has mostly been sent by now. These completions do not wait for their turn
+ * behind all the receives of this iteration: their connections give back the blocks of output that
+ * were sent from, which are still in the first cache and will do for the next answers; or else every
+ * connection that is ready in an iteration writes to blocks of its own.
+ *
+ * Not those of a body that streams through: what arrives of it until their turn goes out in one piece
+ * (an echo of 1 MiB was 1.5 times as dear). And no more in an iteration than it began with
+ * completions: sends that bring about the next ones would keep everybody else waiting.
+ */
+static void uring_take_sent(struct uring_backend *b)
+{
+    struct io_uring *ring = &b->r.ring;
+    unsigned tail = io_uring_smp_load_acquire(ring->cq.ktail);
+
+    for (; b->sent_tail != tail && b->sent_left > 0; b->sent_tail++) {
+        struct io_uring_cqe *cqe = &ring->cq.cqes[b->sent_tail & ring->cq.ring_mask];
+        if (uring_op_of(cqe->user_data) != URING_OP_SEND || cqe->res >= URING_TAKEN_BYTES)
+            continue;
+        uint64_t user_data = cqe->user_data;
+        cqe->user_data = uring_user_data(URING_OP_TAKEN, 0, 0);
+        b->sent_left--;
+        uring_complete(b, user_data, cqe->res, cqe->flags);
+    }
+}
+
+/* So that who waits next waits for something that is still to be dealt with. */
+static void uring_drop_taken(struct uring_backend *b)
+{
+    struct io_uring *ring = &b->r.ring;
+    unsigned head = *ring->cq.khead, n = 0;
+
+    while (head + n != b->sent_tail &&
+           uring_op_of(ring->cq.cqes[(head + n) & ring->cq.ring_mask].user_data) == URING_OP_TAKEN)
+        n++;
+    uring_stats(b)->events += n;
+    io_uring_cq_advance(ring, n);
 }
 
 /*
@@ -121,9 +162,10 @@ static void uring_submit_early(struct uring_backend *b)
         b->asked_head = head;
         rc = io_uring_submit_and_get_events(&b->r.ring);
     }
-    if (rc < 0)
+    if (unlikely(rc < 0))
         uring_stats(b)
             ->backend_errors++; /* what it leaves is submitted when the iteration is over */
+    uring_take_sent(b);
 }
 
 /* Work off the completions that are there now; those that upcalls bring about are for the next
@@ -138,6 +180,8 @@ static void uring_reap(struct uring_backend *b)
         /* kept by the kernel, which hands them over when the queue has room */
         uring_count(b, URING_CQ_OVERFLOW);
     uring_stats(b)->events += tail - head;
+    b->sent_tail = tail;
+    b->sent_left = tail - head;
     for (; head != tail; head++) {
         const struct io_uring_cqe *cqe = &ring->cq.cqes[head & ring->cq.ring_mask];
         uint64_t user_data = cqe->user_data;
@@ -148,6 +192,7 @@ static void uring_reap(struct uring_backend *b)
         if (unlikely(b->send_bytes >= b->submit_bytes))
             uring_submit_early(b);
     }
+    uring_drop_taken(b);
 }
 
 /* Submit what is queued, wait for so many completions, at most timeout_us (-1: without end). */

@@ -17,7 +17,8 @@
 #include "io_uring_ring.h"
 
 enum uring_op {
-    URING_OP_ACCEPT = 1, /* "fd" is the listener's index */
+    URING_OP_TAKEN,  /* no operation: a completion that has been dealt with before its turn */
+    URING_OP_ACCEPT, /* "fd" is the listener's index */
     URING_OP_POLL,       /* likewise */
     URING_OP_CONNECT,
     URING_OP_RECV,
@@ -127,6 +128,8 @@ struct uring_backend {
     unsigned submit_bytes; /* sends of so many bytes are submitted before the iteration is over */
     unsigned send_bytes;   /* of sends that are queued */
     unsigned asked_head;   /* of completions, when the kernel was last asked for events */
+    unsigned sent_tail;    /* of completions, as far as ends of sends were looked for */
+    unsigned sent_left;    /* of these, how many may still be taken before their turn */
     int wake_fd;
     uint64_t wake_count; /* read from wake_fd; of no interest */
 };
@@ -168,6 +171,11 @@ static inline enum uring_op uring_send_op(const struct uring_conn *c)
 static inline uint64_t uring_user_data(enum uring_op op, uint32_t gen, int fd)
 {
     return (uint64_t)op << 56 | (uint64_t)(gen & SLOT_GEN_MASK) << 32 | (uint32_t)fd;
+}
+
+static inline enum uring_op uring_op_of(uint64_t user_data)
+{
+    return (enum uring_op)(user_data >> 56);
 }
 
 /* ---- io_uring_submit.c ---- */

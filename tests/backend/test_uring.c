@@ -574,6 +574,78 @@ static void test_sends_leave_room_for_receives(void **state)
         close(busy[i][1]);
 }
 
+static unsigned sents_of(struct fake *f, int pair[][2], int conns)
+{
+    unsigned sents = 0;
+
+    for (int i = 0; i < conns; i++)
+        sents += f->conn[pair[i][0]].sents;
+    return sents;
+}
+
+/* ---- completions taken before their turn ---- */
+
+/* What was submitted early is told to have been sent while the receives behind it still wait for
+ * their turn, so that one block of output will do for all. */
+static void test_sent_in_the_same_wait(void **state)
+{
+    enum { CONNS = 16 };
+    int pair[CONNS][2];
+    size_t echoed = 0;
+
+    BEGIN(state);
+    open_ok(f, "io_uring:submit-bytes=1");
+    for (int i = 0; i < CONNS; i++) {
+        fake_pair(i % 2, pair[i]);
+        fake_attach(f, pair[i][0])->reaction = FAKE_ECHO;
+    }
+    fake_settle(f);
+    for (int i = 0; i < CONNS; i++)
+        assert_int_equal(send(pair[i][1], "x", 1, MSG_NOSIGNAL), 1);
+    for (int turn = 0; echoed < CONNS; turn++) {
+        assert_true(turn < 1000);
+        fake_turn(f, 0);
+        size_t inputs = 0;
+        for (int i = 0; i < CONNS; i++)
+            inputs += f->conn[pair[i][0]].in_len;
+        assert_int_equal(sents_of(f, pair, CONNS), inputs); /* none is for the next one */
+        echoed = inputs;
+    }
+    fake_close(f);
+    for (int i = 0; i < CONNS; i++)
+        close(pair[i][1]);
+}
+
+/* Those whose sends bring about the next ones have two in an iteration, not as many as there is other
+ * work in it. */
+static void test_taken_are_limited(void **state)
+{
+    enum { BUSY = 8, TURNS = 40 };
+    static const char block[64];
+    int pair[BUSY][2];
+
+    BEGIN(state);
+    open_ok(f, "io_uring:submit-bytes=1");
+    for (int i = 0; i < BUSY; i++) {
+        fake_pair(true, pair[i]);
+        struct fake_conn *c = fake_attach(f, pair[i][0]);
+        c->again = block;
+        c->again_len = sizeof(block);
+        fake_send(f, pair[i][0], block, sizeof(block));
+    }
+    for (int turn = 0; turn < TURNS; turn++) {
+        unsigned before = sents_of(f, pair, BUSY);
+        fake_turn(f, 0);
+        assert_in_range(sents_of(f, pair, BUSY) - before, 0, 2 * BUSY);
+    }
+    assert_true(sents_of(f, pair, BUSY) >= TURNS);
+    for (int i = 0; i < BUSY; i++)
+        f->conn[pair[i][0]].again = NULL;
+    fake_close(f);
+    for (int i = 0; i < BUSY; i++)
+        close(pair[i][1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -588,6 +660,8 @@ int main(void)
         TEST(test_options),
         TEST(test_submission_fails),
         TEST(test_sends_leave_room_for_receives),
+        TEST(test_sent_in_the_same_wait),
+        TEST(test_taken_are_limited),
     };
     return cmocka_run_group_tests_name("io_uring", tests, NULL, NULL);
 }
