@@ -180,7 +180,7 @@ static void uring_reap(struct uring_backend *b)
         /* kept by the kernel, which hands them over when the queue has room */
         uring_count(b, URING_CQ_OVERFLOW);
     uring_stats(b)->events += tail - head;
-    b->sent_tail = tail;
+    b->reap_tail = b->sent_tail = tail;
     b->sent_left = tail - head;
     for (; head != tail; head++) {
         const struct io_uring_cqe *cqe = &ring->cq.cqes[head & ring->cq.ring_mask];
@@ -189,7 +189,7 @@ static void uring_reap(struct uring_backend *b)
         unsigned flags = cqe->flags;
         io_uring_cq_advance(ring, 1); /* its place is free before the upcall, which may submit */
         uring_complete(b, user_data, res, flags);
-        if (unlikely(b->send_bytes >= b->submit_bytes))
+        if (unlikely(b->send_bytes >= b->submit_bytes) && !b->joined_len)
             uring_submit_early(b);
     }
     uring_drop_taken(b);

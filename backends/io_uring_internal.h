@@ -19,7 +19,7 @@
 enum uring_op {
     URING_OP_TAKEN,  /* no operation: a completion that has been dealt with before its turn */
     URING_OP_ACCEPT, /* "fd" is the listener's index */
-    URING_OP_POLL,       /* likewise */
+    URING_OP_POLL,   /* likewise */
     URING_OP_CONNECT,
     URING_OP_RECV,
     URING_OP_SEND,
@@ -62,7 +62,8 @@ enum {
     URING_AWAITING = 1 << 12,   /* SEND_ARMED: a poll for room is in flight */
 };
 
-#define URING_END_EOF UINT16_MAX /* uring_conn.end */
+#define URING_END_EOF      UINT16_MAX /* uring_conn.end */
+#define URING_JOINED_BYTES 4096       /* of input that was cut in two, together */
 
 /* Input that arrived while receiving was off. */
 struct uring_held {
@@ -128,10 +129,14 @@ struct uring_backend {
     unsigned submit_bytes; /* sends of so many bytes are submitted before the iteration is over */
     unsigned send_bytes;   /* of sends that are queued */
     unsigned asked_head;   /* of completions, when the kernel was last asked for events */
+    unsigned reap_tail;    /* of completions, as far as this iteration goes */
     unsigned sent_tail;    /* of completions, as far as ends of sends were looked for */
     unsigned sent_left;    /* of these, how many may still be taken before their turn */
+    uint64_t joined_for;   /* user_data of the completion that has what follows `joined` */
+    unsigned joined_len;   /* bytes in `joined`; 0 but between those two completions */
     int wake_fd;
     uint64_t wake_count; /* read from wake_fd; of no interest */
+    char joined[URING_JOINED_BYTES];
 };
 
 static inline struct uring_backend *uring_of(struct backend *be)

@@ -574,6 +574,50 @@ static void test_sends_leave_room_for_receives(void **state)
         close(busy[i][1]);
 }
 
+/* ---- input that was cut by the end of a buffer ---- */
+
+/* Two connections take turns with messages of random length, which lie across the ends of buffers
+ * again and again: each is one input(), but where the kernel leaves the rest for later, as it does
+ * once in 32 times. */
+static void test_cut_input_is_joined(void **state)
+{
+    enum { MESSAGES = 400, LONGEST = 70 };
+    char error[BACKEND_TEXT_MAX], message[LONGEST];
+    struct fake_conn *conn[2];
+    int pair[2][2];
+    uint32_t id[2];
+    size_t sent[2] = {0};
+
+    BEGIN(state);
+    if (fake_open(f, "io_uring:inc=1,buffers=4,buffer-bytes=100", error) < 0)
+        skip();
+    for (int i = 0; i < 2; i++) {
+        fake_pair(i == 0, pair[i]);
+        conn[i] = fake_attach(f, pair[i][0]);
+        id[i] = conn[i]->id;
+    }
+    for (int n = 0; n < MESSAGES; n++)
+        for (int i = 0; i < 2; i++) {
+            size_t len = 1 + fake_random(&f->random) % LONGEST;
+            for (size_t k = 0; k < len; k++)
+                message[k] = fake_byte(id[i], sent[i] + k);
+            assert_int_equal(send(pair[i][1], message, len, MSG_NOSIGNAL), len);
+            sent[i] += len;
+            for (int turn = 0; conn[i]->in_len < sent[i]; turn++) {
+                assert_true(turn < 1000);
+                fake_turn(f, 10);
+            }
+        }
+    for (int i = 0; i < 2; i++)
+        assert_true(fake_stream_is(conn[i], id[i], 0));
+    size_t ends = (sent[0] + sent[1]) / 100, inputs = conn[0]->inputs + conn[1]->inputs;
+    assert_in_range(ends, 100, SIZE_MAX);
+    assert_in_range(inputs, 2 * MESSAGES, 2 * MESSAGES + ends / 8);
+    fake_close(f);
+    for (int i = 0; i < 2; i++)
+        close(pair[i][1]);
+}
+
 static unsigned sents_of(struct fake *f, int pair[][2], int conns)
 {
     unsigned sents = 0;
@@ -660,6 +704,7 @@ int main(void)
         TEST(test_options),
         TEST(test_submission_fails),
         TEST(test_sends_leave_room_for_receives),
+        TEST(test_cut_input_is_joined),
         TEST(test_sent_in_the_same_wait),
         TEST(test_taken_are_limited),
     };
