@@ -36,6 +36,16 @@ class Generator:
             self.version = self.module.version_from_run(text)
 
 
+def stands_in(generator, wanted):
+    """What there is to be said where another than ours was taken, and nobody wanted that; or None."""
+    if wanted or generator.module is gen_bivalve_load:
+        return None
+    return (
+        f"{NAMES[0]} was not found, neither beside this tool and the server nor on the PATH:"
+        f" {generator.name} makes the load, and servers do not take turns"
+    )
+
+
 def locate(module, beside=None):
     """The program's path, or None. Ours may be where this tool or the server `beside` is."""
     if module is gen_bivalve_load:

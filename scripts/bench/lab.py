@@ -25,6 +25,9 @@ class Lab:
             self._on_two_machines(options)
         else:
             self._on_one_machine(options)
+        note = generators.stands_in(self.generator, options.generator)
+        if note:
+            self.notes.append(note)
 
     def _on_one_machine(self, options):
         if getattr(options, "address", None):

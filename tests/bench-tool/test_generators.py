@@ -7,7 +7,7 @@ import shutil
 import pytest
 from conftest import HERE, recorded
 
-from bench import gen_bivalve_load, gen_gcannon, gen_h2load, gen_wrk, profiles
+from bench import gen_bivalve_load, gen_gcannon, gen_h2load, gen_wrk, generators, profiles
 from bench.load import Job, Seen, Unreadable
 
 
@@ -198,3 +198,11 @@ def test_bivalve_load_s_command(tmp_path):
     argv, _ = gen_bivalve_load.command("x", job("baseline", str(tmp_path), rate=12000))
     assert "--rate=12000" in argv and not any(a.startswith("--expect-body") for a in argv)
     assert sum(a.startswith("--raw=") for a in argv) == 3
+
+
+def test_who_stands_in_for_ours_is_told():
+    ours = generators.Generator(gen_bivalve_load, "/x", "1")
+    wrk = generators.Generator(gen_wrk, "/x", "1")
+    assert generators.stands_in(ours, None) is None
+    assert generators.stands_in(wrk, "wrk") is None
+    assert "wrk makes the load" in generators.stands_in(wrk, None)
