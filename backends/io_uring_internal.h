@@ -63,7 +63,7 @@ enum {
 };
 
 #define URING_END_EOF      UINT16_MAX /* uring_conn.end */
-#define URING_JOINED_BYTES 4096       /* of input that was cut in two, together */
+#define URING_JOINED_BYTES 16384      /* of input that was cut in two, together */
 
 /* Input that arrived while receiving was off. */
 struct uring_held {
