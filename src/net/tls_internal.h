@@ -17,7 +17,9 @@ struct tls_staple {
     struct x509_st *leaf; /* of an SSL_CTX */
     unsigned char *der;
     size_t len;
-    int64_t until; /* seconds since the epoch: it is good until then; 0: it does not say */
+    bool about_leaf; /* else it is about another certificate, and not sent */
+    bool revoked;    /* it says so of the certificate */
+    int64_t until;   /* seconds since the epoch: it is good until then; 0: it does not say */
 };
 
 /* A private key, and the file that it was read from. */
@@ -70,7 +72,8 @@ void tls_keys_free(struct tls_context *c);
 
 /*
  * Read the OCSP response in `path` for connections that get `leaf`. 0, or -errno and one line in
- * `error`, and nothing allocated.
+ * `error`, and nothing allocated. One that is about another certificate or too old, as after a renewal,
+ * is warned of and not sent.
  */
 int tls_staple_read(struct tls_staple *s, const char *path, struct x509_st *leaf, char *error);
 

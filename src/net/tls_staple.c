@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,21 +22,30 @@
 #define STAPLE_MAX 16384 /* bytes of a response: it goes out with every handshake that asks */
 
 /*
- * Until when the first of its statements is good, 0: it does not say. False: it makes none, or cannot be
- * understood.
+ * What one of its statements says, if it is about s->leaf. By the serial number: that it is the same
+ * authority's, clients find out. False: it cannot be understood.
  */
-static bool staple_read_until(OCSP_RESPONSE *response, int64_t *until)
+static bool staple_read_statement(struct tls_staple *s, OCSP_SINGLERESP *single)
 {
-    OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
-    OCSP_SINGLERESP *single = basic ? OCSP_resp_get0(basic, 0) : NULL;
+    ASN1_INTEGER *serial = NULL;
     ASN1_GENERALIZEDTIME *next = NULL;
     struct tm tm = {0};
-    bool ok = single && OCSP_single_get0_status(single, NULL, NULL, NULL, &next) >= 0 &&
-              (!next || ASN1_TIME_to_tm(next, &tm) == 1);
 
-    *until = ok && next ? timegm(&tm) : 0;
-    OCSP_BASICRESP_free(basic);
-    return ok;
+    if (!single)
+        return false;
+    OCSP_CERTID *id =
+        (OCSP_CERTID *)(uintptr_t)OCSP_SINGLERESP_get0_id(single); /* reads it alone */
+    if (OCSP_id_get0_info(NULL, NULL, NULL, &serial, id) != 1)
+        return false;
+    if (ASN1_INTEGER_cmp(serial, X509_get_serialNumber(s->leaf)) != 0)
+        return true;
+    int status = OCSP_single_get0_status(single, NULL, NULL, NULL, &next);
+    if (status < 0 || (next && ASN1_TIME_to_tm(next, &tm) != 1))
+        return false;
+    s->about_leaf = true;
+    s->revoked = status == V_OCSP_CERTSTATUS_REVOKED;
+    s->until = next ? timegm(&tm) : 0;
+    return true;
 }
 
 /* What the file holds, if it is a response that says something. */
@@ -43,11 +53,37 @@ static bool staple_parse(struct tls_staple *s, const unsigned char *data, size_t
 {
     const unsigned char *at = data;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)len);
-    bool ok = response && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL &&
-              staple_read_until(response, &s->until);
+    OCSP_BASICRESP *basic =
+        response && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL
+            ? OCSP_response_get1_basic(response)
+            : NULL;
+    int count = basic ? OCSP_resp_count(basic) : 0;
+    bool ok = count > 0;
 
+    for (int i = 0; ok && i < count && !s->about_leaf; i++)
+        ok = staple_read_statement(s, OCSP_resp_get0(basic, i));
+    OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(response);
     return ok;
+}
+
+static void staple_warn(const struct tls_staple *s, const char *path)
+{
+    if (!s->about_leaf)
+        log_warn(
+            "--tls-ocsp %s: the response is about another certificate: it is not sent (fetch one "
+            "about this, and reload; responses are paired with --tls-cert in the order they are "
+            "given)",
+            path);
+    else if (s->until && s->until < time(NULL))
+        log_warn(
+            "--tls-ocsp %s: the response is too old: it is not sent (fetch it anew, and reload)",
+            path);
+    else if (s->revoked)
+        log_warn(
+            "--tls-ocsp %s: the response says that the certificate has been revoked: clients will "
+            "refuse it (get another)",
+            path);
 }
 
 int tls_staple_read(struct tls_staple *s, const char *path, X509 *leaf, char *error)
@@ -77,10 +113,7 @@ int tls_staple_read(struct tls_staple *s, const char *path, X509 *leaf, char *er
         snprintf(error, TLS_ERROR_MAX, "--tls-ocsp %s: %s", path, tls_take_error());
         return -ENOMEM;
     }
-    if (s->until && s->until < time(NULL))
-        log_warn("--tls-ocsp %s: the response is too old: it is not sent (fetch it anew, and start "
-                 "again)",
-                 path);
+    staple_warn(s, path);
     return 0;
 }
 
@@ -92,7 +125,7 @@ static int staple_on_request(SSL *ssl, void *context)
 
     for (unsigned i = 0; i < c->staple_count; i++) {
         const struct tls_staple *s = &c->staples[i];
-        if (s->leaf != leaf || (s->until && s->until < time(NULL)))
+        if (s->leaf != leaf || !s->about_leaf || (s->until && s->until < time(NULL)))
             continue;
         unsigned char *copy = OPENSSL_memdup(s->der, s->len); /* OpenSSL frees it */
         if (copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->len) == 1)

@@ -183,6 +183,7 @@ const struct option_spec option_table[] = {
      .help = "an OCSP response to staple, DER; repeatable, in the order of --tls-cert",
      .man = "A response of the authority's OCSP server about the certificate, DER, that is sent\n"
             "with the handshake to clients that ask for it, until it is too old.\n"
+            "One about another certificate, as an old one is after a renewal, is warned of and not sent.\n"
             "The first belongs to the first\n"
             ".Fl Fl tls-cert ,\n"
             "and so on.\n"

@@ -196,17 +196,19 @@ def test_hosts(start, certificates):
             assert c.request(GET).body == b"55"
 
 
-def ocsp_response(certificates, folder, status="V\t351231235959Z\t"):
-    """What openssl ocsp says of the certificate: it is valid, or what `status` has, as in its index(5)."""
+def ocsp_response(certificates, folder, status="V\t351231235959Z\t", serial=None):
+    """What openssl ocsp says of the certificate: it is valid, or what `status` has, as in its index(5).
+    With `serial`, hexadecimal, of another one by the same authority."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl")
     cert, index, out = certificates.cert, folder / "index", str(folder / "response")
-    serial = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-serial"],
-                            stdout=subprocess.PIPE, check=True, text=True).stdout.strip()[7:]
+    if not serial:
+        serial = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-serial"],
+                                stdout=subprocess.PIPE, check=True, text=True).stdout.strip()[7:]
     index.write_text("%s\t%s\tunknown\t/CN=x\n" % (status, serial))
     subprocess.run(["openssl", "ocsp", "-index", str(index), "-rsigner", cert, "-rkey",
-                    certificates.key, "-CA", cert, "-issuer", cert, "-cert", cert, "-respout", out,
-                    "-ndays", "1"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                    certificates.key, "-CA", cert, "-issuer", cert, "-serial", "0x" + serial,
+                    "-respout", out, "-ndays", "1"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return out
 
 

@@ -95,6 +95,18 @@ def test_reload_of_an_ocsp_response(start, certificates, tmp_path):
         f.write("<html>404 Not Found</html>")
     reload(server, "reload failed: --tls-ocsp")
     stapled("revoked")
+    assert "the certificate has been revoked" in server.log()
+
+
+def test_ocsp_response_about_another_certificate(start, certificates, tmp_path):
+    """As after a renewal, until there is a new one: served, with a warning, and nothing is stapled."""
+    out = ocsp_response(certificates, tmp_path, serial="4711")
+    server = start(*certificates.options, "--tls-ocsp", out, listen=LISTEN)
+    assert "the response is about another certificate" in server.log()
+    assert "OCSP response: no response sent" in s_client(server, "-status", data=CLOSE)
+    ocsp_response(certificates, tmp_path)
+    reload(server)
+    wire.wait_until("it to be stapled", lambda: "Cert Status: good" in s_client(server, "-status", data=CLOSE))
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])

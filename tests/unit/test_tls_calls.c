@@ -86,7 +86,7 @@ static void test_contexts(void **state)
 
     (void)state;
     file_name(ocsp, "ocsp");
-    write_ocsp(ocsp, 3600);
+    write_ocsp(ocsp, ec_cert, 3600);
     world_init(&x.w);
     x.w.cfg.pairs[0].ocsp = ocsp;
     unsigned tries = tls_calls_fail_each(try_context, &x);

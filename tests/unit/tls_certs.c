@@ -55,19 +55,25 @@ int tls_certs_teardown(void **state)
     return system(command);
 }
 
-void write_ocsp(const char *path, long seconds)
+static X509 *read_cert(const char *path)
 {
-    FILE *f = fopen(ec_cert, "r");
+    FILE *f = fopen(path, "r");
     X509 *cert = PEM_read_X509(f, NULL, NULL, NULL);
     fclose(f);
-    f = fopen(ec_key, "r");
+    return cert;
+}
+
+void write_ocsp(const char *path, const char *about, long seconds)
+{
+    X509 *cert = read_cert(about), *signer = read_cert(ec_cert);
+    FILE *f = fopen(ec_key, "r");
     EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
     fclose(f);
     OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
-    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, cert);
+    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, signer);
     ASN1_TIME *from = X509_gmtime_adj(NULL, -100), *until = X509_gmtime_adj(NULL, seconds);
     OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, from, until);
-    OCSP_basic_sign(basic, cert, key, EVP_sha256(), NULL, 0);
+    OCSP_basic_sign(basic, signer, key, EVP_sha256(), NULL, 0);
     OCSP_RESPONSE *r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
     unsigned char *der = NULL;
     int len = i2d_OCSP_RESPONSE(r, &der);
@@ -81,5 +87,6 @@ void write_ocsp(const char *path, long seconds)
     OCSP_CERTID_free(id);
     OCSP_BASICRESP_free(basic);
     EVP_PKEY_free(key);
+    X509_free(signer);
     X509_free(cert);
 }

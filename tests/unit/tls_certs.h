@@ -15,7 +15,7 @@ int tls_certs_teardown(void **state);
 /* The name of another file there. */
 void file_name(char out[64], const char *name);
 
-/* An OCSP response about ec_cert that is good for so many seconds. */
-void write_ocsp(const char *path, long seconds);
+/* An OCSP response about a certificate, by ec_key, that is good for so many seconds. */
+void write_ocsp(const char *path, const char *about, long seconds);
 
 #endif
