@@ -66,7 +66,7 @@ def memory_of(backend, connections):
         while len(holder.held) < connections and time.monotonic() < deadline:
             assert proc.poll() is None, proc.communicate()
             time.sleep(0.05)
-        assert len(holder.held) == connections
+        assert len(holder.held) >= connections  # more: one was tried again
         time.sleep(0.3)
         return memory(child(proc.pid))
     finally:
