@@ -90,6 +90,33 @@ static const int sandbox_calls[] = {
     SCMP_SYS(newfstatat),
     SCMP_SYS(sched_yield),
     SCMP_SYS(uname),
+/* the same on 32-bit machines, where what has a time or an offset in it has another call for a wide one */
+#ifdef SYS_clock_gettime64
+    SYS_clock_gettime64,
+    SYS_clock_nanosleep_time64,
+    SYS_futex_time64,
+    SYS_ppoll_time64,
+    SYS_statx, /* fstat() with a wide time_t */
+#endif
+#ifdef SYS_socketcall /* by it i386 has calls of their own for these */
+    SCMP_SYS(recv),
+    SCMP_SYS(send),
+#endif
+#ifdef SYS_sigreturn
+    SYS_sigreturn,
+#endif
+#ifdef SYS_fstat64
+    SYS_fstat64,
+#endif
+#ifdef SYS_fstatat64
+    SYS_fstatat64,
+#endif
+#ifdef SYS__llseek
+    SYS__llseek,
+#endif
+#ifdef SYS_sendfile64
+    SYS_sendfile64,
+#endif
 };
 
 /*
@@ -132,7 +159,19 @@ static int sandbox_add(scmp_filter_ctx filter, uint32_t action, const int *calls
 
 static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls, bool reads_files)
 {
-    const int mappers[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+    const int mappers[] = {
+        SCMP_SYS(mprotect),
+#ifdef SYS_mmap2
+        SYS_mmap2, /* where it is, mmap() calls it; old mmap has its arguments in memory on i386 */
+#else
+        SCMP_SYS(mmap),
+#endif
+    };
+#ifdef SYS_fcntl64
+    const int fcntl_call = SYS_fcntl64;
+#else
+    const int fcntl_call = SCMP_SYS(fcntl);
+#endif
     int rc = sandbox_add(filter, SCMP_ACT_ALLOW, sandbox_calls, ARRAY_LEN(sandbox_calls));
 
     size_t count = 0;
@@ -154,7 +193,7 @@ static int sandbox_rules(scmp_filter_ctx filter, const int *syscalls, bool reads
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     /* stdio asks whether it writes to a terminal; fcntl only to look at and set flags. */
     if (rc == 0)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, fcntl_call, 1,
                               SCMP_A1(SCMP_CMP_LE, 4 /* F_SETFL */, 0));
     /* O_CREAT and O_TRUNC change files whatever the access mode. */
     if (rc == 0 && reads_files)
