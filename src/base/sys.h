@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -51,6 +53,23 @@
 #define SYS_MAP_NORESERVE MAP_NORESERVE
 #else
 #define SYS_MAP_NORESERVE 0
+#endif
+
+/* ---- waiting ---- */
+
+/*
+ * ppoll(2). With _FORTIFY_SOURCE glibc before 2.39 calls the ppoll() of a 32-bit time_t even where
+ * _TIME_BITS=64 was asked for (on machines whose own is of 32 bits): it would see whole seconds only.
+ */
+#if defined(_TIME_BITS) && defined(__TIMESIZE) && __TIMESIZE == 32
+int sys_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *limit,
+              const sigset_t *mask) __asm__("__ppoll64");
+#else
+static inline int sys_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *limit,
+                            const sigset_t *mask)
+{
+    return ppoll(fds, count, limit, mask);
+}
 #endif
 
 /* ---- descriptors ---- */

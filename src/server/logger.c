@@ -310,7 +310,7 @@ static void logger_wait(struct logger *l, bool full, bool any, const sigset_t *w
         wait = wait && (full || ring_used(r) < at);
     }
     if (wait)
-        ppoll(fds, 2, &limit, waiting);
+        sys_ppoll(fds, 2, &limit, waiting);
     wakeup_clear(&l->wakeup);
 }
 

@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include "sys.h"
+
 #define SIGNALS_MAX 32 /* the numbers of those that have had names since the seventies */
 
 static volatile sig_atomic_t signals_came[SIGNALS_MAX];
@@ -53,11 +55,11 @@ int signals_wait(struct pollfd *fds, nfds_t count, int timeout_ms)
     const struct timespec limit = {.tv_sec = timeout_ms / 1000,
                                    .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
     const struct timespec now = {0};
-    int n = ppoll(fds, count, &limit, &signals_waiting);
+    int n = sys_ppoll(fds, count, &limit, &signals_waiting);
 
     /* Where a descriptor was ready no signal was let through: were one always, none ever would be. */
     if (n > 0)
-        ppoll(NULL, 0, &now, &signals_waiting);
+        sys_ppoll(NULL, 0, &now, &signals_waiting);
     return n;
 }
 

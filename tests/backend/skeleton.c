@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "readiness.h"
+#include "sys.h"
 
 enum {
     SKELETON_ATTACHED = 1,
@@ -220,7 +221,7 @@ static int skeleton_wait(struct backend *be, int64_t timeout_us)
                                .tv_nsec = timeout_us % 1000000 * 1000};
 
     be->cfg.stats->enters++;
-    int n = ppoll(b->polled, count, timeout_us < 0 ? NULL : &timeout, NULL);
+    int n = sys_ppoll(b->polled, count, timeout_us < 0 ? NULL : &timeout, NULL);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
     be->cfg.stats->events += (uint64_t)n;
