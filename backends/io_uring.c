@@ -169,7 +169,7 @@ static void uring_submit_early(struct uring_backend *b)
 }
 
 /* Work off the completions that are there now; those that upcalls bring about are for the next
- * iteration. */
+ * iteration, but for ends of sends. */
 static void uring_reap(struct uring_backend *b)
 {
     struct io_uring *ring = &b->r.ring;
