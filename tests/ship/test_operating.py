@@ -55,16 +55,31 @@ def free_port():
         return s.getsockname()[1]
 
 
-def asked_through(port):
-    """What a client gets there, twice on one connection, once somebody listens."""
-    def connect():
+def asked_through(proxy_on, tries=5):
+    """What a client gets by way of a proxy, twice on one connection. proxy_on(port) is its command line there: it
+    ends at once if somebody has taken the port meanwhile, and is started on another one."""
+    for left in reversed(range(tries)):
+        port = free_port()
+        process = subprocess.Popen(proxy_on(port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True)
+
+        def connect():
+            if process.poll() is not None:
+                return True
+            try:
+                return wire.socket.create_connection(("127.0.0.1", port), wire.HANG_S)
+            except OSError:
+                return None
         try:
-            return wire.socket.create_connection(("127.0.0.1", port), wire.HANG_S)
-        except OSError:
-            return None
-    with wire.wait_until("the proxy", connect) as s:
-        client = wire.Client(s)
-        return [client.get("/baseline11?a=13&b=%d" % b).body for b in (42, 43)]
+            s = wire.wait_until("the proxy", connect)
+            if s is not True:
+                with s:
+                    client = wire.Client(s)
+                    return [client.get("/baseline11?a=13&b=%d" % b).body for b in (42, 43)]
+            assert left, process.stderr.read()
+        finally:
+            process.terminate()
+            process.communicate()
 
 
 def only(kind):
@@ -77,22 +92,19 @@ def test_nginx(tmp_path):
     if not nginx:
         pytest.skip("there is no nginx")
     with wire.Server(None) as server:
-        port = free_port()
-        site = only("nginx").replace("127.0.0.1:8080", "127.0.0.1:%d" % server.addr[1][1]).replace(
-            "listen 8000;", "listen 127.0.0.1:%d;" % port)
         where = str(tmp_path)
         temporary = "".join("%s_temp_path %s/%s;\n" % (name, where, name) for name in (
             "client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        (tmp_path / "conf").write_text(
-            "daemon off; master_process off; pid %s/pid; error_log %s/error.log;\nevents {}\nhttp {\naccess_log off;\n%s%s}\n"
-            % (where, where, temporary, site))
-        process = subprocess.Popen([nginx, "-p", where, "-c", where + "/conf"], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            assert asked_through(port) == [b"55", b"56"]
-        finally:
-            process.terminate()
-            process.wait()
+
+        def nginx_on(port):
+            site = only("nginx").replace("127.0.0.1:8080", "127.0.0.1:%d" % server.addr[1][1]).replace(
+                "listen 8000;", "listen 127.0.0.1:%d;" % port)
+            (tmp_path / "conf").write_text(
+                "daemon off; master_process off; pid %s/pid; error_log %s/error.log;\nevents {}\nhttp {\naccess_log off;\n%s%s}\n"
+                % (where, where, temporary, site))
+            return [nginx, "-p", where, "-c", where + "/conf"]
+
+        assert asked_through(nginx_on) == [b"55", b"56"]
 
 
 def test_haproxy(tmp_path):
@@ -102,17 +114,14 @@ def test_haproxy(tmp_path):
     log = str(tmp_path / "access.log")
     with wire.Server(None, "--admin", "127.0.0.1:0", "--access-log", log, listen=("127.0.0.1:0,proxy",)) as server:
         view = int(re.search(r"the view inside is on 127\.0\.0\.1:(\d+)", server.log()).group(1))
-        port = free_port()
-        text = only("haproxy").replace("127.0.0.1:8080", "127.0.0.1:%d" % server.addr[1][1]).replace(
-            "port 9180", "port %d inter 200" % view).replace("127.0.0.1:8000", "127.0.0.1:%d" % port)
-        (tmp_path / "conf").write_text(text)
-        process = subprocess.Popen([haproxy, "-db", "-f", str(tmp_path / "conf")], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            assert asked_through(port) == [b"55", b"56"]
-        finally:
-            process.terminate()
-            process.wait()
+
+        def haproxy_on(port):
+            text = only("haproxy").replace("127.0.0.1:8080", "127.0.0.1:%d" % server.addr[1][1]).replace(
+                "port 9180", "port %d inter 200" % view).replace("127.0.0.1:8000", "127.0.0.1:%d" % port)
+            (tmp_path / "conf").write_text(text)
+            return [haproxy, "-db", "-f", str(tmp_path / "conf")]
+
+        assert asked_through(haproxy_on) == [b"55", b"56"]
         wire.wait_until("two lines in the log", lambda: open(log).read().count("/baseline11") == 2)
 
 
