@@ -229,8 +229,7 @@ static int context_load_staple(struct tls_context *c, SSL_CTX *ctx, const struct
 {
     if (!pair->ocsp)
         return 0;
-    int rc = tls_staple_read(&c->staples[c->staple_count], pair->ocsp,
-                             SSL_CTX_get0_certificate(ctx), error);
+    int rc = tls_staple_read(&c->staples[c->staple_count], pair->ocsp, ctx, error);
     if (rc < 0)
         return rc;
     c->staple_count++;

@@ -71,11 +71,11 @@ int tls_key_read(struct tls_context *c, const char *path, struct evp_pkey_st **k
 void tls_keys_free(struct tls_context *c);
 
 /*
- * Read the OCSP response in `path` for connections that get `leaf`. 0, or -errno and one line in
- * `error`, and nothing allocated. One that is about another certificate or too old, as after a renewal,
- * is warned of and not sent.
+ * Read the OCSP response in `path` for connections that get the certificate that was loaded into ctx last.
+ * 0, or -errno and one line in `error`, and nothing allocated. One that is about another certificate, by the
+ * serial number and, if the chain has it, the issuer, or too old, as after a renewal, is warned of and not sent.
  */
-int tls_staple_read(struct tls_staple *s, const char *path, struct x509_st *leaf, char *error);
+int tls_staple_read(struct tls_staple *s, const char *path, struct ssl_ctx_st *ctx, char *error);
 
 /* Send those of the context with the handshakes of this SSL_CTX. False: OpenSSL will not. */
 bool tls_staple_install(struct ssl_ctx_st *ctx, struct tls_context *c);

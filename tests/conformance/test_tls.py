@@ -196,18 +196,20 @@ def test_hosts(start, certificates):
             assert c.request(GET).body == b"55"
 
 
-def ocsp_response(certificates, folder, status="V\t351231235959Z\t", serial=None):
+def ocsp_response(certificates, folder, status="V\t351231235959Z\t", serial=None, issuer=None):
     """What openssl ocsp says of the certificate: it is valid, or what `status` has, as in its index(5).
-    With `serial`, hexadecimal, of another one by the same authority."""
+    With `serial`, hexadecimal, of another one by the same authority; with `issuer` (a file), of the one
+    that this authority has given the number to."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl")
     cert, index, out = certificates.cert, folder / "index", str(folder / "response")
+    issuer = issuer or cert
     if not serial:
         serial = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-serial"],
                                 stdout=subprocess.PIPE, check=True, text=True).stdout.strip()[7:]
     index.write_text("%s\t%s\tunknown\t/CN=x\n" % (status, serial))
     subprocess.run(["openssl", "ocsp", "-index", str(index), "-rsigner", cert, "-rkey",
-                    certificates.key, "-CA", cert, "-issuer", cert, "-serial", "0x" + serial,
+                    certificates.key, "-CA", issuer, "-issuer", issuer, "-serial", "0x" + serial,
                     "-respout", out, "-ndays", "1"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return out
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import types
 
 import pytest
 
@@ -107,6 +108,36 @@ def test_ocsp_response_about_another_certificate(start, certificates, tmp_path):
     ocsp_response(certificates, tmp_path)
     reload(server)
     wire.wait_until("it to be stapled", lambda: "Cert Status: good" in s_client(server, "-status", data=CLOSE))
+
+
+def test_ocsp_response_of_another_authority(start, certificates, tmp_path):
+    """It has a certificate with our serial number: that is not ours."""
+    out = ocsp_response(certificates, tmp_path, issuer=certificates.make("authority")[0])
+    server = start(*certificates.options, "--tls-ocsp", out, listen=LISTEN)
+    assert "the response is about another certificate" in server.log()
+    assert "OCSP response: no response sent" in s_client(server, "-status", data=CLOSE)
+
+
+def test_ocsp_response_without_the_authority(start, certificates, tmp_path):
+    """Its certificate is not in the file: the serial number is compared, and a warning says so."""
+    ca, ca_key = certificates.make("signer")
+    leaf = types.SimpleNamespace(cert=str(tmp_path / "leaf.pem"), key=str(tmp_path / "leaf.key"))
+    request = tmp_path / "request"
+    subprocess.run(["openssl", "req", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-subj", "/CN=leaf", "-keyout", leaf.key, "-out", str(request)],
+                   check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(["openssl", "x509", "-req", "-in", str(request), "-CA", ca, "-CAkey", ca_key,
+                    "-set_serial", "0x4711", "-days", "2", "-out", leaf.cert], check=True)
+    os.chmod(leaf.key, 0o600)
+    out = ocsp_response(leaf, tmp_path, issuer=ca)
+    options = ("--tls-cert", leaf.cert, "--tls-key", leaf.key, "--tls-ocsp", out)
+    server = start(*options, listen=LISTEN)
+    assert "by its serial number alone" in server.log()
+    assert "Cert Status: good" in s_client(server, "-status", data=CLOSE)
+    with open(leaf.cert, "a") as chain, open(ca) as f:
+        chain.write(f.read())
+    done = wire.run("--test", "--tls-listen", "127.0.0.1:0", *options)
+    assert done.returncode == 0 and "--tls-ocsp" not in done.stderr, done
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])

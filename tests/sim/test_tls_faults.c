@@ -86,7 +86,7 @@ static void open_context(void)
     char ocsp[64], error[TLS_ERROR_MAX];
 
     file_name(ocsp, "ocsp");
-    write_ocsp(ocsp, ec_cert, 3600);
+    write_ocsp(ocsp, ec_cert, ec_cert, 3600);
     cfg.pairs[0].ocsp = ocsp;
     tls_context_free(context);
     if (tls_context_open(&context, &cfg, NULL, error) < 0)

@@ -266,36 +266,61 @@ static void test_one_version_by_ciphers(void **state)
 
 /* ---- OCSP ---- */
 
+/* Does the server of this pair staple that response, for who asks and gets its certificate alone? */
+static void stapled(const char *cert, const char *ocsp, bool sent)
+{
+    static struct world w;
+
+    world_init(&w);
+    w.cfg.pairs[0].cert = cert;
+    w.cfg.pairs[0].ocsp = ocsp;
+    world_serve(&w);
+    for (int asks = 0; asks < 3; asks++) {
+        const unsigned char *der;
+        world_connect(&w);
+        if (asks)
+            SSL_set_tlsext_status_type(w.client, TLSEXT_STATUSTYPE_ocsp);
+        if (asks == 2) /* another certificate */
+            SSL_set_tlsext_host_name(w.client, "b.test");
+        assert_int_equal(shake(&w), 1);
+        long len = SSL_get_tlsext_status_ocsp_resp(w.client, &der);
+        assert_int_equal(len > 0, sent && asks == 1);
+        world_disconnect(&w);
+    }
+    world_close(&w);
+}
+
 static void test_ocsp(void **state)
 {
-    static const struct {
-        const char *about;
-        long seconds;
-        bool sent;
-    } responses[] = {{ec_cert, 3600, true}, {ec_cert, -10, false}, {rsa_cert, 3600, false}};
-    static struct world w;
-    char path[64];
+    char issued[64], alone[64], path[64];
 
     (void)state;
+    file_name(issued, "issued");
+    file_name(alone, "alone");
     file_name(path, "ocsp");
+    write_issued(issued, true);
+    write_issued(alone, false);
+    const struct {
+        const char *cert, *about, *issuer;
+        long seconds;
+        bool sent;
+    } responses[] = {
+        {ec_cert, ec_cert, ec_cert, 3600, true},
+        {ec_cert, ec_cert, ec_cert, -10, false},
+        {ec_cert, rsa_cert, ec_cert, 3600, false},
+        {ec_cert, ec_cert, other_cert, 3600, false},
+        {issued, issued, other_cert, 3600, true},
+        {issued, issued, ec_cert, 3600, false},
+        {issued, rsa_cert, other_cert, 3600, false},
+        /* Whose it is, the chain does not say: the serial number alone counts. */
+        {alone, alone, other_cert, 3600, true},
+        {alone, alone, ec_cert, 3600, true},
+        {alone, rsa_cert, other_cert, 3600, false},
+    };
     for (size_t i = 0; i < ARRAY_LEN(responses); i++) {
-        write_ocsp(path, responses[i].about, responses[i].seconds);
-        world_init(&w);
-        w.cfg.pairs[0].ocsp = path;
-        world_serve(&w);
-        for (int asks = 0; asks < 3; asks++) {
-            const unsigned char *der;
-            world_connect(&w);
-            if (asks)
-                SSL_set_tlsext_status_type(w.client, TLSEXT_STATUSTYPE_ocsp);
-            if (asks == 2) /* another certificate */
-                SSL_set_tlsext_host_name(w.client, "b.test");
-            assert_int_equal(shake(&w), 1);
-            long len = SSL_get_tlsext_status_ocsp_resp(w.client, &der);
-            assert_int_equal(len > 0, responses[i].sent && asks == 1);
-            world_disconnect(&w);
-        }
-        world_close(&w);
+        write_ocsp(path, responses[i].about, responses[i].issuer, responses[i].seconds);
+        print_message("# response %zu\n", i);
+        stapled(responses[i].cert, path, responses[i].sent);
     }
 }
 

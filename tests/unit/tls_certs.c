@@ -63,21 +63,44 @@ static X509 *read_cert(const char *path)
     return cert;
 }
 
-void write_ocsp(const char *path, const char *about, long seconds)
+static EVP_PKEY *read_key(const char *path)
 {
-    X509 *cert = read_cert(about), *signer = read_cert(ec_cert);
-    FILE *f = fopen(ec_key, "r");
+    FILE *f = fopen(path, "r");
     EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
     fclose(f);
+    return key;
+}
+
+void write_issued(const char *path, bool with_chain)
+{
+    X509 *cert = read_cert(ec_cert), *issuer = read_cert(other_cert);
+    EVP_PKEY *key = read_key(other_key);
+    FILE *f = fopen(path, "w");
+
+    X509_set_issuer_name(cert, X509_get_subject_name(issuer));
+    X509_sign(cert, key, EVP_sha256());
+    PEM_write_X509(f, cert);
+    if (with_chain)
+        PEM_write_X509(f, issuer);
+    fclose(f);
+    EVP_PKEY_free(key);
+    X509_free(issuer);
+    X509_free(cert);
+}
+
+void write_ocsp(const char *path, const char *about, const char *issuer_path, long seconds)
+{
+    X509 *cert = read_cert(about), *issuer = read_cert(issuer_path), *signer = read_cert(ec_cert);
+    EVP_PKEY *key = read_key(ec_key);
     OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
-    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, signer);
+    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, issuer);
     ASN1_TIME *from = X509_gmtime_adj(NULL, -100), *until = X509_gmtime_adj(NULL, seconds);
     OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, from, until);
     OCSP_basic_sign(basic, signer, key, EVP_sha256(), NULL, 0);
     OCSP_RESPONSE *r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
     unsigned char *der = NULL;
     int len = i2d_OCSP_RESPONSE(r, &der);
-    f = fopen(path, "w");
+    FILE *f = fopen(path, "w");
     fwrite(der, 1, (size_t)len, f);
     fclose(f);
     OPENSSL_free(der);
@@ -88,5 +111,6 @@ void write_ocsp(const char *path, const char *about, long seconds)
     OCSP_BASICRESP_free(basic);
     EVP_PKEY_free(key);
     X509_free(signer);
+    X509_free(issuer);
     X509_free(cert);
 }
