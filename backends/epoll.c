@@ -171,7 +171,8 @@ static void epoll_receive(struct epoll_backend *b, int fd, struct epoll_conn *c)
     }
     /* Nothing, against the event's word: the edge is not told again, so look once more. */
     if (n < 0 && (errno == EINTR || (errno == EAGAIN && !(c->flags & EPOLL_DOUBT)))) {
-        c->flags |= EPOLL_DOUBT;
+        if (errno == EAGAIN)
+            c->flags |= EPOLL_DOUBT;
         epoll_enqueue(b, fd, c);
         return;
     }
@@ -368,6 +369,7 @@ static int epoll_listen_ctl(struct backend *be, unsigned index, int lfd, bool on
     }
     if (rc < 0 && on)
         return -errno;
+    /* Taking out needs no memory: it fails only for what is not there, which is off then. */
     l->fd = lfd;
     l->on = on;
     return 0;

@@ -36,10 +36,21 @@ int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
     return real(fd, addr, len, flags);
 }
 
+/*
+ * EAGAIN for a socket that has been told of and has input is what a checksum that was found wrong
+ * looks like. Who is told edges looks once more then; a second one in a row is no kernel's.
+ */
 ssize_t recv(int fd, void *buf, size_t len, int flags)
 {
+    static int doubted = -1; /* the fd that had EAGAIN last, and was not read since */
     REAL(recv);
     int what = fault_pick("recv", WAYS(EAGAIN, EINTR, FAULT_SHORT, ECONNRESET, ENOMEM));
+    if (what == EAGAIN && fd == doubted)
+        what = 0;
+    if (what == EAGAIN)
+        doubted = fd;
+    else if (fd == doubted && what != EINTR)
+        doubted = -1;
     if (what > 0) {
         errno = what;
         return -1;
@@ -78,10 +89,12 @@ int close(int fd)
     return rc;
 }
 
+/* Taking out needs no memory: the kernel knows no failure of it for what is there. */
 int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
 {
     REAL(epoll_ctl);
-    FAIL_WITH(epoll_ctl, WAYS(ENOMEM, ENOSPC), -1);
+    if (op != EPOLL_CTL_DEL)
+        FAIL_WITH(epoll_ctl, WAYS(ENOMEM, ENOSPC), -1);
     return real(ep, op, fd, ev);
 }
 
