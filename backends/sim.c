@@ -371,8 +371,8 @@ static int sim_deliver_segments(struct sim_conn *p, const struct backend_segment
 
     for (; len > 0; segments++) {
         size_t n = MIN(len, segments->len);
-        if (segments->data) {
-            sim_deliver(p, segments->data, n);
+        if (segments->data || segments->record) {
+            sim_deliver(p, segments->data ? segments->data : segments->text, n);
         } else {
             char *piece = malloc(n);
             assert(piece);
@@ -438,6 +438,8 @@ static int sim_send(struct backend *be, int fd, const struct backend_segment *se
     int n = sim_choose(b, fd, SIM_SEND, backend_segments_len(segments, count));
     if (n < 0)
         return n;
+    if (n > 0 && segments->record)
+        n = (int)segments->len; /* whole, or not yet */
     if (n > 0 && (n = sim_take(be, fd, segments, (size_t)n)) != IO_PENDING)
         return n;
     memcpy(p->sending, segments, count * sizeof(*segments));

@@ -4,7 +4,23 @@
  */
 #include "config.h"
 
+#include <sys/syscall.h>
+
 #include "contract.h"
+
+/* The type of the record that was sent last: TLS_SET_RECORD_TYPE of SOL_TLS. */
+static unsigned last_record;
+
+/* In place of the C library's, to see what is said beside the bytes. */
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    const struct cmsghdr *said = CMSG_FIRSTHDR(msg);
+
+    if (said && said->cmsg_level == 282 && said->cmsg_type == 1 &&
+        said->cmsg_len == CMSG_LEN(sizeof(unsigned char)))
+        last_record = *CMSG_DATA(said);
+    return (ssize_t)syscall(SYS_sendmsg, fd, msg, flags);
+}
 
 /* ---- several segments, and files ---- */
 
@@ -143,6 +159,39 @@ static void test_file_too_short(void **state)
     close(file);
 }
 
+/*
+ * "A record is taken whole", and its type goes with it: sendmsg() below sees that. A socket whose TLS the
+ * kernel does not do takes the bytes and leaves the type, which is how it can be tried anywhere.
+ */
+static void test_record(void **state)
+{
+    enum { ALERT = 21, LEN = 2, BYTES = 10000000 };
+    int pair[2];
+
+    BEGIN(state);
+    for (int i = 0; i < 4; i++) {
+        fake_pair(i % 2, pair);
+        struct fake_conn *c = fake_attach(f, pair[0]);
+        c->peer = pair[1];
+        size_t before =
+            i / 2 ? peer_write_some(pair[0], c->id, 0, BYTES) : 0; /* until it is full */
+        assert_true(before < BYTES);
+        const char text[LEN] = {fake_byte(c->id, before), fake_byte(c->id, before + 1)};
+        struct backend_segment s = {.record = ALERT, .text = text, .len = LEN};
+
+        last_record = 0;
+        assert_int_equal(send_all(f, pair[0], &s, 1), 0);
+        assert_int_equal(last_record, spec_is(e, "sim") && !f->stats.send_calls ? 0 : ALERT);
+        for (int k = 0; c->drained < before + LEN; k++) {
+            assert_true(k < 100000);
+            peer_drain(f, pair[0]);
+            fake_turn(f, 0);
+        }
+        fake_detach(f, pair[0]);
+        close(pair[1]);
+    }
+}
+
 /* ---- much at a time ---- */
 
 /*
@@ -227,6 +276,11 @@ static void test_send_now(void **state)
 }
 
 const struct contract_test contract_pieces_tests[] = {
-    CONTRACT_TEST(test_segments), CONTRACT_TEST(test_files),    CONTRACT_TEST(test_file_too_short),
-    CONTRACT_TEST(test_expect),   CONTRACT_TEST(test_send_now), {0},
+    CONTRACT_TEST(test_segments),
+    CONTRACT_TEST(test_files),
+    CONTRACT_TEST(test_file_too_short),
+    CONTRACT_TEST(test_record),
+    CONTRACT_TEST(test_expect),
+    CONTRACT_TEST(test_send_now),
+    {0},
 };
