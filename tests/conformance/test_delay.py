@@ -139,7 +139,7 @@ def test_others_are_served_meanwhile(start):
 def test_no_cpu_and_little_memory(backend):
     """Between 1000 and n requests that wait, so that what a process costs alone cancels."""
     n = room_for(MANY)
-    with wire.Server(backend, workers=1) as s:
+    with wire.Server(backend, "--idle-timeout", 900, workers=1) as s:
         def wait(clients):
             for c in clients:
                 c.send(delay(60000 - len(clients) % 1000))

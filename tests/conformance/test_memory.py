@@ -92,7 +92,7 @@ def test_memory_per_idle_connection(backend):
     """Between 1000 and n connections open and idle, so that what a process costs alone cancels."""
     n = room_for(MANY)
     bound = 160 if backend.startswith("io_uring") else 264
-    with wire.Server(backend, workers=1) as s:
+    with wire.Server(backend, "--idle-timeout", 900, workers=1) as s:
         clients = open_idle(s, 1000)
         for _ in range(30):       # the buffers that all connections share are in use from now on
             for c in clients:
