@@ -251,7 +251,10 @@ static void test_no_such_kernel(void **state)
     world_close(&w);
 }
 
-/* Keys that change before the kernel is asked are OpenSSL's business, and the kernel is not asked. */
+/*
+ * Keys that change before the kernel is asked: OpenSSL offers the new one (since 3.2), which the kernel
+ * then has, or it does not, and the kernel is not asked.
+ */
 static void test_key_update_before(void **state)
 {
     static struct world w;
@@ -261,8 +264,13 @@ static void test_key_update_before(void **state)
     SSL_key_update(w.client, SSL_KEY_UPDATE_REQUESTED);
     shake(&w);
     echo(&w, 100);
-    assert_false(tls_ktls_begin(&w.server, 7));
-    echo(&w, 100);
+    if (tls_ktls_begin(&w.server, 7)) {
+        kernel_send(&w, 23, "answer", 6);
+        client_reads(&w, "answer");
+    } else {
+        assert_true(OPENSSL_VERSION_NUMBER < 0x30200000L);
+        echo(&w, 100);
+    }
     world_disconnect(&w);
     world_close(&w);
 }

@@ -18,11 +18,14 @@
 #include "tls_memory.h"
 #include "tls_world.h"
 
-/* OpenSSL's memory for an idle connection; 7624 bytes of it are the SSL itself, in 3.0. */
+/*
+ * OpenSSL's memory for an idle connection; 7624 bytes of it are the SSL itself, in 3.0. In 3.5 that and
+ * its two record layers are 14424, and what tls_trim.c frees of the rest stays.
+ */
 #if OPENSSL_VERSION_NUMBER < 0x30200000L
 #define IDLE_MAX 12000
 #else
-#define IDLE_MAX (16 * 1024)
+#define IDLE_MAX 22000
 #endif
 
 static void test_idle_memory(void **state)

@@ -7,7 +7,6 @@
 /* clang-format off */
 CALL(int, 0, ASN1_INTEGER_set_uint64, (ASN1_INTEGER *a, uint64_t b), (a, b))
 CALL(int, 0, ASN1_TIME_to_tm, (const ASN1_TIME *a, struct tm *b), (a, b))
-CALL(int, -1, BIO_get_new_index, (void), ())
 CALL(BIO_METHOD *, NULL, BIO_meth_new, (int a, const char *b), (a, b))
 CALL(int, 0, BIO_meth_set_create, (BIO_METHOD *a, int (*b)(BIO *)), (a, b))
 CALL(int, 0, BIO_meth_set_ctrl, (BIO_METHOD *a, long (*b)(BIO *, int, long, void *)), (a, b))
