@@ -18,11 +18,14 @@ root_need()
     chroot / true 2>/dev/null || { echo "chroot is not allowed here"; return 77; }
 }
 
-# root_mirror SUITE: where apt finds that release here.
+# root_mirror SUITE: where apt finds that release here; of one that it does not know, where it finds its own.
 root_mirror()
 {
     apt-get indextargets --format '$(REPO_URI) $(RELEASE)' "Created-By: Packages" 2>/dev/null |
-        awk -v suite="$1" '$2 == suite { print $1; exit }'
+        awk -v suite="$1" -v here="$(. /etc/os-release && echo "$VERSION_CODENAME")" '
+            $2 == suite { exact = $1 }
+            $2 == here && !other { other = $1 }
+            END { print exact ? exact : other }'
 }
 
 # root_base SUITE [debootstrap's options]: sets $root_tar to an archive of a minimal root, which is made once.
