@@ -19,7 +19,8 @@ struct tls_staple {
     size_t len;
     bool about_leaf; /* else it is about another certificate, and not sent */
     bool revoked;    /* it says so of the certificate */
-    int64_t until;   /* seconds since the epoch: it is good until then; 0: it does not say */
+    bool unknown;  /* the authority knows no such certificate: not sent, clients would refuse it */
+    int64_t until; /* seconds since the epoch: it is good until then; 0: it does not say */
 };
 
 /* A private key, and the file that it was read from. */

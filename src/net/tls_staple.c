@@ -82,6 +82,7 @@ static bool staple_read_statement(struct tls_staple *s, X509 *issuer, OCSP_SINGL
         return false;
     s->about_leaf = true;
     s->revoked = status == V_OCSP_CERTSTATUS_REVOKED;
+    s->unknown = status == V_OCSP_CERTSTATUS_UNKNOWN;
     s->until = next ? timegm(&tm) : 0;
     return true;
 }
@@ -122,6 +123,11 @@ static void staple_warn(const struct tls_staple *s, const X509 *issuer, const ch
         log_warn(
             "--tls-ocsp %s: the response is too old: it is not sent (fetch it anew, and reload)",
             path);
+    else if (s->unknown)
+        log_warn("--tls-ocsp %s: the response says that the authority does not know the "
+                 "certificate: it is "
+                 "not sent (fetch it anew, and reload)",
+                 path);
     else if (s->revoked)
         log_warn(
             "--tls-ocsp %s: the response says that the certificate has been revoked: clients will "
@@ -169,7 +175,7 @@ static int staple_on_request(SSL *ssl, void *context)
 
     for (unsigned i = 0; i < c->staple_count; i++) {
         const struct tls_staple *s = &c->staples[i];
-        if (s->leaf != leaf || !s->about_leaf || (s->until && s->until < time(NULL)))
+        if (s->leaf != leaf || !s->about_leaf || s->unknown || (s->until && s->until < time(NULL)))
             continue;
         unsigned char *copy = OPENSSL_memdup(s->der, s->len); /* OpenSSL frees it */
         if (copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->len) == 1)

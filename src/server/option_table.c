@@ -183,7 +183,8 @@ const struct option_spec option_table[] = {
      .help = "an OCSP response to staple, DER; repeatable, in the order of --tls-cert",
      .man = "A response of the authority's OCSP server about the certificate, DER, that is sent\n"
             "with the handshake to clients that ask for it, until it is too old.\n"
-            "One about another certificate, as an old one is after a renewal, is warned of and not sent.\n"
+            "One about another certificate, as an old one is after a renewal, is warned of and not sent,\n"
+            "and so is one by which the authority does not know the certificate.\n"
             "Whose it is, is told by serial number and issuer; where the certificate of the issuer is not in\n"
             "the file of\n"
             ".Fl Fl tls-cert ,\n"

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <openssl/ocsp.h>
 
 #include "tls_calls.h"
 #include "tls_clients.h"
@@ -86,7 +87,7 @@ static void open_context(void)
     char ocsp[64], error[TLS_ERROR_MAX];
 
     file_name(ocsp, "ocsp");
-    write_ocsp(ocsp, ec_cert, ec_cert, 3600);
+    write_ocsp(ocsp, ec_cert, ec_cert, V_OCSP_CERTSTATUS_GOOD, 3600);
     cfg.pairs[0].ocsp = ocsp;
     tls_context_free(context);
     if (tls_context_open(&context, &cfg, NULL, error) < 0)

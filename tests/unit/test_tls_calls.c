@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 #include <openssl/err.h>
+#include <openssl/ocsp.h>
 #include <openssl/ssl.h>
 
 #include "tls_calls.h"
@@ -87,7 +88,7 @@ static void test_contexts(void **state)
 
     (void)state;
     file_name(ocsp, "ocsp");
-    write_ocsp(ocsp, ec_cert, ec_cert, 3600);
+    write_ocsp(ocsp, ec_cert, ec_cert, V_OCSP_CERTSTATUS_GOOD, 3600);
     world_init(&x.w);
     x.w.cfg.pairs[0].ocsp = ocsp;
     unsigned tries = tls_calls_fail_each(try_context, &x);

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 #include <openssl/pem.h>
+#include <openssl/ocsp.h>
 #include <openssl/ssl.h>
 
 #include "tls_ticket.h"
@@ -292,6 +293,7 @@ static void stapled(const char *cert, const char *ocsp, bool sent)
 
 static void test_ocsp(void **state)
 {
+    enum { GOOD = V_OCSP_CERTSTATUS_GOOD };
     char issued[64], alone[64], path[64];
 
     (void)state;
@@ -302,23 +304,26 @@ static void test_ocsp(void **state)
     write_issued(alone, false);
     const struct {
         const char *cert, *about, *issuer;
+        int status;
         long seconds;
         bool sent;
     } responses[] = {
-        {ec_cert, ec_cert, ec_cert, 3600, true},
-        {ec_cert, ec_cert, ec_cert, -10, false},
-        {ec_cert, rsa_cert, ec_cert, 3600, false},
-        {ec_cert, ec_cert, other_cert, 3600, false},
-        {issued, issued, other_cert, 3600, true},
-        {issued, issued, ec_cert, 3600, false},
-        {issued, rsa_cert, other_cert, 3600, false},
+        {ec_cert, ec_cert, ec_cert, GOOD, 3600, true},
+        {ec_cert, ec_cert, ec_cert, GOOD, -10, false},
+        {ec_cert, ec_cert, ec_cert, V_OCSP_CERTSTATUS_UNKNOWN, 3600, false},
+        {ec_cert, rsa_cert, ec_cert, GOOD, 3600, false},
+        {ec_cert, ec_cert, other_cert, GOOD, 3600, false},
+        {issued, issued, other_cert, GOOD, 3600, true},
+        {issued, issued, ec_cert, GOOD, 3600, false},
+        {issued, rsa_cert, other_cert, GOOD, 3600, false},
         /* Whose it is, the chain does not say: the serial number alone counts. */
-        {alone, alone, other_cert, 3600, true},
-        {alone, alone, ec_cert, 3600, true},
-        {alone, rsa_cert, other_cert, 3600, false},
+        {alone, alone, other_cert, GOOD, 3600, true},
+        {alone, alone, ec_cert, GOOD, 3600, true},
+        {alone, rsa_cert, other_cert, GOOD, 3600, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(responses); i++) {
-        write_ocsp(path, responses[i].about, responses[i].issuer, responses[i].seconds);
+        write_ocsp(path, responses[i].about, responses[i].issuer, responses[i].status,
+                   responses[i].seconds);
         print_message("# response %zu\n", i);
         stapled(responses[i].cert, path, responses[i].sent);
     }

@@ -88,14 +88,15 @@ void write_issued(const char *path, bool with_chain)
     X509_free(cert);
 }
 
-void write_ocsp(const char *path, const char *about, const char *issuer_path, long seconds)
+void write_ocsp(const char *path, const char *about, const char *issuer_path, int status,
+                long seconds)
 {
     X509 *cert = read_cert(about), *issuer = read_cert(issuer_path), *signer = read_cert(ec_cert);
     EVP_PKEY *key = read_key(ec_key);
     OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
     OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha1(), cert, issuer);
     ASN1_TIME *from = X509_gmtime_adj(NULL, -100), *until = X509_gmtime_adj(NULL, seconds);
-    OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, from, until);
+    OCSP_basic_add1_status(basic, id, status, 0, NULL, from, until);
     OCSP_basic_sign(basic, signer, key, EVP_sha256(), NULL, 0);
     OCSP_RESPONSE *r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
     unsigned char *der = NULL;

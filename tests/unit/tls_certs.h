@@ -20,7 +20,8 @@ void file_name(char out[64], const char *name);
 /* A certificate for ec_key that the authority of other_cert has issued, and with the chain that one behind it. */
 void write_issued(const char *path, bool with_chain);
 
-/* An OCSP response about a certificate of this issuer's, by ec_key, that is good for so many seconds. */
-void write_ocsp(const char *path, const char *about, const char *issuer, long seconds);
+/* An OCSP response about a certificate of this issuer's, by ec_key, that says `status` (V_OCSP_CERTSTATUS_*) for so many
+ * seconds. */
+void write_ocsp(const char *path, const char *about, const char *issuer, int status, long seconds);
 
 #endif
