@@ -165,7 +165,7 @@ static void test_file_too_short(void **state)
  */
 static void test_record(void **state)
 {
-    enum { ALERT = 21, LEN = 2, BYTES = 10000000 };
+    enum { ALERT = 21, LEN = 2, BYTES = 1 << 30 };
     int pair[2];
 
     BEGIN(state);
