@@ -125,8 +125,7 @@ static void staple_warn(const struct tls_staple *s, const X509 *issuer, const ch
             path);
     else if (s->unknown)
         log_warn("--tls-ocsp %s: the response says that the authority does not know the "
-                 "certificate: it is "
-                 "not sent (fetch it anew, and reload)",
+                 "certificate: it is not sent (fetch it anew, and reload)",
                  path);
     else if (s->revoked)
         log_warn(

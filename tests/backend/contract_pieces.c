@@ -160,7 +160,7 @@ static void test_file_too_short(void **state)
 }
 
 /*
- * "A record is taken whole", and its type goes with it: sendmsg() below sees that. A socket whose TLS the
+ * "A record is taken whole", and its type goes with it: sendmsg() above sees that. A socket whose TLS the
  * kernel does not do takes the bytes and leaves the type, which is how it can be tried anywhere.
  */
 static void test_record(void **state)

@@ -197,7 +197,8 @@ def test_hosts(start, certificates):
 
 
 def ocsp_response(certificates, folder, status="V\t351231235959Z\t", serial=None, issuer=None):
-    """What openssl ocsp says of the certificate: it is valid, or what `status` has, as in its index(5).
+    """What openssl ocsp says of the certificate: it is valid, or what `status` has, as in its index(5);
+    None: that it knows none of it.
     With `serial`, hexadecimal, of another one by the same authority; with `issuer` (a file), of the one
     that this authority has given the number to."""
     if not shutil.which("openssl"):
@@ -207,7 +208,7 @@ def ocsp_response(certificates, folder, status="V\t351231235959Z\t", serial=None
     if not serial:
         serial = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-serial"],
                                 stdout=subprocess.PIPE, check=True, text=True).stdout.strip()[7:]
-    index.write_text("%s\t%s\tunknown\t/CN=x\n" % (status, serial))
+    index.write_text("%s\t%s\tunknown\t/CN=x\n" % (status, serial) if status else "")
     subprocess.run(["openssl", "ocsp", "-index", str(index), "-rsigner", cert, "-rkey",
                     certificates.key, "-CA", issuer, "-issuer", issuer, "-serial", "0x" + serial,
                     "-respout", out, "-ndays", "1"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

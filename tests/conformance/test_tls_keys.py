@@ -97,6 +97,10 @@ def test_reload_of_an_ocsp_response(start, certificates, tmp_path):
     reload(server, "reload failed: --tls-ocsp")
     stapled("revoked")
     assert "the certificate has been revoked" in server.log()
+    ocsp_response(certificates, tmp_path, None)
+    reload(server)
+    wire.wait_until("nothing stapled", lambda: "no response sent" in s_client(server, "-status", data=CLOSE))
+    assert "the authority does not know the certificate" in server.log()
 
 
 def test_ocsp_response_about_another_certificate(start, certificates, tmp_path):
