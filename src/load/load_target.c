@@ -278,9 +278,10 @@ int load_socket(const struct load_target *t, const struct load_addr *source)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (!source)
         return fd;
-    /* Without it bind(2) takes a port that is free for every target, of which there are fewer. */
-    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) == 0 &&
-        bind(fd, &source->u.sa, source->len) == 0)
+    /* Without it (before Linux 4.2) bind(2) takes a port that is free for every target, of which there are
+     * fewer. */
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    if (bind(fd, &source->u.sa, source->len) == 0)
         return fd;
     int rc = -errno;
     close(fd);
