@@ -8,6 +8,21 @@
 
 /* ---- accepting ---- */
 
+/* The other end of a client's connection. They need not be accepted in the order in which they connect. */
+static int accepted_from(const struct fake *f, int client)
+{
+    for (unsigned i = 0; i < f->opened_count; i++) {
+        struct sockaddr_in ours, peers;
+        socklen_t ours_len = sizeof(ours), peers_len = sizeof(peers);
+        assert_int_equal(getsockname(client, (struct sockaddr *)&ours, &ours_len), 0);
+        if (getpeername(f->opened[i], (struct sockaddr *)&peers, &peers_len) == 0 &&
+            ours.sin_port == peers.sin_port)
+            return f->opened[i];
+    }
+    fail_msg("a client was not accepted");
+    return -1;
+}
+
 static void test_listen(void **state)
 {
     enum { CLIENTS = 40 };
@@ -46,10 +61,11 @@ static void test_listen(void **state)
         listener_off(f, index, lfd);
 
         for (int i = 0; i < CLIENTS; i++) {
-            peer_write(client[i], f->conn[f->opened[i]].id, 0, 50);
-            until_input(f, &f->conn[f->opened[i]], 50);
-            assert_true(fake_stream_is(&f->conn[f->opened[i]], f->conn[f->opened[i]].id, 0));
-            fake_detach(f, f->opened[i]);
+            int fd = accepted_from(f, client[i]);
+            peer_write(client[i], f->conn[fd].id, 0, 50);
+            until_input(f, &f->conn[fd], 50);
+            assert_true(fake_stream_is(&f->conn[fd], f->conn[fd].id, 0));
+            fake_detach(f, fd);
             close(client[i]);
         }
         fake_detach(f, f->opened[CLIENTS]);
