@@ -278,8 +278,9 @@ struct backend_ops {
      * Make upcalls for what has happened; wait for something to happen, at most timeout_us
      * microseconds (-1: for ever, 0: not at all). Returns after at least one event, the timeout, a
      * wake() or a signal: 0, or -errno when the backend is broken beyond use. A timeout may end
-     * late by what the system call rounds up to (a millisecond at most), never early but for an
-     * event.
+     * late by what the system call rounds up to (a millisecond at most); never early but for an
+     * event, or by what has passed since the wait before (libev's clock is that old). The core looks
+     * at the clock behind each wait, and waits for the rest.
      */
     int (*wait)(struct backend *be, int64_t timeout_us);
 
