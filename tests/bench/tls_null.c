@@ -67,7 +67,10 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (!ctx || bind(lfd, (struct sockaddr *)&a, len) < 0 || listen(lfd, 1024) < 0 ||
         getsockname(lfd, (struct sockaddr *)&a, &len) < 0) {
-        fprintf(stderr, "usage: %s CERTIFICATE KEY\n", argv[0]);
+        if (ctx)
+            perror("listening on 127.0.0.1");
+        else
+            fprintf(stderr, "usage: %s CERTIFICATE KEY\n", argv[0]);
         return 1;
     }
     printf("%d\n", ntohs(a.sin_port));
