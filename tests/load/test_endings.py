@@ -126,17 +126,18 @@ def test_a_server_that_stalls_over_the_end(serve, backend, argv):
     """By time: those in flight at the end fail, and those that were due and never sent."""
 
     def behave(client):
-        for _ in range(30):
+        # Few, so that a busy machine has come to the stall, too, long before the time is over.
+        for _ in range(5):
             if client.request() is None:
                 return
-            time.sleep(0.002)
             client.send(OK)
-        time.sleep(3)
+        while client.request() is not None:
+            pass
 
-    run = load("-d500ms", "--timeout=700ms", *argv, "--backend", backend, serve(behave).url)
+    run = load("-d1s", "--timeout=700ms", *argv, "--backend", backend, serve(behave).url)
     assert set(run.errors()) == {"timeout"} and run.status == 1
     if "-R800" in argv:
-        assert abs(accounted(run) - 400) <= 2 and accounted(run) == round(run["rate"]["wanted"] * 0.5)
+        assert abs(accounted(run) - 800) <= 2 and accounted(run) == round(run["rate"]["wanted"])
     assert run["latency_us"]["count"] == accounted(run)
 
 
