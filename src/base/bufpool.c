@@ -70,6 +70,7 @@ static struct buf_slab *bufpool_map(struct bufpool *p)
         return NULL;
     /* Neighbouring slabs merge into one mapping; huge pages in it would not follow use. */
     sys_no_huge_pages(s, p->slab_bytes);
+    s->pool = p;
     s->next = p->slabs;
     p->slabs = s;
     s->open = true;
@@ -92,6 +93,7 @@ static struct buf *bufpool_carve(struct bufpool *p, struct buf_slab *s)
     b->next = NULL;
     b->slab = s;
     b->start = b->end = 0;
+    b->room = (uint32_t)bufpool_capacity(p);
     return b;
 }
 

@@ -57,13 +57,15 @@ struct buf {
     struct buf_slab *slab;
     uint32_t start; /* first byte in use */
     uint32_t end;   /* one past the last byte in use */
+    uint32_t room;  /* bytes of data, the same as long as the block exists */
     bool is_file;   /* see out.h */
     char data[] __attribute__((aligned(16)));
 };
 
 /* Head of a slab, in its first cache line. */
 struct buf_slab {
-    struct buf *free;           /* last in, first out */
+    struct buf *free; /* last in, first out */
+    struct bufpool *pool;
     struct buf_slab *next_open; /* in bufpool.open */
     struct buf_slab *next;      /* in bufpool.slabs: all of them */
     uint32_t used;              /* blocks handed out */
@@ -86,7 +88,7 @@ struct bufpool {
 
 /*
  * A pool of blocks with room for at least `data_bytes` each, within `budget`, which outlives it.
- * Nothing is mapped until the first bufpool_get().
+ * Nothing is mapped until the first bufpool_get(). The pool stays where it is until bufpool_destroy().
  */
 void bufpool_init(struct bufpool *p, size_t data_bytes, struct bufpool_budget *budget);
 
@@ -133,10 +135,11 @@ static inline struct buf *bufpool_get(struct bufpool *p)
     return likely(b != NULL) ? b : bufpool_get_slow(p);
 }
 
-/* Give back a block of this pool. */
-static inline void bufpool_put(struct bufpool *p, struct buf *b)
+/* Give a block back to its pool. */
+static inline void bufpool_put(struct buf *b)
 {
     struct buf_slab *s = b->slab;
+    struct bufpool *p = s->pool;
 
     assert(s->used > 0 && p->used > 0);
     b->next = s->free;

@@ -153,7 +153,7 @@ static int json_compress(struct request *r, struct json_state *state, char *to, 
         io.in_len = segment.len;
         finished = compress_run(state->compressor, &io, last);
         if (segment.len > io.in_len)
-            out_consume(&state->plain, request_out_pool(r), segment.len - io.in_len);
+            out_consume(&state->plain, segment.len - io.in_len);
     }
     *len = JSON_CODED_BYTES - io.out_len;
     return finished;
@@ -165,7 +165,7 @@ static void json_cancel(struct request *r)
 
     compress_close(state->compressor);
     state->compressor = NULL;
-    out_clear(&state->plain, request_out_pool(r));
+    out_clear(&state->plain);
 }
 
 /* The head: the length is known where everything has been compressed. 0 or -errno. */

@@ -154,7 +154,7 @@ int json_write_records(struct out *o, struct bufpool *p, const struct dataset *d
         if (unlikely(!start))
             return -ENOMEM;
         /* Another record is begun as far as here. */
-        const char *last = start + out_room(o, p) - need;
+        const char *last = start + out_room(o) - need;
         if (high_water - written < (size_t)(last - start))
             last = start + (high_water - written) - 1;
         do {

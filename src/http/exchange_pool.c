@@ -30,7 +30,7 @@ static void exchange_free(struct http *h, struct exchange *x)
     if (likely(!h->hot))
         h->hot = x;
     else
-        bufpool_put(&h->exchange_pool, CONTAINER_OF((char *)x, struct buf, data));
+        bufpool_put(CONTAINER_OF((char *)x, struct buf, data));
 }
 
 void exchange_cancel(struct exchange *x)
@@ -51,7 +51,7 @@ void exchange_release(struct http *h, struct exchange *x)
     if (unlikely(x->unlogged))
         watch_gone(h, x);
     if (x->in) {
-        bufpool_put(&h->in_pool, x->in);
+        bufpool_put(x->in);
         x->in = NULL;
     }
     if (unlikely(timer_is_set(&x->wait)))
@@ -98,10 +98,10 @@ void exchange_park(struct http *h, struct exchange *x)
     exchange_free(h, x);
 }
 
-static void parked_free(struct http *h, struct parked *p)
+static void parked_free(struct parked *p)
 {
     assert(!timer_is_set(&p->wait));
-    bufpool_put(&h->parked_pool, CONTAINER_OF((char *)p, struct buf, data));
+    bufpool_put(CONTAINER_OF((char *)p, struct buf, data));
 }
 
 /* slot.exchange, if it is parked; else NULL. */
@@ -131,7 +131,7 @@ struct exchange *exchange_unpark(struct http *h, struct slot *s)
     x->begun_ns = p->begun_ns;
     memcpy(x->request.state, p->kept, sizeof(p->kept));
     timer_move(&x->wait, &p->wait);
-    parked_free(h, p);
+    parked_free(p);
     return x;
 }
 
@@ -147,7 +147,7 @@ void exchange_abandon(struct http *h, struct slot *s)
     h->loop.stats->cancelled++;
     s->exchange = NULL;
     exchange_wait_no_more(h, &p->wait);
-    parked_free(h, p);
+    parked_free(p);
 }
 
 /* ---- the queue ---- */

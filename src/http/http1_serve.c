@@ -187,7 +187,7 @@ static bool http1_store(struct http *h, struct exchange *x, const char *data, si
     if (x->in && data == x->in->data + x->in->start) {
         x->in->start += (uint32_t)used;
         if (x->in->start == x->in->end) {
-            bufpool_put(&h->in_pool, x->in);
+            bufpool_put(x->in);
             x->in = NULL;
         }
         return true;

@@ -47,7 +47,7 @@ int out_append(struct out *o, struct bufpool *p, const void *data, size_t len)
         char *to = out_reserve(o, p, 1);
         if (unlikely(!to))
             return -ENOMEM;
-        size_t n = MIN(len, out_room(o, p));
+        size_t n = MIN(len, out_room(o));
         memcpy(to, from, n);
         out_commit(o, n);
         from += n;
@@ -74,6 +74,7 @@ static int out_append_range(struct out *o, struct bufpool *p, const struct out_f
         return -ENOMEM;
     }
     b->is_file = true;
+    b->start = b->end = b->room;
     *out_file(b) = *f;
     return 0;
 }
@@ -112,7 +113,7 @@ unsigned out_segments_slow(const struct out *o, struct backend_segment *segments
 }
 
 /* The head is empty: give it back. */
-static void out_drop_head(struct out *o, struct bufpool *p)
+static void out_drop_head(struct out *o)
 {
     struct buf *b = o->tail->next;
 
@@ -122,11 +123,11 @@ static void out_drop_head(struct out *o, struct bufpool *p)
         o->tail->next = b->next;
     if (unlikely(b->is_file))
         out_file_close(out_file(b));
-    bufpool_put(p, b);
+    bufpool_put(b);
 }
 
 /* Take at most n bytes off the head; how many. */
-static size_t out_consume_head(struct out *o, struct bufpool *p, size_t n)
+static size_t out_consume_head(struct out *o, size_t n)
 {
     struct buf *b = o->tail->next;
 
@@ -136,21 +137,21 @@ static size_t out_consume_head(struct out *o, struct bufpool *p, size_t n)
         f->offset += (off_t)n;
         f->len -= n;
         if (f->len == 0)
-            out_drop_head(o, p);
+            out_drop_head(o);
         return n;
     }
     n = MIN(n, (size_t)(b->end - b->start));
     b->start += (uint32_t)n;
     if (b->start == b->end)
-        out_drop_head(o, p);
+        out_drop_head(o);
     return n;
 }
 
-void out_consume_slow(struct out *o, struct bufpool *p, size_t n)
+void out_consume_slow(struct out *o, size_t n)
 {
     while (n > 0) {
         assert(o->tail);
-        n -= out_consume_head(o, p, n);
+        n -= out_consume_head(o, n);
     }
 }
 
@@ -168,7 +169,7 @@ uint64_t out_pending(const struct out *o)
     return n;
 }
 
-size_t out_blocks(const struct out *o)
+size_t out_held(const struct out *o)
 {
     struct buf *b = o->tail;
     size_t n = 0;
@@ -177,13 +178,13 @@ size_t out_blocks(const struct out *o)
         return 0;
     do {
         b = b->next;
-        n++;
+        n += b->slab->pool->block_size;
     } while (b != o->tail);
     return n;
 }
 
-void out_clear(struct out *o, struct bufpool *p)
+void out_clear(struct out *o)
 {
     while (o->tail)
-        out_drop_head(o, p);
+        out_drop_head(o);
 }

@@ -23,7 +23,7 @@ struct out {
     struct buf *tail; /* NULL: empty */
 };
 
-/* What a block holds instead of bytes when buf.is_file. */
+/* What a block holds instead of bytes when buf.is_file; it has no room for any. */
 struct out_file {
     int fd;
     struct file_ref *shared; /* whose fd it is; NULL: it is owned */
@@ -48,8 +48,8 @@ static inline char *out_reserve(struct out *o, struct bufpool *p, size_t need)
 {
     struct buf *b = o->tail;
 
-    assert(need <= bufpool_capacity(p));
-    if (likely(b && !b->is_file && bufpool_capacity(p) - b->end >= need))
+    assert(need > 0 && need <= bufpool_capacity(p));
+    if (likely(b && b->room - b->end >= need))
         return b->data + b->end;
     return out_reserve_block(o, p);
 }
@@ -59,9 +59,9 @@ static inline char *out_reserve_now(struct out *o, struct bufpool *p, size_t nee
 {
     struct buf *b = o->tail;
 
-    assert(need <= bufpool_capacity(p));
+    assert(need > 0 && need <= bufpool_capacity(p));
     if (likely(b != NULL)) {
-        if (unlikely(b->is_file || bufpool_capacity(p) - b->end < need))
+        if (unlikely(b->room - b->end < need))
             return NULL;
         return b->data + b->end;
     }
@@ -77,9 +77,9 @@ static inline void out_commit(struct out *o, size_t n)
 }
 
 /* Bytes that fit behind what out_reserve() gave. */
-static inline size_t out_room(const struct out *o, const struct bufpool *p)
+static inline size_t out_room(const struct out *o)
 {
-    return bufpool_capacity(p) - o->tail->end;
+    return o->tail->room - o->tail->end;
 }
 
 /*
@@ -100,7 +100,7 @@ int out_append_shared_file(struct out *o, struct bufpool *p, struct file_ref *fi
 
 /* out_segments() of several blocks, or a file; out_consume() in general. */
 unsigned out_segments_slow(const struct out *o, struct backend_segment *segments, unsigned max);
-void out_consume_slow(struct out *o, struct bufpool *p, size_t n);
+void out_consume_slow(struct out *o, size_t n);
 
 /* Is it one block of memory, as nearly always? */
 static inline bool out_is_simple(const struct out *o)
@@ -124,25 +124,25 @@ static inline unsigned out_segments(const struct out *o, struct backend_segment 
 }
 
 /* The kernel took `n` bytes of what out_segments() gave. Blocks that are empty go back. */
-static inline void out_consume(struct out *o, struct bufpool *p, size_t n)
+static inline void out_consume(struct out *o, size_t n)
 {
     struct buf *b = o->tail;
 
     if (likely(b && out_is_simple(o) && n == b->end - b->start)) {
         o->tail = NULL;
-        bufpool_put(p, b);
+        bufpool_put(b);
         return;
     }
-    out_consume_slow(o, p, n);
+    out_consume_slow(o, n);
 }
 
 /* Bytes pending: walks the chain, which the high-water mark keeps short. Files count too. */
 uint64_t out_pending(const struct out *o);
 
-/* Blocks that it holds. */
-size_t out_blocks(const struct out *o);
+/* What the blocks that it holds take of their pools' budget, in bytes. */
+size_t out_held(const struct out *o);
 
 /* Give everything back. Not while a range of it is in flight. */
-void out_clear(struct out *o, struct bufpool *p);
+void out_clear(struct out *o);
 
 #endif

@@ -80,7 +80,7 @@ static void stream_release(struct loop *l, struct slot *s)
     int fd = stream_fd(l, s);
 
     TRACE2(connection__close, s, fd);
-    out_clear(&s->out, &l->out_pool);
+    out_clear(&s->out);
     s->state = STREAM_FREE;
     slot_release(&l->slots, fd);
     l->stats->closed++;
@@ -306,11 +306,11 @@ void stream_on_failed(void *loop, int fd, int err)
 
 size_t stream_held(const struct loop *l, const struct slot *s)
 {
-    size_t blocks = out_blocks(&s->out);
+    size_t held = out_held(&s->out);
 
     if (s->exchange || (s->flags & STREAM_LAYERED))
-        return blocks * l->out_pool.block_size + stream_protocol(l, s)->held(l, s);
-    return blocks * l->out_pool.block_size;
+        held += stream_protocol(l, s)->held(l, s);
+    return held;
 }
 
 void stream_on_timer(void *loop, struct timer *t)

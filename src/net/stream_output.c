@@ -56,7 +56,7 @@ stream_sent_by(struct loop *l, struct slot *s, int rc, size_t len, bool progress
     if (layer)
         layer->consume(l, s, (size_t)rc);
     else
-        out_consume(&s->out, &l->out_pool, (size_t)rc);
+        out_consume(&s->out, (size_t)rc);
     return STREAM_SENT_ON;
 }
 
@@ -147,7 +147,7 @@ bool stream_flush(struct loop *l, struct slot *s)
     TRACE2(send, s, rc);
     l->stats->bytes_out += segment.len;
     s->out.tail = NULL;
-    bufpool_put(&l->out_pool, b);
+    bufpool_put(b);
     return true;
 }
 
@@ -171,7 +171,7 @@ size_t stream_send_now(struct loop *l, struct slot *s, const char *data, size_t 
     TRACE2(send, s, (int)n);
     l->stats->bytes_out += n;
     if (pending && n)
-        out_consume(&s->out, &l->out_pool, MIN(n, pending));
+        out_consume(&s->out, MIN(n, pending));
     return n > pending ? n - pending : 0;
 }
 
@@ -201,7 +201,7 @@ void stream_on_sent(void *loop, int fd, int result)
         stream_on_sent_layered(l, s, (size_t)result);
         return;
     }
-    out_consume(&s->out, &l->out_pool, (size_t)result);
+    out_consume(&s->out, (size_t)result);
     if (unlikely(!out_empty(&s->out)) || s->state == STREAM_ENDING) {
         l->stats->short_sends += !more && !out_empty(&s->out);
         if (!stream_send(l, s, result > 0))

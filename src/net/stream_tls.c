@@ -52,7 +52,7 @@ bool tls_stream_break(struct loop *l, struct slot *s, struct tls_stream *t)
     tls_stream_part(l, s, t, EPROTO);
     if (!(s->flags & STREAM_SENDING) ||
         !t->tls.in_kernel) /* else it may be in flight, and goes out */
-        out_clear(&s->out, &l->out_pool);
+        out_clear(&s->out);
     t->covers = 0;
     if (t->tls.no_memory || client)
         return stream_close(l, s);
@@ -164,7 +164,7 @@ static size_t tls_on_held(const struct loop *l, const struct slot *s)
     const struct tls_stream *t = tls_stream_get(l, s);
     size_t above = s->exchange ? tls_stream_above(l, s)->held(l, s) : 0;
 
-    return t ? above + t->in_len + out_blocks(&t->tls.out) * l->out_pool.block_size : above;
+    return t ? above + t->in_len + out_held(&t->tls.out) : above;
 }
 
 static void tls_on_gone(struct loop *l, struct slot *s, int err)
@@ -181,7 +181,7 @@ static void tls_on_gone(struct loop *l, struct slot *s, int err)
     /* What may be in flight is the ciphertext alone, or what the kernel encrypts: the stream keeps it
      * until it is detached. */
     if (!t->tls.in_kernel) {
-        out_clear(&s->out, &l->out_pool);
+        out_clear(&s->out);
         s->out = t->tls.out;
     }
     l->tls->stream[stream_fd(l, s)] = NULL;

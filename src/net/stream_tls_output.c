@@ -121,12 +121,12 @@ static int tls_segments_in_kernel(struct slot *s, struct tls_stream *t,
     return 1;
 }
 
-static void tls_consume_in_kernel(struct loop *l, struct slot *s, struct tls_stream *t, size_t n)
+static void tls_consume_in_kernel(struct slot *s, struct tls_stream *t, size_t n)
 {
     if (n == 0)
         return;
     if (!out_empty(&s->out))
-        out_consume(&s->out, &l->out_pool, n);
+        out_consume(&s->out, n);
     else
         t->tls.alert_due = false;
 }
@@ -163,13 +163,13 @@ void tls_stream_consume(struct loop *l, struct slot *s, size_t n)
     struct tls_stream *t = tls_stream_get(l, s);
 
     if (t->tls.in_kernel) {
-        tls_consume_in_kernel(l, s, t, n);
+        tls_consume_in_kernel(s, t, n);
         return;
     }
-    out_consume(&t->tls.out, &l->out_pool, n);
+    out_consume(&t->tls.out, n);
     if (!out_empty(&t->tls.out) || t->covers == 0)
         return;
-    out_consume(&s->out, &l->out_pool, t->covers);
+    out_consume(&s->out, t->covers);
     t->covers = 0;
 }
 

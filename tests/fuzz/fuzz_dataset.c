@@ -71,7 +71,7 @@ static char *write_body(const struct dataset *d, int64_t m, size_t *len)
     while (out_segments(&o, &from, 1)) {
         memcpy(text + n, from.data, from.len);
         n += from.len;
-        out_consume(&o, &p, from.len);
+        out_consume(&o, from.len);
     }
     require(p.used == 0);
     bufpool_destroy(&p);

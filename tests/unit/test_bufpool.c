@@ -62,11 +62,11 @@ static struct buf *get(struct bufpool *p)
     return b;
 }
 
-static void put(struct bufpool *p, struct buf *b)
+static void put(struct buf *b)
 {
     b->start = 17; /* as it is after use */
     b->end = 4711;
-    bufpool_put(p, b);
+    bufpool_put(b);
 }
 
 /* Trim until nothing changes any more; returns the calls that it took. */
@@ -107,7 +107,7 @@ static void test_blocks(void **state)
         for (size_t n = 0; n < ARRAY_LEN(b); n++) {
             assert_int_equal((unsigned char)b[n]->data[0], n);
             assert_int_equal((unsigned char)b[n]->data[room - 1], n);
-            put(&p, b[n]);
+            put(b[n]);
         }
         assert_int_equal(p.used, 0);
         bufpool_destroy(&p);
@@ -144,14 +144,14 @@ static void test_last_in_first_out(void **state)
     assert_true(n >= 4 && n <= ARRAY_LEN(b));
     b[0] = get(&p);
     for (int i = 0; i < 1000; i++) { /* one at a time: always the same */
-        put(&p, b[0]);
+        put(b[0]);
         again = get(&p);
         assert_ptr_equal(again, b[0]);
     }
     for (size_t i = 1; i < n; i++)
         b[i] = get(&p);
     for (size_t i = 0; i < n; i++)
-        put(&p, b[i]);
+        put(b[i]);
     for (size_t i = n; i-- > 0;)
         assert_ptr_equal(get(&p), b[i]);
     assert_int_equal(p.blocks, n); /* all of that in one slab */
@@ -172,14 +172,14 @@ static void test_limit(void **state)
     assert_null(bufpool_get(&p));
     assert_null(bufpool_get(&p));
     assert_int_equal(p.used, 3);
-    put(&p, b[1]);
+    put(b[1]);
     assert_ptr_equal(get(&p), b[1]);
     assert_null(bufpool_get(&p));
     budget.max = p.block_size; /* lowered below what is handed out */
-    put(&p, b[1]);
+    put(b[1]);
     assert_null(bufpool_get(&p));
-    put(&p, b[0]);
-    put(&p, b[2]);
+    put(b[0]);
+    put(b[2]);
     assert_non_null(bufpool_get(&p));
     assert_null(bufpool_get(&p));
     bufpool_destroy(&p);
@@ -199,7 +199,7 @@ static bool give_back(void *arg)
     o->asked++;
     if (!o->spare)
         return false;
-    bufpool_put(o->p, o->spare);
+    bufpool_put(o->spare);
     o->spare = NULL;
     return true;
 }
@@ -227,9 +227,9 @@ static void test_shared_budget(void **state)
     budget.releasing = b.block_size * 2; /* one is as good as back */
     struct buf *three = get(&b);
     budget.releasing = 0;
-    put(&b, one);
-    put(&b, two);
-    put(&b, three);
+    put(one);
+    put(two);
+    put(three);
     assert_int_equal(budget.used, 0);
     bufpool_destroy(&a);
     bufpool_destroy(&b);
@@ -251,7 +251,7 @@ static void run_out_of_memory(void)
         _exit(11);
     if (bufpool_get(&p))
         _exit(12);
-    bufpool_put(&p, last);
+    bufpool_put(last);
     if (bufpool_get(&p) != last || bufpool_get(&p))
         _exit(13);
     _exit(0);
@@ -288,7 +288,7 @@ static void test_burst_is_returned(void **state)
         assert_true(resident(&p) > BURST);
         assert_int_equal(bufpool_trim(&p), 0); /* nothing of it is free */
         for (int i = 0; i < BURST; i++)
-            put(&p, b[(i * 7) % BURST]); /* 7 and BURST have no common divisor: each once */
+            put(b[(i * 7) % BURST]); /* 7 and BURST have no common divisor: each once */
         assert_true(bufpool_trimmable(&p));
         size_t mapped = p.mapped;
         assert_int_equal(bufpool_trim(&p), 0); /* it might have been wanted again */
@@ -320,10 +320,10 @@ static void test_burst_is_returned_under_load(void **state)
     for (int i = 0; i < BURST; i++)
         b[i] = get(&p);
     for (int i = 0; i < BURST; i++)
-        put(&p, b[i]);
+        put(b[i]);
     for (unsigned trims = 0; trims < 2 + BURST * DATA / BUFPOOL_TRIM_MAX + 1; trims++) {
         for (int i = 0; i < 10; i++)
-            put(&p, get(&p));
+            put(get(&p));
         bufpool_trim(&p);
     }
     assert_int_equal(p.mapped, p.slab_bytes);
@@ -347,7 +347,7 @@ static void test_lent_blocks_stay(void **state)
     }
     for (int i = 0; i < BURST; i++)
         if (i % 500 != 3)
-            put(&p, b[i]);
+            put(b[i]);
     trim_all(&p);
     for (int i = 3; i < BURST; i += 500) {
         kept++;
@@ -371,15 +371,15 @@ static void test_hysteresis(void **state)
 
     (void)state;
     bufpool_init(&p, DATA, &unlimited);
-    put(&p, get(&p));
+    put(get(&p));
     for (int i = 0; i < 10; i++) {
         assert_int_equal(bufpool_trim(&p), 0);
-        put(&p, get(&p));
+        put(get(&p));
     }
     assert_int_equal(bufpool_trim(&p), 0);
     assert_int_equal(bufpool_trim(&p), p.slab_bytes);
     assert_int_equal(p.mapped, 0);
-    put(&p, get(&p)); /* and it goes on */
+    put(get(&p)); /* and it goes on */
     bufpool_destroy(&p);
 }
 
@@ -410,7 +410,7 @@ static void test_random(void **state)
             memcpy(&found[1], b[i]->data + 4990, sizeof(uint32_t));
             assert_int_equal(found[0], mark[i]);
             assert_int_equal(found[1], mark[i]);
-            put(&p, b[i]);
+            put(b[i]);
             b[i] = NULL;
             used--;
         } else if (!b[i] && fill) {
@@ -429,7 +429,7 @@ static void test_random(void **state)
     }
     for (size_t i = 0; i < ARRAY_LEN(b); i++)
         if (b[i])
-            put(&p, b[i]);
+            put(b[i]);
     trim_all(&p);
     assert_int_equal(p.mapped, 0);
     bufpool_destroy(&p);
@@ -444,12 +444,12 @@ static void test_poison(void **state)
     bufpool_init(&p, DATA, &unlimited);
     struct buf *b = get(&p);
     assert_null(__asan_region_is_poisoned(b, sizeof(*b) + DATA));
-    put(&p, b);
+    put(b);
     assert_non_null(__asan_region_is_poisoned(b->data, 1));
     assert_non_null(__asan_region_is_poisoned(b->data + DATA - 1, 1));
     assert_ptr_equal(get(&p), b);
     assert_null(__asan_region_is_poisoned(b, sizeof(*b) + DATA));
-    put(&p, b);
+    put(b);
     trim_all(&p);
     assert_null(
         __asan_region_is_poisoned(b, sizeof(*b) + DATA)); /* the address belongs to others */

@@ -140,7 +140,7 @@ static char *oracle(const json_t *tree, uint32_t count, int64_t m, uint32_t *bad
 }
 
 /* Everything pending, in memory of the caller's. */
-static char *collect(struct out *o, struct bufpool *p, size_t *len)
+static char *collect(struct out *o, size_t *len)
 {
     size_t n = 0, part;
     char *text = malloc(out_pending(o) + 1);
@@ -150,7 +150,7 @@ static char *collect(struct out *o, struct bufpool *p, size_t *len)
         part = from.len;
         memcpy(text + n, from.data, part);
         n += part;
-        out_consume(o, p, part);
+        out_consume(o, part);
     }
     *len = n;
     text[n] = '\0';
@@ -204,7 +204,7 @@ static void check_body(struct bufpool *p, const struct dataset *d, const json_t 
     }
     assert_int_equal(length, strlen(expected));
     write_body(&o, p, d, count, m, high_water);
-    char *text = collect(&o, p, &len);
+    char *text = collect(&o, &len);
     if (len != strlen(expected) || memcmp(text, expected, len))
         fail_msg("count %u, m %lld, high water %zu:\n%s\nexpected\n%s", count, (long long)m,
                  high_water, text, expected);
@@ -252,9 +252,9 @@ static void test_resume(void **state)
             check_body(&p, &d, tree, 12, 1, high_water);
         struct out o = {0};
         assert_int_equal(write_body(&o, &p, &d, 12, 1, 0), 12);
-        out_clear(&o, &p);
+        out_clear(&o);
         assert_int_equal(write_body(&o, &p, &d, 12, 1, whole), 1);
-        out_clear(&o, &p);
+        out_clear(&o);
         assert_int_equal(p.used, 0);
         bufpool_destroy(&p);
     }
@@ -280,7 +280,7 @@ static void test_behind_other_output(void **state)
         memset(filler, '#', before + 1);
         assert_int_equal(out_append(&o, &p, filler, before), 0);
         write_body(&o, &p, &d, 8, 5, 900);
-        char *text = collect(&o, &p, &len);
+        char *text = collect(&o, &len);
         assert_int_equal(len, before + strlen(expected));
         assert_memory_equal(text, filler, before);
         assert_memory_equal(text + before, expected, strlen(expected));
@@ -332,8 +332,8 @@ static void test_no_memory(void **state)
     assert_int_equal(json_write_records(&o, &p, &d, &next, 50, 1, SIZE_MAX), -ENOMEM);
     assert_int_equal(json_write_open(&other, &p), -ENOMEM);
     assert_int_equal(json_write_close(&other, &p, 50), -ENOMEM);
-    out_clear(&o, &p);
-    out_clear(&other, &p);
+    out_clear(&o);
+    out_clear(&other);
     assert_int_equal(p.used, 0);
     bufpool_destroy(&p);
     json_decref(tree);

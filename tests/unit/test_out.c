@@ -94,7 +94,7 @@ static size_t take_from(struct world *x, unsigned max, size_t n)
         len += s[i].len;
     }
     n = MIN(n, len);
-    out_consume(&x->o, &x->p, n);
+    out_consume(&x->o, n);
     x->sent += n;
     return n;
 }
@@ -117,7 +117,7 @@ static void test_empty(void **state)
     assert_int_equal(out_append(&x.o, &x.p, "", 0), 0);
     assert_true(out_empty(&x.o)); /* nothing takes no block */
     assert_int_equal(x.p.used, 0);
-    out_clear(&x.o, &x.p);
+    out_clear(&x.o);
     world_close(&x);
 }
 
@@ -192,7 +192,7 @@ static void test_range_in_flight_stays(void **state)
         assert_ptr_equal(now.data, sent.data);
         assert_memory_equal(sent.data, model, sent.len);
     }
-    out_consume(&x.o, &x.p, 299); /* a short one */
+    out_consume(&x.o, 299); /* a short one */
     x.sent += 299;
     assert_int_equal(out_segments(&x.o, &now, 1), 1);
     assert_ptr_equal(now.data, sent.data + 299);
@@ -259,7 +259,7 @@ static void test_no_blocks(void **state)
     assert_null(out_reserve(&x.o, &x.p, 1));
     assert_int_equal(out_append(&x.o, &x.p, "x", 1), -ENOMEM);
     assert_true(out_empty(&x.o));
-    bufpool_put(&x.p, taken);
+    bufpool_put(taken);
     world_close(&x);
 }
 
@@ -292,7 +292,7 @@ static void test_files(void **state)
     assert_int_equal(out_append(&x.o, &x.p, "tail", 4), 0);
     assert_int_equal(out_append_file(&x.o, &x.p, other, 7, (uint64_t)5 << 30), 0);
     assert_int_equal(out_pending(&x.o), 4 + 5000 + 4 + ((uint64_t)5 << 30));
-    assert_int_equal(out_blocks(&x.o), 4);
+    assert_int_equal(out_held(&x.o), 4 * x.p.block_size);
     assert_int_equal(out_segments(&x.o, s, 8), 4);
     assert_memory_equal(s[0].data, "head", 4);
     assert_null(s[1].data);
@@ -301,25 +301,25 @@ static void test_files(void **state)
     assert_int_equal(s[1].len, 5000);
     assert_memory_equal(s[2].data, "tail", 4);
     assert_int_equal(s[3].len, INT32_MAX); /* the rest comes later */
-    out_consume(&x.o, &x.p, 4 + 1500);     /* over the edge */
+    out_consume(&x.o, 4 + 1500);           /* over the edge */
     assert_int_equal(out_segments(&x.o, s, 1), 1);
     assert_int_equal(s[0].offset, 2500);
     assert_int_equal(s[0].len, 3500);
     assert_true(file_is_open(fd));
-    out_consume(&x.o, &x.p, 3500);
+    out_consume(&x.o, 3500);
     assert_false(file_is_open(fd));
-    out_consume(&x.o, &x.p, 4 + (size_t)INT32_MAX);
+    out_consume(&x.o, 4 + (size_t)INT32_MAX);
     assert_int_equal(out_segments(&x.o, s, 8), 1);
     assert_int_equal(s[0].offset, 7 + (int64_t)INT32_MAX);
     assert_true(file_is_open(other));
-    out_clear(&x.o, &x.p); /* dropped: closed as well */
+    out_clear(&x.o); /* dropped: closed as well */
     assert_false(file_is_open(other));
     x.budget.max = 1; /* and where there is no block for it */
     struct buf *taken = bufpool_get(&x.p);
     fd = file_open();
     assert_int_equal(out_append_file(&x.o, &x.p, fd, 0, 1), -ENOMEM);
     assert_false(file_is_open(fd));
-    bufpool_put(&x.p, taken);
+    bufpool_put(taken);
     world_close(&x);
 }
 
@@ -342,12 +342,12 @@ static void test_shared_files(void **state)
     assert_int_equal(s[0].file, fd);
     assert_int_equal(s[1].file, fd);
     assert_int_equal(s[1].offset, 30);
-    out_consume(&x.o, &x.p, 20);
+    out_consume(&x.o, 20);
     assert_true(file_is_open(fd));
-    out_consume(&x.o, &x.p, 39);
+    out_consume(&x.o, 39);
     assert_true(file_is_open(fd));
     file_ref_get(file);
-    out_clear(&x.o, &x.p);
+    out_clear(&x.o);
     assert_true(file_is_open(fd));
     x.budget.max = 1; /* no block: the reference is let go of, and no more than that */
     struct buf *taken = bufpool_get(&x.p);
@@ -355,7 +355,7 @@ static void test_shared_files(void **state)
     assert_true(file_is_open(fd));
     assert_int_equal(out_append_shared_file(&x.o, &x.p, file, 0, 1), -ENOMEM);
     assert_false(file_is_open(fd));
-    bufpool_put(&x.p, taken);
+    bufpool_put(taken);
     world_close(&x);
 }
 
@@ -367,10 +367,10 @@ static void test_clear(void **state)
     world_open(&x, 0);
     append(&x, 12345);
     take(&x, 5);
-    out_clear(&x.o, &x.p);
+    out_clear(&x.o);
     assert_true(out_empty(&x.o));
     assert_non_null(out_reserve(&x.o, &x.p, 10)); /* never committed */
-    out_clear(&x.o, &x.p);
+    out_clear(&x.o);
     world_close(&x);
 }
 

@@ -47,7 +47,7 @@ static const struct {
     {299, "Unknown"},
 };
 
-static size_t take(struct out *o, struct bufpool *p, char *text, size_t size)
+static size_t take(struct out *o, char *text, size_t size)
 {
     struct backend_segment from;
     size_t n = 0, part;
@@ -57,7 +57,7 @@ static size_t take(struct out *o, struct bufpool *p, char *text, size_t size)
         assert_true(n + part < size);
         memcpy(text + n, from.data, part);
         n += part;
-        out_consume(o, p, part);
+        out_consume(o, part);
     }
     text[n] = '\0';
     return n;
@@ -89,14 +89,14 @@ static void check(struct bufpool *p, const char *reason, const struct response_h
     expect_head(expected, reason, h);
     assert_true(strlen(expected) <= RESPONSE_HEAD_MAX);
     assert_int_equal(response_head(&o, p, &at, h), 0);
-    take(&o, p, got, sizeof(got));
+    take(&o, got, sizeof(got));
     assert_string_equal(got, expected);
     /* the same with a body, and without it for HEAD */
     assert_int_equal(response_small(&o, p, &at, h, "ok", 2, true), 0);
-    take(&o, p, got, sizeof(got));
+    take(&o, got, sizeof(got));
     assert_string_equal(got, expected);
     assert_int_equal(response_small(&o, p, &at, h, "ok", 2, false), 0);
-    take(&o, p, got, sizeof(got));
+    take(&o, got, sizeof(got));
     strcat(expected, "ok");
     assert_string_equal(got, expected);
     assert_true(out_empty(&o));
@@ -149,7 +149,7 @@ static void test_literally(void **state)
     struct response_head json = {
         .status = 200, .type = RESPONSE_JSON, .has_length = true, .length = 8401, .close = true};
     assert_int_equal(response_head(&o, &p, &at, &json), 0);
-    take(&o, &p, got, sizeof(got));
+    take(&o, got, sizeof(got));
     assert_string_equal(got, "HTTP/1.1 200 OK\r\n"
                              "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                              "Content-Type: text/plain\r\n"
@@ -191,7 +191,7 @@ static void test_in_a_row(void **state)
     }
     size_t size = out_pending(&o) + 1;
     char *all = malloc(size), *next = all;
-    assert_int_equal(take(&o, &p, all, size), size - 1);
+    assert_int_equal(take(&o, all, size), size - 1);
     for (size_t i = 0; i < rounds; i++) {
         h.length = i % (RESPONSE_BODY_MAX + 1);
         expect_head(head, "Bad Request", &h);
@@ -222,7 +222,7 @@ static void test_body_bounds(void **state)
         for (size_t i = 0; i < len; i++)
             body[i] = (char)('A' + i);
         assert_int_equal(response_small(&o, &p, &at, &h, body, len, false), 0);
-        size_t n = take(&o, &p, got, sizeof(got));
+        size_t n = take(&o, got, sizeof(got));
         expect_head(head, "OK", &h);
         assert_int_equal(n, strlen(head) + len);
         assert_memory_equal(got, head, strlen(head));
@@ -247,7 +247,7 @@ static void test_no_memory(void **state)
     assert_int_equal(response_small(&o, &p, &at, &h, "ok", 2, false), -ENOMEM);
     assert_int_equal(response_continue(&o, &p), -ENOMEM);
     assert_true(out_empty(&o));
-    out_clear(&hog, &p);
+    out_clear(&hog);
     bufpool_destroy(&p);
 }
 

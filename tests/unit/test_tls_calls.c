@@ -176,8 +176,7 @@ struct talk {
     bool failed, answered; /* the client */
 };
 
-static void feed(struct tls *to, struct tls *from, struct bufpool *pool,
-                 void (*work)(struct talk *), struct talk *x)
+static void feed(struct tls *to, struct tls *from, void (*work)(struct talk *), struct talk *x)
 {
     struct backend_segment segment;
 
@@ -185,7 +184,7 @@ static void feed(struct tls *to, struct tls *from, struct bufpool *pool,
         tls_feed(to, segment.data, segment.len);
         work(x);
         to->len = 0;
-        out_consume(&from->out, pool, segment.len);
+        out_consume(&from->out, segment.len);
     }
 }
 
@@ -235,8 +234,8 @@ static bool talk(struct talk *x, struct tls_context *context, bool says_why)
     if (rc == 0) {
         client_work(x);
         for (int i = 0; i < 4; i++) {
-            feed(&x->server, &x->client, &x->pool, server_work, x);
-            feed(&x->client, &x->server, &x->pool, client_work, x);
+            feed(&x->server, &x->client, server_work, x);
+            feed(&x->client, &x->server, client_work, x);
         }
     }
     if (rc < 0 || x->failed)
@@ -245,8 +244,8 @@ static bool talk(struct talk *x, struct tls_context *context, bool says_why)
     tls_close(&x->client);
     tls_calls_on(false);
     check_queue();
-    out_clear(&x->client.out, &x->pool);
-    out_clear(&x->server.out, &x->pool);
+    out_clear(&x->client.out);
+    out_clear(&x->server.out);
     tls_free(&x->client);
     tls_free(&x->server);
     assert_int_equal(x->pool.used, 0);

@@ -114,7 +114,7 @@ static void side_work(struct side *x)
 }
 
 /* All that one side has to send reaches the other, in pieces of `split`. True: there was some. */
-static bool pass(struct world *w, struct side *from, struct side *to, size_t split)
+static bool pass(struct side *from, struct side *to, size_t split)
 {
     struct backend_segment segment;
     bool some = false;
@@ -125,7 +125,7 @@ static bool pass(struct world *w, struct side *from, struct side *to, size_t spl
         tls_feed(&to->tls, segment.data, n);
         side_work(to);
         to->tls.len = 0;
-        out_consume(&from->tls.out, &w->pool, n);
+        out_consume(&from->tls.out, n);
     }
     return some;
 }
@@ -143,15 +143,15 @@ static void talk(struct world *w, size_t split)
     side_work(&w->client);
     bool some;
     do {
-        some = pass(w, &w->client, &w->server, split);
-        some |= pass(w, &w->server, &w->client, split);
+        some = pass(&w->client, &w->server, split);
+        some |= pass(&w->server, &w->client, split);
     } while (some);
 }
 
 static void hang_up(struct world *w)
 {
-    out_clear(&w->client.tls.out, &w->pool);
-    out_clear(&w->server.tls.out, &w->pool);
+    out_clear(&w->client.tls.out);
+    out_clear(&w->server.tls.out);
     tls_free(&w->client.tls);
     tls_free(&w->server.tls);
 }
@@ -176,13 +176,13 @@ static void test_both_ways(void **state)
             assert_false(tls_is_resumed(&w.client.tls));
             assert_int_equal(tls_write(&w.client.tls, "question", 8), 0);
             assert_int_equal(tls_write(&w.server.tls, "answer", 6), 0);
-            pass(&w, &w.client, &w.server, splits[i]);
-            pass(&w, &w.server, &w.client, splits[i]);
+            pass(&w.client, &w.server, splits[i]);
+            pass(&w.server, &w.client, splits[i]);
             assert_true(w.server.got_len == 8 && !memcmp(w.server.got, "question", 8));
             assert_true(w.client.got_len == 6 && !memcmp(w.client.got, "answer", 6));
             assert_false(w.client.tls.peer_closed);
             tls_close(&w.server.tls);
-            pass(&w, &w.server, &w.client, splits[i]);
+            pass(&w.server, &w.client, splits[i]);
             assert_true(w.client.status == TLS_CLOSED && w.client.tls.peer_closed);
             hang_up(&w);
         }
@@ -248,8 +248,8 @@ static void test_trust(void **state)
         assert_int_equal(tls_open(&w.server.tls, w.server_context, &w.pool), 0);
         assert_int_equal(tls_open(&w.client.tls, w.client_context, &w.pool), 0);
         side_work(&w.client);
-        pass(&w, &w.client, &w.server, SPLIT_ALL);
-        pass(&w, &w.server, &w.client, SPLIT_ALL);
+        pass(&w.client, &w.server, SPLIT_ALL);
+        pass(&w.server, &w.client, SPLIT_ALL);
         assert_int_equal(tls_blame(), TLS_BLAME_CERTIFICATE);
         if (!strstr(tls_reason(), cases[i].reason))
             fail_msg("%s", tls_reason());
@@ -276,7 +276,7 @@ static void test_refusals(void **state)
     tls_feed(&w.client.tls, "HTTP/1.1 400 Bad Request\r\n", 26);
     side_work(&w.client);
     assert_true(w.client.status == TLS_FAILED && tls_blame() == TLS_BLAME_PROTOCOL);
-    out_clear(&w.client.tls.out, &w.pool);
+    out_clear(&w.client.tls.out);
     tls_free(&w.client.tls);
     world_close(&w);
 }
@@ -321,7 +321,7 @@ static void test_no_memory(void **state)
         assert_true(rc == 0 || rc == -ENOMEM);
         if (rc == 0) {
             assert_true(w.client.status == TLS_WANT_INPUT || w.client.status == TLS_FAILED);
-            out_clear(&w.client.tls.out, &w.pool);
+            out_clear(&w.client.tls.out);
             tls_free(&w.client.tls);
         }
         if (!failed)

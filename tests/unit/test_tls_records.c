@@ -103,7 +103,7 @@ static void connect_1_3(void)
     assert_int_equal(shake(&w), 1);
     w.status = TLS_WANT_INPUT;
     w.got_len = 0;
-    out_clear(&w.server.out, &w.pool);
+    out_clear(&w.server.out);
 }
 
 static int setup(void **state)

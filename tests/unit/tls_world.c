@@ -60,7 +60,7 @@ void world_disconnect(struct world *w)
     SSL_set_shutdown(w->client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(w->client);
     tls_free(&w->server);
-    out_clear(&w->server.out, &w->pool);
+    out_clear(&w->server.out);
     assert_int_equal(w->pool.used, 0);
 }
 
@@ -123,7 +123,7 @@ void to_client(struct world *w)
     while (out_segments(&w->server.out, &segment, 1) > 0) {
         size_t n = MIN(segment.len, w->split);
         BIO_write(SSL_get_rbio(w->client), segment.data, (int)n);
-        out_consume(&w->server.out, &w->pool, n);
+        out_consume(&w->server.out, n);
     }
 }
 
