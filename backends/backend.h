@@ -171,6 +171,10 @@ struct backend_ops {
      * read first. */
     bool waits_for_files;
 
+    /* Does send() use the segments until sent() even where the peer has room? Then the core has
+     * little output in small blocks meanwhile. */
+    bool sends_later;
+
     /* For --help, one line without its end: "libev (epoll), or libev:epoll|poll|select". */
     const char *help;
 

@@ -400,6 +400,7 @@ const struct backend_ops uring_backend_ops = {
     .contract = BACKEND_VERSION,
     .name = "io_uring",
     .slot_priv_size = sizeof(struct uring_conn),
+    .sends_later = true,
     .help = "io_uring: completions, Linux 6.0 or newer; or io_uring:KEY=VALUE,... (man page)",
     .counters = uring_counters,
     .syscalls = uring_syscalls,

@@ -685,6 +685,7 @@ const struct backend_ops sim_backend_ops = {
     .contract = BACKEND_VERSION,
     .name = "sim",
     .slot_priv_size = 0,
+    .sends_later = true,
     .help = "sim: simulated, for tests",
     .counters = sim_counters,
     .syscalls = sim_syscalls,

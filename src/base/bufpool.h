@@ -135,6 +135,10 @@ static inline struct buf *bufpool_get(struct bufpool *p)
     return likely(b != NULL) ? b : bufpool_get_slow(p);
 }
 
+/* A block for who gives a larger one of the same budget back at once, however much of the budget is
+ * used. NULL: the kernel has no memory. */
+struct buf *bufpool_get_instead(struct bufpool *p);
+
 /* Give a block back to its pool. */
 static inline void bufpool_put(struct buf *b)
 {

@@ -44,9 +44,9 @@ static inline void http_gauges(struct http *h)
 {
     struct stats *stats = h->loop.stats;
 
-    stats->blocks_used = h->in_pool.used + h->loop.out_pool.used;
-    stats->block_bytes = h->in_pool.mapped + h->loop.out_pool.mapped + h->exchange_pool.mapped +
-                         h->parked_pool.mapped;
+    stats->blocks_used = h->in_pool.used + h->loop.out_pool.used + h->loop.sent_pool.used;
+    stats->block_bytes = h->in_pool.mapped + h->loop.out_pool.mapped + h->loop.sent_pool.mapped +
+                         h->exchange_pool.mapped + h->parked_pool.mapped;
 }
 
 void http_update(struct http *h)

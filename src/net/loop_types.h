@@ -88,6 +88,7 @@ struct loop {
 
     struct slot_table slots;
     struct bufpool out_pool;
+    struct bufpool sent_pool;     /* of what the backend sends later, where it is little */
     struct bufpool_budget budget; /* --max-buffer-bytes: of all that connections hold */
     struct timer_wheel timers;    /* of the slots */
     struct clock_cache clock;
@@ -101,6 +102,7 @@ struct loop {
     struct readers *readers; /* NULL: none have been needed yet */
     atomic_bool reads_done;  /* set by them: readers_collect() has something to do */
 
+    bool sends_later;  /* as the backend says */
     bool draining;     /* the last response to what has arrived says close */
     bool patient;      /* ... and who is idle need not hurry: loop_retire() */
     bool clock_stale;  /* the next upcall reads the clock first */

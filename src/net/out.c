@@ -91,6 +91,20 @@ int out_append_shared_file(struct out *o, struct bufpool *p, struct file_ref *fi
         o, p, &(struct out_file){.fd = file->fd, .shared = file, .offset = offset, .len = len});
 }
 
+void out_shrink(struct out *o, struct bufpool *small)
+{
+    struct buf *b = o->tail, *to;
+    size_t len = b->end - b->start;
+
+    if (!out_is_simple(o) || len > bufpool_capacity(small) || b->room <= bufpool_capacity(small) ||
+        !(to = bufpool_get_instead(small)))
+        return;
+    memcpy(to->data, b->data + b->start, len);
+    to->end = (uint32_t)len;
+    o->tail = to->next = to;
+    bufpool_put(b);
+}
+
 unsigned out_segments_slow(const struct out *o, struct backend_segment *segments, unsigned max)
 {
     struct buf *b = o->tail;

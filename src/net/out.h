@@ -136,6 +136,13 @@ static inline void out_consume(struct out *o, size_t n)
     out_consume_slow(o, n);
 }
 
+/*
+ * Output that is one block of memory, and little, moves into a block of `small`, whose blocks are
+ * smaller and of the same budget, so that the next output finds the larger one free, and warm. It
+ * stays where it is when no block of `small` can be had. Not while a range of it is in flight.
+ */
+void out_shrink(struct out *o, struct bufpool *small);
+
 /* Bytes pending: walks the chain, which the high-water mark keeps short. Files count too. */
 uint64_t out_pending(const struct out *o);
 

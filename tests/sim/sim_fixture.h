@@ -70,15 +70,16 @@ static inline int sim_fixture_close(struct sim_fixture *f)
     loop_iterate(l, 0); /* the queue of exchanges lets go of those that ended in it */
     http_update(h);
     int leaked = l->slots.used != 0 || h->in_pool.used != 0 || l->out_pool.used != 0 ||
-                 h->exchange_pool.used != (h->hot != NULL) || sim_in_flight(l->be) != 0 ||
-                 l->timers.armed != 0 || h->waits.armed != 0 || h->parked_pool.used != 0 ||
+                 l->sent_pool.used != 0 || h->exchange_pool.used != (h->hot != NULL) ||
+                 sim_in_flight(l->be) != 0 || l->timers.armed != 0 || h->waits.armed != 0 ||
+                 h->parked_pool.used != 0 ||
                  f->stats.accepted != f->stats.closed + f->stats.rejected;
     if (leaked)
         fprintf(stderr,
                 "not given back: slots %u, input blocks %zu, output blocks %zu, exchanges %zu, "
                 "backend %u, timers %u, waits %u; accepted %llu, closed %llu, rejected %llu\n",
-                l->slots.used, h->in_pool.used, l->out_pool.used, h->exchange_pool.used,
-                sim_in_flight(l->be), l->timers.armed, h->waits.armed,
+                l->slots.used, h->in_pool.used, l->out_pool.used + l->sent_pool.used,
+                h->exchange_pool.used, sim_in_flight(l->be), l->timers.armed, h->waits.armed,
                 (unsigned long long)f->stats.accepted, (unsigned long long)f->stats.closed,
                 (unsigned long long)f->stats.rejected);
     http_destroy(h);

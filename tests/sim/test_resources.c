@@ -37,7 +37,7 @@ static void send_head(struct world *w, int fd, const char *path, unsigned long l
 /* Blocks that the connections hold now. */
 static size_t held(const struct world *w)
 {
-    return w->f.http.in_pool.used + w->f.http.loop.out_pool.used;
+    return w->f.http.in_pool.used + w->f.http.loop.out_pool.used + w->f.http.loop.sent_pool.used;
 }
 
 /* `bytes` of a body, in pieces, looking after each at what is held. */

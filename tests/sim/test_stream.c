@@ -178,7 +178,7 @@ static int teardown(void **state)
 
     assert_int_equal(l->slots.used, 0);
     assert_int_equal(l->timers.armed, 0);
-    assert_int_equal(l->out_pool.used, 0);
+    assert_int_equal(l->out_pool.used + l->sent_pool.used, 0);
     assert_int_equal(sim_in_flight(l->be), 0);
     loop_destroy(l);
     close(w->lfd);

@@ -266,6 +266,65 @@ static void test_no_blocks(void **state)
 /* A file between memory: in order, its fd open as long as there is something of it, and closed
  * once.
  */
+/* Little output moves into a small block; nothing else does. */
+static void test_shrink(void **state)
+{
+    struct bufpool small;
+    struct world x;
+    char *at;
+
+    (void)state;
+    world_open(&x, 0);
+    bufpool_init(&small, 100, &x.budget);
+    size_t most = bufpool_capacity(&small);
+
+    /* As much as fits; what was sent of it does not come along. */
+    assert_int_equal(out_append(&x.o, &x.p, model, 10 + most), 0);
+    out_shrink(&x.o, &small);
+    assert_int_equal(small.used, 0);
+    out_consume(&x.o, 10);
+    out_shrink(&x.o, &small);
+    assert_int_equal(x.p.used, 0);
+    assert_int_equal(small.used, 1);
+    assert_int_equal(out_held(&x.o), small.block_size);
+    assert_int_equal(x.budget.used, small.block_size);
+    assert_int_equal(out_pending(&x.o), most);
+
+    /* Once is enough, and what is in flight there stays where it is while more is appended. */
+    struct backend_segment s[3];
+    assert_int_equal(out_segments(&x.o, s, 3), 1);
+    const char *lent = s[0].data;
+    out_shrink(&x.o, &small);
+    assert_non_null(at = out_reserve(&x.o, &x.p, DATA));
+    memcpy(at, model + 10 + most, 500);
+    out_commit(&x.o, 500);
+    out_shrink(&x.o, &small);
+    assert_int_equal(out_segments(&x.o, s, 3), 2);
+    assert_ptr_equal(s[0].data, lent);
+    assert_memory_equal(s[0].data, model + 10, most);
+    assert_memory_equal(s[1].data, model + 10 + most, 500);
+    out_consume(&x.o, most + 499);
+    assert_int_equal(small.used, 0);
+    assert_int_equal(out_pending(&x.o), 1);
+
+    /* Where the budget is used up, it is less so afterwards. */
+    x.budget.max = x.budget.used;
+    out_shrink(&x.o, &small);
+    assert_int_equal(small.used, 1);
+    assert_int_equal(x.p.used, 0);
+    assert_int_equal(x.budget.used, small.block_size);
+    x.budget.max = SIZE_MAX;
+    out_clear(&x.o);
+    assert_int_equal(out_append_file(&x.o, &x.p, open("/dev/null", O_RDONLY | O_CLOEXEC), 0, 9), 0);
+    out_shrink(&x.o, &small);
+    assert_int_equal(small.used, 0);
+    assert_int_equal(out_segments(&x.o, s, 1), 1);
+    assert_null(s[0].data);
+    out_clear(&x.o);
+    world_close(&x);
+    bufpool_destroy(&small);
+}
+
 static int file_open(void)
 {
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -381,7 +440,7 @@ int main(void)
         cmocka_unit_test(test_block_edges), cmocka_unit_test(test_range_in_flight_stays),
         cmocka_unit_test(test_random),      cmocka_unit_test(test_no_blocks),
         cmocka_unit_test(test_files),       cmocka_unit_test(test_shared_files),
-        cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_clear),       cmocka_unit_test(test_shrink),
     };
 
     return cmocka_run_group_tests(tests, model_setup, NULL);
