@@ -270,15 +270,25 @@ static bool uring_look_at(struct uring_backend *b, int fd)
 }
 
 /*
- * Have more buffers where some connections found none, and let as many of these try again as there
- * are buffers; all are back in the pool by now. If all tried at once, most would fail once more, and in a crowd that sends more than
- * there are buffers half of the operations would be for nothing.
+ * Have more buffers where some connections found none, and let some of these try again; all buffers
+ * are back in the pool by now. If all tried at once, most would fail once more where each has much to
+ * bring, and in such a crowd half of the operations would be for nothing: so as many as there are buffers,
+ * and twice as many each time that nobody found none.
  */
 static void uring_feed_starved(struct uring_backend *b)
 {
-    if (unlikely(b->starved.head >= 0))
-        uring_pool_grow(&b->r.pool);
-    for (uint32_t n = b->r.pool.circulating; n > 0 && b->starved.head >= 0; n--)
+    struct uring_pool *p = &b->r.pool;
+    uint64_t failed = uring_stats(b)->backend[URING_ENOBUFS];
+
+    if (likely(b->starved.head < 0)) {
+        b->retries = 0;
+        return;
+    }
+    uring_pool_grow(p);
+    b->retries = b->retries && failed == b->retries_failed ? MIN(b->retries * 2, URING_RETRIES_MAX)
+                                                           : p->circulating;
+    b->retries_failed = failed;
+    for (uint32_t n = b->retries; n > 0 && b->starved.head >= 0; n--)
         uring_queue_add(b, &b->queue, uring_queue_take(b, &b->starved));
 }
 

@@ -63,6 +63,7 @@ enum {
 };
 
 #define URING_END_EOF      UINT16_MAX /* uring_conn.end */
+#define URING_RETRIES_MAX  65536      /* of those who found no buffer, in an iteration */
 #define URING_JOINED_BYTES 16384      /* of input that was cut in two, together */
 
 /* Input that arrived while receiving was off. */
@@ -120,6 +121,8 @@ struct uring_backend {
     struct uring_listener listener[BACKEND_LISTENERS_MAX];
     struct uring_queue queue;   /* to look at when wait() begins */
     struct uring_queue starved; /* their receives found no buffer: see uring_feed_starved() */
+    uint32_t retries;           /* so many of them tried again last; 0: there were none */
+    uint64_t retries_failed;    /* receives that had found no buffer when they did */
     bool listeners_deferred;    /* an operation of a listener waits for a place in the queue */
     bool listeners_starved;     /* a listener waits for accept_room */
     bool wake_deferred;         /* the read that wake() ends waits for a place in the queue */
@@ -216,8 +219,8 @@ int uring_detach(struct backend *be, int fd);
 /* Have fd looked at when the next wait() begins. */
 void uring_enqueue(struct uring_backend *b, int fd);
 
-/* When wait() begins: look at every connection in the queue, and at as many of the starved ones as
- * there are buffers. True: an upcall was made. */
+/* When wait() begins: look at every connection in the queue, and at some of the starved ones. True:
+ * an upcall was made. */
 bool uring_run_queue(struct uring_backend *b);
 
 /* Does any connection still wait to be looked at? */

@@ -21,18 +21,20 @@
 /*
  * Defaults. Queues: a full submission queue costs one more system call, a full completion queue a
  * little time, so they are as small as measuring shows no difference. Buffers: incremental ones are
- * filled to the last byte, so a few are enough; the others hold one receive each, however small, so
- * there must be as many as receives may complete in an iteration. They begin with what a worker needs
- * that has a few dozen connections. Sends are submitted early from so
- * many bytes on that the blocks of output they are sent from stay in the first cache: half as many
- * cost 1 to 3 % more system calls' time (json and pipelined, 64 and 512 connections).
+ * filled to the last byte, so a few are enough; large, since a large body fills each by a receive of
+ * its own, but no more than stay in the cache (doc/performance.md). The others hold one receive each,
+ * however small, so there must be as many as receives may complete in an iteration. They begin with
+ * what a worker needs that has a few dozen connections. Sends are submitted early from so many bytes
+ * on that the blocks of output they are sent from stay in the first cache: half as many cost 1 to 3 %
+ * more system calls' time (json and pipelined, 64 and 512 connections).
  */
 #define URING_ENTRIES             256
 #define URING_CQ_FACTOR           4
 #define URING_SUBMIT_BYTES        16384
-#define URING_INC_BUFFERS         16
+#define URING_INC_BUFFERS         4
 #define URING_INC_BUFFERS_LEAST   2
-#define URING_INC_BUFFER_BYTES    16384
+#define URING_INC_BUFFER_BYTES    65536
+#define URING_INC_LENT_LEAST      16384
 #define URING_WHOLE_BUFFERS       256
 #define URING_WHOLE_BUFFERS_LEAST 32
 #define URING_WHOLE_BUFFER_BYTES  4096
@@ -351,6 +353,10 @@ static void uring_pool_fill(struct uring_pool *p)
 
 void uring_pool_grow(struct uring_pool *p)
 {
+    if (p->lent < p->bytes) {
+        p->lent = p->bytes;
+        return;
+    }
     p->target = MIN(p->count, MAX(p->target, p->circulating) * 2);
     uring_pool_fill(p);
 }
@@ -388,6 +394,9 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
     p->target_least =
         MIN(p->count, p->incremental ? URING_INC_BUFFERS_LEAST : URING_WHOLE_BUFFERS_LEAST);
 
+    p->lent_least =
+        p->incremental && !o->buffer_bytes ? MIN(p->bytes, URING_INC_LENT_LEAST) : p->bytes;
+
     p->used = p->incremental ? calloc(p->count, sizeof(*p->used)) : NULL;
     p->spare = calloc(p->count, sizeof(*p->spare));
     p->base = mmap(NULL, (size_t)p->count * p->bytes, PROT_READ | PROT_WRITE,
@@ -405,6 +414,7 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
     for (unsigned i = 0; i < p->count; i++)
         p->spare[i] = (uint16_t)(p->count - 1 - i);
     p->target = p->target_least;
+    p->lent = p->lent_least;
     uring_pool_fill(p);
     return 0;
 }
@@ -484,6 +494,7 @@ size_t uring_ring_trim(struct uring_ring *r)
         (*(volatile unsigned *)r->ring.sq.kflags & IORING_SQ_CQ_OVERFLOW))
         return 0;
     r->pool.target = r->pool.target_least;
+    r->pool.lent = r->pool.lent_least;
     return madvise(r->pool.base, bytes, MADV_DONTNEED) == 0 ? bytes : 0;
 }
 

@@ -65,8 +65,9 @@ struct uring_options {
 
 /*
  * Buffers that receives take from; given back one by one, used in the order given. So all that
- * circulate have been written to before long, however few would do: it begins with some, and has more
- * when a receive found none (uring_pool_grow()).
+ * circulate have been written to before long, however few would do: it begins with some, of which
+ * only the first part is lent to the kernel, and has more when a receive found none
+ * (uring_pool_grow()).
  */
 struct uring_pool {
     struct io_uring_buf_ring *ring;
@@ -75,6 +76,8 @@ struct uring_pool {
     uint32_t *used;        /* bytes of each buffer consumed so far; incremental only */
     uint32_t count;        /* a power of two */
     uint32_t bytes;        /* each */
+    uint32_t lent;         /* ... of them, to the kernel, from now on */
+    uint32_t lent_least;   /* what that begins with */
     uint32_t circulating;  /* of them; the rest are spare */
     uint32_t target;       /* ... and how many should: those beyond become spare when given back */
     uint32_t target_least; /* what it begins with */
@@ -128,7 +131,8 @@ static inline char *uring_pool_data(const struct uring_pool *p, unsigned bid)
     return p->incremental ? data + p->used[bid] : data;
 }
 
-/* A receive found no buffer: twice as many are to circulate from now on, as far as there are. */
+/* A receive found no buffer: from now on they are lent whole or, where they are, twice as many are to
+ * circulate, as far as there are. */
 void uring_pool_grow(struct uring_pool *p);
 
 /* The kernel is through with the buffer. */
@@ -138,7 +142,7 @@ static inline void uring_pool_give_back(struct uring_pool *p, unsigned bid)
         p->spare[p->count - p->circulating--] = (uint16_t)bid;
         return;
     }
-    io_uring_buf_ring_add(p->ring, p->base + (size_t)bid * p->bytes, p->bytes, (unsigned short)bid,
+    io_uring_buf_ring_add(p->ring, p->base + (size_t)bid * p->bytes, p->lent, (unsigned short)bid,
                           (int)(p->count - 1), 0);
     io_uring_buf_ring_advance(p->ring, 1);
 }

@@ -277,6 +277,7 @@ static void test_buffers_circulate(void **state)
     struct uring_failure why;
     struct uring_ring r;
     struct uring_pool *p = &r.pool;
+    char text[BACKEND_TEXT_MAX];
 
     BEGIN(state);
     assert_int_equal(uring_options_parse(&o, "inc=0,buffers=128", 0, &why), 0);
@@ -301,6 +302,26 @@ static void test_buffers_circulate(void **state)
     uring_pool_grow(p);
     assert_int_equal(p->circulating, 2 * least);
     uring_ring_close(&r);
+
+    /* Incremental ones are lent in part at first, and whole before there are more of them. */
+    if (fake_open(f, "io_uring:inc=1", text) == 0) {
+        fake_close(f);
+        assert_int_equal(uring_options_parse(&o, "inc=1", 0, &why), 0);
+        assert_int_equal(uring_ring_open(&r, &o, 4096, &why), 0);
+        least = p->circulating;
+        uint32_t lent = p->lent;
+        assert_in_range(lent, 1, p->bytes - 1);
+        uring_pool_grow(p);
+        assert_int_equal(p->lent, p->bytes);
+        assert_int_equal(p->circulating, least);
+        uring_pool_grow(p);
+        assert_int_equal(p->circulating, 2 * least);
+        if (uring_ring_trim(&r) > 0) {
+            assert_int_equal(p->lent, lent);
+            assert_int_equal(p->target, least);
+        }
+        uring_ring_close(&r);
+    }
 
     /* However few there are. */
     open_ok(f, "io_uring:buffers=1,buffer-bytes=64");
@@ -575,6 +596,40 @@ static void test_sends_leave_room_for_receives(void **state)
         close(busy[i][1]);
 }
 
+/*
+ * A crowd that finds the buffers used up, each of it with little to bring: more and more of them try
+ * again in an iteration, so that it does not take as many as there are connections.
+ */
+static void test_a_crowd_finds_no_buffer(void **state)
+{
+    enum { CONNS = 64, EACH = 3, TURNS_MAX = 20 };
+    char error[BACKEND_TEXT_MAX];
+    int pair[CONNS][2], turns = 0;
+    size_t reported = 0;
+
+    BEGIN(state);
+    if (fake_open(f, "io_uring:inc=1,buffers=1,buffer-bytes=64", error) < 0)
+        skip();
+    for (int i = 0; i < CONNS; i++) {
+        fake_pair(i % 2, pair[i]);
+        fake_attach(f, pair[i][0]);
+    }
+    fake_turn(f, 0);
+    for (int i = 0; i < CONNS; i++)
+        assert_int_equal(send(pair[i][1], "abc", EACH, MSG_NOSIGNAL), EACH);
+    for (; reported < (size_t)CONNS * EACH; turns++) {
+        assert_true(turns < TURNS_MAX);
+        fake_turn(f, 0);
+        reported = 0;
+        for (int i = 0; i < CONNS; i++)
+            reported += f->conn[pair[i][0]].in_len;
+    }
+    assert_true(turns > 1);
+    fake_close(f);
+    for (int i = 0; i < CONNS; i++)
+        close(pair[i][1]);
+}
+
 /* ---- input that was cut by the end of a buffer ---- */
 
 /* This release of Linux or a later one. */
@@ -710,6 +765,7 @@ int main(void)
         TEST(test_steps_down),
         TEST(test_without_incremental_buffers),
         TEST(test_buffers_circulate),
+        TEST(test_a_crowd_finds_no_buffer),
         TEST(test_without_registered_ring),
         TEST(test_restrictions),
         TEST(test_refused),
