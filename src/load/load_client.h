@@ -102,6 +102,8 @@ struct load_client {
     uint64_t end_us;     /* no request is due from here on */
     uint64_t last_us;    /* the last answer or failure */
     uint64_t sent_us;    /* where requests are counted: the last of them was begun */
+    uint64_t tried_us;   /* the first connection was; 0: none yet */
+    bool overdue;        /* pace_is_given_up() the last time, and once more is looked */
     bool measuring;      /* its beginning has been seen */
     bool measured;       /* ... and its end */
     bool stopped;        /* by load_client_stop() */
@@ -111,7 +113,7 @@ struct load_client {
     uint64_t handshakes, resumed; /* of TLS, ... until then */
 
     bool gathering;       /* the idle ones are being opened, before the load begins */
-    uint64_t gathered_us; /* the last of those that are was */
+    uint64_t gathered_us; /* the last of those that are was, or the first was begun */
 
     struct load_list waiting; /* to connect, in order */
     struct load_list free;    /* open loop: open, with room in the pipeline */

@@ -105,6 +105,8 @@ static void connect_begin(struct load_client *c, struct load_conn *conn, uint64_
     const struct load_target *t = c->plan.target;
     const struct load_addr *source = NULL;
 
+    if (unlikely(!c->tried_us))
+        c->tried_us = c->gathered_us = now;
     if (!(conn->flags & CONN_TRYING))
         conn->since = (uint32_t)now;
     if (c->plan.in_turn)

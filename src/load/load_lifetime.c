@@ -128,7 +128,7 @@ static void client_forget_gathering(struct load_client *c)
     struct load_results *r = c->results;
 
     c->gathering = false;
-    c->backoff_us = c->connect_at_us = 0;
+    c->backoff_us = c->connect_at_us = c->tried_us = 0;
     c->request = 0;
     r->status_2xx = r->status_3xx = r->status_4xx = r->status_5xx = 0;
     r->matched = r->connects = r->resent = r->ports_used_up = 0;

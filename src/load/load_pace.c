@@ -298,7 +298,7 @@ int64_t client_before_wait(struct loop *l)
         pace_dispatch(c);
 
     now = load_client_now(c);
-    uint64_t next = pace_next(c, now);
+    uint64_t next = c->overdue ? now : pace_next(c, now);
     if (next >= CLIENT_NEVER)
         return -1;
     return next > now ? (int64_t)(next - now) : 0;
@@ -311,8 +311,8 @@ static bool pace_is_given_up(const struct load_client *c, uint64_t now)
     uint64_t late_us = c->connecting ? PACE_TIMERS_LATE_US : 0;
 
     /* In the open loop those that are due wait for no longer than that, and are counted. */
-    return c->plan.by_count && !client_is_open_loop(c) && c->flying == 0 &&
-           now > c->last_us + c->plan.options->timeout_us + late_us;
+    return c->plan.by_count && !client_is_open_loop(c) && c->flying == 0 && c->tried_us &&
+           now > MAX(c->last_us, c->tried_us) + c->plan.options->timeout_us + late_us;
 }
 
 bool load_client_done(struct load_client *c)
@@ -320,8 +320,13 @@ bool load_client_done(struct load_client *c)
     uint64_t now = load_client_now(c);
     bool over = !client_has_more(c, now) && (now >= c->end_us || c->quota_left == 0);
 
-    if (!over && !pace_is_given_up(c, now))
-        return false;
+    if (!over) {
+        /* If this process did not run for so long, what has come meanwhile is to be seen first. */
+        bool again = c->overdue;
+        c->overdue = pace_is_given_up(c, now);
+        if (!c->overdue || !again)
+            return false;
+    }
     if (c->flying > 0 && now < pace_give_up(c))
         return false;
     if (!c->measured) /* where requests are counted, the last answer is the end */

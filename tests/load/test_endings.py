@@ -4,12 +4,14 @@ answered, or one failure. And no ending takes longer than it must, or spins."""
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
 import time
 
 import pytest
+import wire
 from conftest import HERE, OK, Run, answering, load, program, start
 
 CLOSE = OK.replace(b"Content", b"Connection: close\r\nContent")
@@ -72,6 +74,25 @@ def test_requests_behind_an_end_whose_server_goes(serve, backend):
     run = load("-n50", "-p5", "-c1", "--timeout=300ms", "--backend", backend, server.url, timeout=30)
     assert run["requests"] == 1 and run.errors()["timeout"] == 4 and run.status == 1, run.json
     assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize("after", [1, 30])
+def test_a_generator_that_is_kept_from_running(serve, backend, after):
+    """It is not the server's fault, and no reason to give up: whatever was to come has come meanwhile."""
+    if not shutil.which("strace") or wire.sanitized():
+        pytest.skip("strace is missing" if not wire.sanitized() else "sanitizers trace by themselves")
+    call = "io_uring_enter" if backend == "io_uring" else "epoll_wait,epoll_pwait,epoll_pwait2"
+    server = serve(answer_with(CLOSE))  # between two connections nothing is in flight
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-e", "inject=%s:delay_enter=600000:when=%d" % (call, after), program(), "-q",
+         "--json=-", "-n40", "-c1", "--timeout=150ms", "--backend", backend, server.url],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+    )
+    if "ptrace" in done.stderr and not done.stdout:
+        pytest.skip("strace may not trace here")
+    run = Run(done)
+    # One that was in flight just then has waited for too long.
+    assert accounted(run) == 40 and run["requests"] >= 39, run.json
 
 
 MESSES = {
