@@ -8,7 +8,7 @@
 # Debian's packages for building, for testing, for tables and plots, and for measuring with the load generators of others.
 PACKAGES_BUILD="gcc libc6-dev make autoconf automake pkg-config libev-dev liburing-dev libjansson-dev libseccomp-dev"
 PACKAGES_BUILD="$PACKAGES_BUILD libssl-dev zlib1g-dev libbrotli-dev libzstd-dev"
-PACKAGES_TEST="libcmocka-dev python3 python3-pytest strace curl procps iproute2 zsh fish"
+PACKAGES_TEST="libcmocka-dev python3 python3-pytest openssl strace curl procps iproute2 zsh fish"
 PACKAGES_PLOTS="python3-numpy python3-matplotlib"
 PACKAGES_MEASURE="wrk nghttp2-client $PACKAGES_PLOTS"
 # What scripts/bench-peers compares with; nobody else needs them.
