@@ -272,8 +272,8 @@ static bool uring_look_at(struct uring_backend *b, int fd)
 /*
  * Have more buffers where some connections found none, and let some of these try again; all buffers
  * are back in the pool by now. If all tried at once, most would fail once more where each has much to
- * bring, and in such a crowd half of the operations would be for nothing: so as many as there are buffers,
- * and twice as many each time that nobody found none.
+ * bring, and in such a crowd half of the operations would be for nothing: so as many as there are
+ * buffers, and twice as many each time that nobody found none.
  */
 static void uring_feed_starved(struct uring_backend *b)
 {

@@ -394,8 +394,7 @@ static int uring_pool_open(struct uring_ring *r, const struct uring_options *o, 
     p->target_least =
         MIN(p->count, p->incremental ? URING_INC_BUFFERS_LEAST : URING_WHOLE_BUFFERS_LEAST);
 
-    p->lent_least =
-        p->incremental && !o->buffer_bytes ? MIN(p->bytes, URING_INC_LENT_LEAST) : p->bytes;
+    p->lent_least = p->incremental && !o->buffer_bytes ? URING_INC_LENT_LEAST : p->bytes;
 
     p->used = p->incremental ? calloc(p->count, sizeof(*p->used)) : NULL;
     p->spare = calloc(p->count, sizeof(*p->spare));

@@ -142,9 +142,7 @@ struct buf *bufpool_get_slow(struct bufpool *p)
 
 struct buf *bufpool_get_instead(struct bufpool *p)
 {
-    struct buf *b = bufpool_get_now(p);
-
-    return likely(b != NULL) ? b : bufpool_take(p);
+    return bufpool_take(p);
 }
 
 /* Count for every free slab the trims that it has seen. True: one of them has seen enough. */

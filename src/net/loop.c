@@ -158,7 +158,6 @@ int loop_init(struct loop *l, const struct settings *set, const struct loop_hook
         (struct bufpool_budget){.max = set->max_buffer_bytes, .reclaim = loop_reclaim, .arg = l};
     bufpool_init(&l->out_pool, hooks->output_block_bytes, &l->budget);
     bufpool_init(&l->sent_pool, LOOP_SENT_BLOCK_BYTES, &l->budget);
-    l->sends_later = ops->sends_later;
     clock_update(&l->clock);
     l->clock_stale = true;
     timer_wheel_init(&l->timers, LOOP_TICK_SHIFT, l->clock.now_ms);

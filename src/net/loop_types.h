@@ -102,7 +102,6 @@ struct loop {
     struct readers *readers; /* NULL: none have been needed yet */
     atomic_bool reads_done;  /* set by them: readers_collect() has something to do */
 
-    bool sends_later;  /* as the backend says */
     bool draining;     /* the last response to what has arrived says close */
     bool patient;      /* ... and who is idle need not hurry: loop_retire() */
     bool clock_stale;  /* the next upcall reads the clock first */

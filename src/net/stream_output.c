@@ -13,7 +13,7 @@
 static int stream_send_out(struct loop *l, struct slot *s, struct backend_segment *segments,
                            unsigned *count)
 {
-    if (l->sends_later)
+    if (l->be->ops->sends_later)
         out_shrink(&s->out, &l->sent_pool);
     *count = out_segments(&s->out, segments, BACKEND_SEGMENTS_MAX);
     if (segments->data)
@@ -141,7 +141,7 @@ bool stream_flush(struct loop *l, struct slot *s)
     if (unlikely((s->flags & (STREAM_SENDING | STREAM_LAYERED)) || !b || !out_is_simple(&s->out) ||
                  s->state != STREAM_OPEN))
         return stream_flush_any(l, s);
-    if (l->sends_later) {
+    if (l->be->ops->sends_later) {
         out_shrink(&s->out, &l->sent_pool);
         b = s->out.tail;
     }

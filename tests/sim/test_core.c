@@ -184,7 +184,8 @@ static void test_close_with_send_in_flight(void **state)
     assert_int_equal(sim_fixture_close(&w->f), 0);
 }
 
-/* An answer that waits to be sent takes a small block, whatever others wait; the next finds the large one. */
+/* An answer that waits to be sent takes a small block, however many do; the next finds the large
+ * one. */
 static void test_what_is_sent_later_takes_little(void **state)
 {
     struct world *w = *state;
